@@ -1,0 +1,46 @@
+"""What a native statement is run with: one plain record, the same whoever asks.
+
+The text is parsed where it runs, so that a proxy, a procedure in the embedded server, a job step and a
+shell send the same thing and get the same errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tdsproxy.tsql.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """The session that asks, as far as native statements need it.
+
+    ``database`` is its current database; ``spid`` its @@SPID, unique among the sessions of the store;
+    ``server_roles`` the fixed server roles of ``login`` in lower case (``sysadmin``, ``dbcreator`` ...);
+    ``database_roles`` maps database names (lower case) to the roles that the login has there.
+    """
+
+    login: str
+    database: str = "master"
+    spid: int = 0
+    server_roles: frozenset[str] = frozenset()
+    database_roles: dict[str, frozenset[str]] = field(default_factory=dict)
+    in_transaction: bool = False
+    quoted_identifier: bool = True
+    host: str = ""
+    application: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRequest:
+    """One native statement: BACKUP, RESTORE, or CREATE, ALTER, DROP DATABASE from the embedded server.
+
+    ``text`` is the statement alone; ``line`` the line of its first character in the client's batch, for the
+    messages; ``variables`` the values of the variables it names, keyed by name with its sign in lower case
+    (a variable that is declared but NULL is present with None; one that is absent is undeclared: 137).
+    """
+
+    text: str
+    session: SessionContext
+    line: int = 1
+    variables: dict[str, Value] = field(default_factory=dict)
