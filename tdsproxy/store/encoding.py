@@ -198,7 +198,7 @@ def to_storage(value: Value, type_: SqlType) -> Stored:
         hours, minutes = divmod(abs(value.offset), 60)
         return f"{_date_text(days)} {_time_text(ticks, _digits(type_))} {sign}{hours:02}:{minutes:02}"
     if isinstance(value, Variant):
-        return f"{value.type}|{to_storage(value.value, value.type)}"
+        return f"{value.type}|{_text_of(to_storage(value.value, value.type) or 0)}"
     raise TypeError(f"a value of {name} cannot be a {type(value).__name__}")
 
 
