@@ -1,0 +1,105 @@
+"""Runs the real commands for tests: a server process on a free port of loopback, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PASSWORD = "Demo-pass-1"
+START_LIMIT = 20.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A ``tdsproxy serve`` or ``server`` that answers on ``host``:``port``."""
+
+    host: str
+    port: int
+    store: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    password: str = PASSWORD
+
+    @property
+    def certificate(self) -> Path:
+        return self.store / "tls" / "cert.pem"
+
+    @property
+    def backup_directory(self) -> Path:
+        return self.store / "backup"
+
+    def connect(self, **arguments: Any) -> Any:
+        """A pytds connection as sa, with autocommit."""
+        import pytds
+
+        arguments.setdefault("user", "sa")
+        arguments.setdefault("password", self.password)
+        arguments.setdefault("autocommit", True)
+        return pytds.connect(server=self.host, port=self.port, login_timeout=20, **arguments)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+            raise
+
+
+def start(store: Path, *arguments: str, command: str = "serve", env: dict[str, str] | None = None) -> Running:
+    """Start it and wait until it answers. Raises AssertionError with its log when it does not."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    ready = store.parent / f"{store.name}-{command}-{time.monotonic_ns()}.ready"
+    log = ready.with_suffix(".log")
+    environment = {**os.environ, "TDSPROXY_SA_PASSWORD": PASSWORD, **(env or {})}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tdsproxy",
+                command,
+                "--store",
+                str(store),
+                "--listen",
+                "127.0.0.1:0",
+                "--ready-file",
+                str(ready),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
+        )
+    deadline = time.monotonic() + START_LIMIT
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            process.wait(5)
+            raise AssertionError(f"tdsproxy {command} did not get ready:\n{log.read_text()}")
+        time.sleep(0.005)
+    answer = json.loads(ready.read_text())
+    return Running(answer["host"], answer["port"], store, process, log)
+
+
+@contextlib.contextmanager
+def running(store: Path, *arguments: str, command: str = "serve", **more: Any) -> Iterator[Running]:
+    server = start(store, *arguments, command=command, **more)
+    try:
+        yield server
+    finally:
+        server.stop()
