@@ -1,4 +1,4 @@
-"""The rooms import each other only along the arrows of ARCHITECTURE.md, and the table there is the one here."""
+"""The rooms import each other only along the arrows of ARCHITECTURE.md; the table there is the one here."""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""Which real clients are here. A test asks ``need(name)``: it is skipped with the reason when the client is
+absent, and fails when scripts/install-clients had reported it as installed."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CLIENTS = ROOT / ".clients"
+
+
+def _module(name: str) -> str | None:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        return f"{name} cannot be imported: {error}"
+    return None
+
+
+def _odbc_driver(name: str) -> str | None:
+    reason = _module("pyodbc")
+    if reason:
+        return reason
+    import pyodbc
+
+    return None if name in pyodbc.drivers() else f"unixODBC knows no driver named {name}"
+
+
+def _program(name: str) -> str | None:
+    return None if shutil.which(name) else f"the program {name} is not on the PATH"
+
+
+def _tedious() -> str | None:
+    if not shutil.which("node"):
+        return "Node.js is not on the PATH"
+    return (
+        None
+        if (CLIENTS / "node" / "node_modules" / "tedious").is_dir()
+        else "tedious is not in .clients/node"
+    )
+
+
+@functools.cache
+def absent(client: str) -> str | None:
+    """Why the client cannot be used, or None."""
+    # before pyodbc loads unixODBC: both drivers stand in one place
+    if (CLIENTS / "odbc" / "odbcinst.ini").exists():
+        os.environ.setdefault("ODBCSYSINI", str(CLIENTS / "odbc"))
+    checks = {
+        "pytds": lambda: _module("pytds"),
+        "pymssql": lambda: _module("pymssql"),
+        "mssql-python": lambda: _module("mssql_python"),
+        "msodbcsql18": lambda: _odbc_driver("ODBC Driver 18 for SQL Server"),
+        "freetds-odbc": lambda: _odbc_driver("FreeTDS"),
+        "freetds-tsql": lambda: _program("tsql"),
+        "sqlite3": lambda: _program("sqlite3"),
+        "tedious": _tedious,
+    }
+    return checks[client]()
+
+
+def need(client: str) -> None:
+    reason = absent(client)
+    if reason is None:
+        return
+    report = os.environ.get("TDSPROXY_CLIENTS_REPORT")
+    if report and f"{client} installed" in Path(report).read_text().splitlines():
+        pytest.fail(f"{client} was reported as installed, but {reason}")
+    pytest.skip(f"{client}: {reason}; scripts/install-clients may bring it")
