@@ -1,0 +1,238 @@
+"""The SQLite side of one session: a connection to which database files are attached as they are named.
+
+The main schema is an empty in-memory database; database number N is attached as schema ``dN``; ``tempdb``
+is SQLite's temp schema. One thread uses a workspace at a time; ``interrupt`` may be called from any.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import apsw
+
+from tdsproxy.tsql.errors import BatchAborted, SqlError
+
+_RETRY_SECONDS: Final = 0.002
+_RETRY_LIMIT_SECONDS: Final = 0.05
+TEMP: Final = "temp"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """Where a database lies. ``name`` keeps the spelling of its creation."""
+
+    database_id: int
+    name: str
+    path: Path | None
+    read_only: bool = False
+
+
+Resolver = Callable[[str], "DatabaseFile | None"]
+"""Name (any case) to file; None when there is no such database. May raise SqlError when the database exists
+and can't be used (offline, restoring)."""
+
+
+def quoted(name: str) -> str:
+    """``name`` as a quoted SQLite identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_literal(text: str) -> str:
+    """``text`` as a SQLite string literal; it must not hold NUL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Workspace:
+    """One SQLite connection with its attached databases, functions and transaction.
+
+    ``compare`` orders two strings by the server's collation; it becomes the SQLite collation ``ts_ci``.
+    """
+
+    def __init__(self, resolve: Resolver, compare: Callable[[str, str], int]) -> None:
+        self._resolve = resolve
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        self.connection: apsw.Connection = apsw.Connection(":memory:", flags=flags, statementcachesize=256)
+        self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+        self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+        self.connection.create_collation("ts_ci", compare)
+        self.connection.set_busy_handler(self._wait_for_lock)
+        self.lock_timeout_ms: int = -1
+        self._attached: dict[int, DatabaseFile] = {}
+        self._cancelled = threading.Event()
+        self._waiting_since = 0.0
+        self._savepoints = 0
+        self.on_attach: list[Callable[[DatabaseFile, str], None]] = []
+        self.on_rollback: list[Callable[[], Callable[[], None]]] = []
+
+    # ------------------------------------------------------------------ databases
+
+    def database(self, name: str) -> DatabaseFile:
+        """The database called ``name``. Raises SqlError 911 when there is none."""
+        found = self._resolve(name)
+        if found is None:
+            raise BatchAborted.of(
+                911,
+                16,
+                1,
+                f"Database '{name}' does not exist. Make sure that the name is entered correctly.",
+            )
+        return found
+
+    def find_database(self, name: str) -> DatabaseFile | None:
+        return self._resolve(name)
+
+    def schema_of(self, name: str) -> str:
+        """The SQLite schema of a database, which is attached when it isn't yet."""
+        return self.attach(self.database(name))
+
+    def attach(self, database: DatabaseFile) -> str:
+        """Attaches a database file that must exist; returns its SQLite schema."""
+        if database.path is None:
+            return TEMP
+        schema = f"d{database.database_id}"
+        known = self._attached.get(database.database_id)
+        if known is not None:
+            if known.path == database.path:
+                self._attached[database.database_id] = database
+                return schema
+            self._detach(known)
+        uri = "file:" + quote(str(database.path)) + "?mode=rw"
+        try:
+            self.connection.execute(f"ATTACH ? AS {schema}", (uri,))
+        except apsw.Error as error:
+            raise BatchAborted.of(
+                945,
+                14,
+                2,
+                f"Database '{database.name}' cannot be opened due to inaccessible files or insufficient memory"
+                " or disk space. See the SQL Server errorlog for details.",
+            ) from error
+        self._attached[database.database_id] = database
+        for note in self.on_attach:
+            note(database, schema)
+        return schema
+
+    def attached(self) -> tuple[DatabaseFile, ...]:
+        return tuple(self._attached.values())
+
+    def detach(self, name: str) -> bool:
+        """Lets go of a database's file; False when it wasn't attached. Raises SqlError 3702 in use."""
+        for database in self._attached.values():
+            if database.name.lower() == name.lower():
+                self._detach(database)
+                return True
+        return False
+
+    def _detach(self, database: DatabaseFile) -> None:
+        try:
+            self.connection.execute(f"DETACH d{database.database_id}")
+        except apsw.SQLError as error:
+            raise SqlError.of(
+                3702, 16, 4, f'Cannot drop database "{database.name}" because it is currently in use.'
+            ) from error
+        del self._attached[database.database_id]
+
+    def close(self) -> None:
+        self.connection.close(True)
+
+    # ------------------------------------------------------------------ running
+
+    def run(self, sql: str, bindings: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        """One SQL statement to its end."""
+        return list(self.connection.execute(sql, bindings))  # type: ignore[arg-type]
+
+    def value(self, sql: str, bindings: tuple[object, ...] = ()) -> object:
+        """The first column of the first row, None when there is none."""
+        for row in self.connection.execute(sql, bindings):  # type: ignore[arg-type]
+            return row[0]
+        return None
+
+    def interrupt(self) -> None:
+        """Stops what runs now, also a wait for a lock; from any thread."""
+        self._cancelled.set()
+        self.connection.interrupt()
+
+    def arm(self) -> None:
+        """Forgets an earlier interrupt; called when a request begins."""
+        self._cancelled.clear()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def _wait_for_lock(self, attempt: int) -> bool:
+        now = time.monotonic()
+        if attempt == 0:
+            self._waiting_since = now
+        if self._cancelled.is_set():
+            return False
+        if self.lock_timeout_ms >= 0 and (now - self._waiting_since) * 1000 >= self.lock_timeout_ms:
+            return False
+        self._cancelled.wait(min(_RETRY_LIMIT_SECONDS, _RETRY_SECONDS * (attempt + 1)))
+        return True
+
+    # ------------------------------------------------------------------ transactions
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether SQLite has a transaction open (T-SQL's may exist without one until the first write)."""
+        return self.connection.in_transaction
+
+    def begin(self) -> None:
+        self.connection.execute("BEGIN")
+
+    def commit(self) -> None:
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undoes the transaction; what must survive (table variables) is put back by ``on_rollback``: each
+        entry is called before and returns what is called after."""
+        restore = [prepare() for prepare in self.on_rollback]
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        for put_back in restore:
+            put_back()
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        """A scope that SQLite undoes as a whole when it is left by an exception.
+
+        Outside of a transaction it is one, committed at the end. Foreign keys are checked by the caller
+        through ``foreign_keys_hold`` before the end: within, they are deferred, as T-SQL checks them per
+        statement and SQLite per row.
+        """
+        outer = self.connection.in_transaction
+        if not outer:
+            self.connection.execute("BEGIN")
+        self._savepoints += 1
+        name = f"s{self._savepoints}"
+        try:
+            self.connection.execute(f"SAVEPOINT {name}")
+            self.connection.execute("PRAGMA defer_foreign_keys=ON")
+            yield
+            self.connection.execute(f"RELEASE {name}")
+            if not outer:
+                self.connection.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back by itself (disk full, interrupt): then there is nothing to undo.
+            if self.connection.in_transaction:
+                if outer:
+                    self.connection.execute(f"ROLLBACK TO {name}")
+                    self.connection.execute(f"RELEASE {name}")
+                else:
+                    self.connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._savepoints -= 1
+
+    def foreign_keys_hold(self) -> bool:
+        """Whether no foreign key is violated at this point of the transaction."""
+        return self.connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0] == 0
