@@ -1,0 +1,121 @@
+"""msdb's history of backups and restores: writing its rows, and the few questions that commands ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from tdsproxy.catalog import msdb_schema as schema
+from tdsproxy.catalog.file import CatalogFile
+from tdsproxy.store.encoding import from_storage, to_storage
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.values import Value
+
+Values = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRows:
+    """What one backup set leaves in msdb: a row each of backupmediaset and backupset, the rest one a
+    family, a file and a filegroup. The ids that tie them together are given when they are written."""
+
+    media_set: Values
+    families: Sequence[Values]
+    backup_set: Values
+    files: Sequence[Values]
+    filegroups: Sequence[Values] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRows:
+    """What one restore leaves: a row of restorehistory, and one a file and a filegroup."""
+
+    restore: Values
+    files: Sequence[Values]
+    filegroups: Sequence[Values] = ()
+
+
+class History:
+    """The history tables in msdb.db."""
+
+    def __init__(self, file: CatalogFile) -> None:
+        self._file = file
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._file.write():
+            yield
+
+    def record_backup(self, rows: BackupRows) -> int:
+        """Writes a backup set in one transaction and returns its ``backup_set_id``.
+
+        A media set that is known already (by its GUID) gets no second row.
+        """
+        with self._file.write():
+            media = self._media_set(rows)
+            set_id = self._insert(schema.BACKUPSET, {**rows.backup_set, "media_set_id": media})
+            for file in rows.files:
+                self._insert(schema.BACKUPFILE, {**file, "backup_set_id": set_id})
+            for group in rows.filegroups:
+                self._insert(schema.BACKUPFILEGROUP, {**group, "backup_set_id": set_id})
+        return set_id
+
+    def record_restore(self, source: BackupRows, rows: RestoreRows) -> int:
+        """Writes a restore in one transaction and returns its ``restore_history_id``.
+
+        The backup set gets its own rows first when msdb does not know it: it came from elsewhere.
+        """
+        with self._file.write():
+            set_id = self.backup_set_id(source.backup_set["backup_set_uuid"])
+            if set_id is None:
+                set_id = self.record_backup(source)
+            restore = {**rows.restore, "backup_set_id": set_id}
+            restore_id = self._insert(schema.RESTOREHISTORY, restore)
+            for file in rows.files:
+                self._insert(schema.RESTOREFILE, {**file, "restore_history_id": restore_id})
+            for group in rows.filegroups:
+                self._insert(schema.RESTOREFILEGROUP, {**group, "restore_history_id": restore_id})
+        return restore_id
+
+    def backup_set_id(self, set_guid: Value) -> int | None:
+        """The newest row of a backup set."""
+        rows = self._file.read(
+            "SELECT max(backup_set_id) FROM backupset WHERE backup_set_uuid = ?",
+            (to_storage(set_guid, t.UNIQUEIDENTIFIER),),
+        )
+        return None if rows[0][0] is None else int(rows[0][0])
+
+    def last_full_checkpoint(self, family: UUID) -> Decimal:
+        """``checkpoint_lsn`` of the family's last full backup that was not copy-only; 0 for none."""
+        rows = self._file.read(
+            "SELECT checkpoint_lsn FROM backupset WHERE family_guid = ? AND type = 'D' AND is_copy_only = 0 "
+            "ORDER BY backup_set_id DESC LIMIT 1",
+            (to_storage(family, t.UNIQUEIDENTIFIER),),
+        )
+        value = from_storage(rows[0][0], t.numeric(25, 0)) if rows else None
+        return value if isinstance(value, Decimal) else Decimal(0)
+
+    def _media_set(self, rows: BackupRows) -> int:
+        known = self._file.read(
+            "SELECT max(media_set_id) FROM backupmediaset WHERE media_uuid = ?",
+            (to_storage(rows.media_set["media_uuid"], t.UNIQUEIDENTIFIER),),
+        )
+        if known[0][0] is not None:
+            return int(known[0][0])
+        media = self._insert(schema.BACKUPMEDIASET, rows.media_set)
+        for family in rows.families:
+            self._insert(schema.BACKUPMEDIAFAMILY, {**family, "media_set_id": media})
+        return media
+
+    def _insert(self, table: schema.HistoryTable, values: Values) -> int:
+        columns = [table.column(name) for name in values]
+        stored = tuple(
+            to_storage(value, column.type) for column, value in zip(columns, values.values(), strict=True)
+        )
+        names = ", ".join(f'"{column.name}"' for column in columns)
+        marks = ", ".join("?" * len(columns))
+        self._file.read(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', stored)
+        return self._file.last_row_id()
