@@ -141,7 +141,8 @@ def how_to_connect(host: str, port: int, password: str, store: Path, pid: int) -
 connect:
    sqlcmd  -S {host},{port} -U sa -P '{password}' -C
    SSMS    server {host},{port}; SQL Server Authentication; sa; trust the server certificate
-   pyodbc  DRIVER={{ODBC Driver 18 for SQL Server}};SERVER={host},{port};UID=sa;PWD={password};TrustServerCertificate=yes
+   pyodbc  DRIVER={{ODBC Driver 18 for SQL Server}};SERVER={host},{port};UID=sa;PWD={password};
+           TrustServerCertificate=yes
    pytds   pytds.connect(server='{host}', port={port}, user='sa', password='{password}', autocommit=True)
 the store is {store}; stop the server with: kill {pid}"""
 
