@@ -112,8 +112,8 @@ class Workspace:
                 945,
                 14,
                 2,
-                f"Database '{database.name}' cannot be opened due to inaccessible files or insufficient memory"
-                " or disk space. See the SQL Server errorlog for details.",
+                f"Database '{database.name}' cannot be opened due to inaccessible files or insufficient"
+                " memory or disk space. See the SQL Server errorlog for details.",
             ) from error
         self._attached[database.database_id] = database
         for note in self.on_attach:
@@ -147,11 +147,11 @@ class Workspace:
 
     def run(self, sql: str, bindings: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         """One SQL statement to its end."""
-        return list(self.connection.execute(sql, bindings))  # type: ignore[arg-type]
+        return list(self.connection.execute(sql, bindings))
 
     def value(self, sql: str, bindings: tuple[object, ...] = ()) -> object:
         """The first column of the first row, None when there is none."""
-        for row in self.connection.execute(sql, bindings):  # type: ignore[arg-type]
+        for row in self.connection.execute(sql, bindings):
             return row[0]
         return None
 
