@@ -1,0 +1,96 @@
+"""A backup through the proxy while another process commits: the restore is one prefix of its commits, and the
+writer never waits for the backup."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.running import Running
+
+FILL = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+with db:
+    for number in range(int(sys.argv[2])):
+        db.execute("INSERT INTO ballast VALUES (?, ?)", (number, os.urandom(1_000_000)))
+"""
+
+WRITE = """
+import sqlite3, sys, time
+# no busy timeout: one refused lock is an exception, and the test fails
+db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+db.execute("PRAGMA synchronous=NORMAL")
+number = 0
+while number < 200_000:
+    number += 1
+    db.execute("INSERT INTO journal (id, text) VALUES (?, ?)", (number, "commit %d" % number))
+    print(time.monotonic_ns(), flush=True)
+"""
+
+
+def test_the_restore_is_one_prefix_of_the_commits(served: Running, tmp_path: Path) -> None:
+    with served.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE DATABASE busy")
+        cursor.execute("CREATE TABLE busy.dbo.journal (id int PRIMARY KEY, text varchar(40) NOT NULL)")
+        cursor.execute("CREATE TABLE busy.dbo.ballast (id int PRIMARY KEY, data varbinary(max) NOT NULL)")
+    path = served.store / "busy.db"
+    subprocess.run([sys.executable, "-c", FILL, str(path), "160"], check=True, timeout=60)
+
+    log = tmp_path / "commits"
+    errors = tmp_path / "errors"
+    with log.open("wb") as out, errors.open("wb") as err:
+        writer = subprocess.Popen([sys.executable, "-c", WRITE, str(path)], stdout=out, stderr=err)
+    try:
+        while log.stat().st_size < 200 * 12:
+            assert writer.poll() is None, errors.read_text()
+        with served.connect() as connection:
+            cursor = connection.cursor()
+            began = time.monotonic_ns()
+            cursor.execute("BACKUP DATABASE busy TO DISK = N'busy.bak' WITH INIT")
+            while cursor.nextset():
+                continue
+            ended = time.monotonic_ns()
+        while len(log.read_bytes().split()) < 1000:
+            assert writer.poll() is None, errors.read_text()
+        assert writer.poll() is None, errors.read_text()
+    finally:
+        writer.terminate()
+        writer.wait(10)
+
+    times = [int(word) for word in log.read_bytes().split()]
+    before = sum(1 for moment in times if moment <= began)
+    during = sum(1 for moment in times if began < moment <= ended)
+    assert len(times) >= 1000
+    assert during >= 100, f"only {during} commits fell into the backup"
+
+    with served.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "RESTORE DATABASE busy_copy FROM DISK = N'busy.bak' WITH "
+            "MOVE N'busy' TO N'/var/opt/mssql/data/busy_copy.mdf', "
+            "MOVE N'busy_log' TO N'/var/opt/mssql/data/busy_copy.ldf'"
+        )
+        while cursor.nextset():
+            continue
+        cursor.execute("SELECT COUNT(*), MAX(id), MIN(id) FROM busy_copy.dbo.journal")
+        count, highest, lowest = cursor.fetchone()
+        cursor.execute("SELECT COUNT(*) FROM busy_copy.dbo.ballast")
+        assert cursor.fetchone()[0] == 160
+    assert lowest == 1
+    assert highest == count, "the restored rows are not a prefix of the commits"
+    # one commit may have been made and not yet written down when the clock was read
+    assert before <= count <= before + during + 1
+    check = [
+        sys.executable,
+        "-c",
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])",
+    ]
+    copy = served.store / "busy_copy.db"
+    answer = subprocess.run(
+        [*check, str(copy), "PRAGMA integrity_check"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout.strip() == "ok"
