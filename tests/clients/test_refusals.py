@@ -156,7 +156,8 @@ class TestRefusals:
             assert failures(
                 connection,
                 "RESTORE DATABASE other FROM DISK = N'shop.bak' "
-                "WITH MOVE N'shop' TO N'/var/opt/mssql/data/o2.mdf', MOVE N'shop_log' TO N'/var/opt/mssql/data/o2.ldf'",
+                "WITH MOVE N'shop' TO N'/var/opt/mssql/data/o2.mdf', "
+                "MOVE N'shop_log' TO N'/var/opt/mssql/data/o2.ldf'",
             ) == [
                 Failure(
                     3154,
