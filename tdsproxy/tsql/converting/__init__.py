@@ -1,0 +1,1 @@
+"""Conversions by family of the target type; ``tsql.conversions`` is the door."""
