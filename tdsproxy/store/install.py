@@ -1,0 +1,276 @@
+"""Putting a restored image in place of a database, under the locks of everyone who has it open.
+
+A new name gets the image by a rename. An existing database gets the image's pages *through SQLite*, in one
+write transaction: other processes' connections see the old content until it commits, and the new after it.
+Between taking the write lock and committing, the old content is copied aside (``.undo/``), so the copy is
+exactly what the restore replaced.
+
+Cases that the backup API does not do by itself:
+
+* Page sizes differ and the live file is in WAL mode, where a page size cannot change: the image is
+  converted first by VACUUM INTO with the live file's page size. Contents are equal, pages are laid out
+  anew, and rowids of tables without an INTEGER PRIMARY KEY may change, as with any VACUUM.
+* The live file is no readable database any more: ``SQLITE_DBCONFIG_RESET_DATABASE`` lets SQLite treat it as
+  empty; what was there is kept aside byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import apsw
+
+from tdsproxy.store import crashpoints
+from tdsproxy.store import header as file_header
+from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed
+from tdsproxy.store.files import UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
+from tdsproxy.store.pagefile import PageFile
+from tdsproxy.store.snapshot import PageView, copy_pages, open_database
+
+_COPY_PAGES = 4096
+_UNREADABLE = (apsw.NotADBError, apsw.CorruptError)
+_LOCKED = (apsw.BusyError, apsw.LockedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """How an image was put in place. ``undo`` is the copy of the old content, None when there was none."""
+
+    path: Path
+    undo: Path | None = None
+    converted_page_size: bool = False
+
+
+def install_new(image: Path, target: Path) -> Installed:
+    """Make ``image``, complete and synced, the new database ``target``, which must not exist.
+
+    WAL and journal files that an earlier database of that name left behind would be replayed over the
+    image, so they go first. Raises InstallFailed when the target exists, OSError.
+    """
+    if target.exists():
+        raise InstallFailed(target, f"{target} exists")
+    stale = [path for path in sidecars(target) if path.exists()]
+    for path in stale:
+        path.unlink()
+    if stale:
+        fsync_directory(target.parent)
+    crashpoints.reach("install.before-rename")
+    rename_durably(image, target)
+    crashpoints.reach("install.after-rename")
+    return Installed(target)
+
+
+def replace_live(
+    image: Path,
+    target: Path,
+    *,
+    keep_undo: bool = True,
+    busy_milliseconds: int = 5_000,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Installed:
+    """Give the existing database ``target`` the content of ``image``, in one transaction.
+
+    ``image`` is used up. Raises DatabaseBusy when the write lock can't be had in ``busy_milliseconds``,
+    InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
+    true raises InstallFailed.
+    """
+    source_wal = _is_wal(image)
+    live = open_database(target, busy_milliseconds)
+    converted: Path | None = None
+    try:
+        page_size, live_wal, readable = _state_of(live, target)
+        wanted = page_size if readable and live_wal else None
+        if wanted is not None and _page_size(image) not in (None, wanted):
+            converted = _convert(image, wanted)
+        undo = _copy_into(live, converted or image, target, readable, live_wal, keep_undo, cancelled)
+        crashpoints.reach("install.after-commit")
+        _settle(live, source_wal or live_wal)
+    finally:
+        live.close()
+        for path in (image, converted):
+            if path is not None:
+                path.unlink(missing_ok=True)
+    return Installed(target, undo, converted is not None)
+
+
+def _state_of(live: apsw.Connection, target: Path) -> tuple[int, bool, bool]:
+    """Page size, WAL mode, and whether SQLite can read the file at all."""
+    try:
+        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        page_size = int(str(live.execute("PRAGMA page_size").fetchall()[0][0]))
+        mode = live.execute("PRAGMA journal_mode").fetchall()[0][0]
+    except _UNREADABLE:
+        return 0, False, False
+    except _LOCKED as error:
+        raise DatabaseBusy(target, f"{target} is in use: {error}") from error
+    return page_size, bool(mode == "wal"), True
+
+
+def _copy_into(
+    live: apsw.Connection,
+    image: Path,
+    target: Path,
+    readable: bool,
+    live_wal: bool,
+    keep_undo: bool,
+    cancelled: Callable[[], bool],
+) -> Path | None:
+    # Acknowledged means durable: in WAL mode only FULL syncs the log at the commit.
+    if readable:
+        live.execute("PRAGMA synchronous=FULL").fetchall()
+    else:
+        live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
+    source = apsw.Connection(
+        f"file:{quote(str(image))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+    undo: Path | None = None
+    try:
+        backup = live.backup("main", source, "main")
+        try:
+            # The first step takes the write lock; from here on the old content stands still.
+            backup.step(1)
+            crashpoints.reach("install.locked")
+            if keep_undo:
+                undo = _keep_old(live, target, live_wal if readable else None)
+            crashpoints.reach("install.undo-kept")
+            while not backup.done:
+                if cancelled():
+                    raise InstallFailed(target, "the restore was cancelled")
+                # The step that copies the last page commits.
+                crashpoints.reach("install.copying")
+                backup.step(_COPY_PAGES)
+        except BaseException:
+            # Closing reports the error of the last step again.
+            with contextlib.suppress(apsw.Error):
+                backup.close(True)
+            raise
+        backup.close()
+    except _LOCKED as error:
+        raise DatabaseBusy(target, f"{target} is in use: {error}") from error
+    except apsw.Error as error:
+        raise InstallFailed(target, f"SQLite cannot replace the content of {target}: {error}") from error
+    finally:
+        source.close()
+        if not readable:
+            live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 0)
+    return undo
+
+
+def _keep_old(live: apsw.Connection, target: Path, wal: bool | None) -> Path:
+    """Copy the content that is about to be replaced; ``wal`` None means that SQLite cannot read it."""
+    directory = target.parent / UNDO_DIRECTORY
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+        fsync_directory(directory.parent)
+    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
+    undo = directory / f"{target.stem}-{moment}.db"
+    temporary = directory / f".{target.stem}.new"
+    if wal is None:
+        _copy_bytes(PageFile(live), temporary)
+    else:
+        view = PageView(live, target, wal)
+        try:
+            copy_pages(view.page_size, view.page_count, view.read_run, temporary)
+            view.check()
+        finally:
+            view.close()
+    rename_durably(temporary, undo)
+    for path in directory.glob("*.db"):
+        stem, dash, _ = path.stem.rpartition("-")
+        if dash and stem == target.stem and path != undo:
+            path.unlink()
+    return undo
+
+
+def _copy_bytes(file: PageFile, path: Path) -> None:
+    size = file.size()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        buffer = memoryview(bytearray(1 << 20))
+        for offset in range(0, size, len(buffer)):
+            part = buffer[: min(len(buffer), size - offset)]
+            file.read_into(part, offset)
+            while part:
+                part = part[os.write(descriptor, part) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _head(image: Path) -> file_header.FileHeader | None:
+    # The image is nobody's database yet, so a plain descriptor is harmless.
+    with image.open("rb") as file:
+        return file_header.parse(file.read(file_header.SIZE))
+
+
+def _is_wal(image: Path) -> bool:
+    head = _head(image)
+    return head is not None and head.wal
+
+
+def _page_size(image: Path) -> int | None:
+    head = _head(image)
+    return head.page_size if head is not None else None
+
+
+def _convert(image: Path, page_size: int) -> Path:
+    converted = image.with_name(image.name + ".converted")
+    converted.unlink(missing_ok=True)
+    source = apsw.Connection(
+        f"file:{quote(str(image))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+    try:
+        # Only once the file has been read does the pragma mean the next page size, not this one.
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        source.execute(f"PRAGMA page_size={page_size}").fetchall()
+        source.execute("VACUUM INTO ?", (str(converted),)).fetchall()
+    except BaseException as error:
+        converted.unlink(missing_ok=True)
+        if isinstance(error, apsw.Error):
+            raise InstallFailed(image, f"the page size can't be made {page_size}: {error}") from error
+        raise
+    finally:
+        source.close()
+    return converted
+
+
+def _settle(live: apsw.Connection, wal: bool) -> None:
+    """After the commit: the journal mode that the content had, and a WAL that does not stay big.
+
+    Nothing here can harm the restore any more, so a lock that others hold is left to them.
+    """
+    live.set_busy_timeout(0)
+    with contextlib.suppress(*_LOCKED):
+        if wal:
+            live.execute("PRAGMA journal_mode=WAL").fetchall()
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def wait_for_release(path: Path, seconds: float, poll: float = 0.05) -> None:
+    """Wait until no other connection, of any process, has ``path`` open. Raises DatabaseBusy.
+
+    Proof is the exclusive lock, taken for a moment.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        connection = open_database(path, 0)
+        try:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE").fetchall()
+            connection.execute("ROLLBACK").fetchall()
+            return
+        except _LOCKED as error:
+            if time.monotonic() >= deadline:
+                raise DatabaseBusy(path, f"{path} is in use: {error}") from error
+        except _UNREADABLE as error:
+            raise DatabaseUnreadable(path, f"SQLite cannot read {path}: {error}") from error
+        finally:
+            connection.close()
+        time.sleep(poll)
