@@ -9,7 +9,7 @@ from typing import Any, Final
 from tdsproxy.tds.columns import ColumnMeta
 from tdsproxy.tds.errors import EncodeError
 from tdsproxy.tds.types import TypeInfo
-from tdsproxy.tds.values import _MISFIT, encode_value, misfit, null_value, value_encoder
+from tdsproxy.tds.values import MISFIT, encode_value, misfit, null_value, value_encoder
 
 ROW: Final = b"\xd1"
 NBCROW: Final = b"\xd2"
@@ -55,7 +55,7 @@ def row_encoder(columns: Sequence[ColumnMeta | TypeInfo], *, nbcrow: bool = True
             raise EncodeError(f"a row of {len(row)} values for {width} columns")
         try:
             return with_nulls(row) if None in row else plain(row)
-        except _MISFIT as error:
+        except MISFIT as error:
             raise _explain(types, row, error) from error
 
     return encode_row

@@ -48,7 +48,7 @@ FLOATS: Final = {4: _F4, 8: _F8}
 def scaled_int(value: Decimal | int, scale: int) -> int:
     """The value times 10**scale, rounded half away from zero."""
     if isinstance(value, int):
-        return int(value) * 10**scale
+        return int(value * 10**scale)
     shifted = value.scaleb(scale, _CONTEXT)
     return int(shifted.to_integral_value(ROUND_HALF_UP, _CONTEXT))
 

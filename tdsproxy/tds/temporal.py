@@ -21,6 +21,7 @@ _TICKS_PER_MINUTE: Final = 600_000_000
 _UNITS_PER_DAY: Final = 300 * 86_400
 _MINUTES_PER_DAY: Final = 1440
 _MAX_OFFSET: Final = 14 * 60
+_TICKS_PER_UNIT: Final[tuple[int, ...]] = (10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)
 
 _DATETIME: Final = struct.Struct("<iI")
 _SMALL: Final = struct.Struct("<HH")
@@ -86,7 +87,7 @@ def decode_smalldatetime(data: bytes) -> tuple[int, int]:
 
 def encode_time(scale: int) -> Callable[[Temporal], bytes]:
     """An encoder of (ticks,) at this scale; digits beyond it are cut."""
-    divisor, size = 10 ** (7 - scale), time_size(scale)
+    divisor, size = _TICKS_PER_UNIT[scale], time_size(scale)
 
     def encode(value: Temporal) -> bytes:
         return (value[0] // divisor).to_bytes(size, "little")
@@ -95,7 +96,7 @@ def encode_time(scale: int) -> Callable[[Temporal], bytes]:
 
 
 def encode_datetime2(scale: int) -> Callable[[Temporal], bytes]:
-    divisor, size = 10 ** (7 - scale), time_size(scale)
+    divisor, size = _TICKS_PER_UNIT[scale], time_size(scale)
 
     def encode(value: Temporal) -> bytes:
         return (value[1] // divisor).to_bytes(size, "little") + value[0].to_bytes(3, "little")
@@ -104,7 +105,7 @@ def encode_datetime2(scale: int) -> Callable[[Temporal], bytes]:
 
 
 def encode_datetimeoffset(scale: int) -> Callable[[Temporal], bytes]:
-    divisor, size = 10 ** (7 - scale), time_size(scale)
+    divisor, size = _TICKS_PER_UNIT[scale], time_size(scale)
 
     def encode(value: Temporal) -> bytes:
         days, ticks, offset = value
@@ -117,10 +118,10 @@ def _ticks(data: bytes, scale: int) -> int:
     """The width tells little about the scale, but it must be its width."""
     if len(data) != time_size(scale):
         raise ProtocolError(f"a time({scale}) of {len(data)} bytes")
-    ticks = int.from_bytes(data, "little") * 10 ** (7 - scale)
+    ticks = int.from_bytes(data, "little") * _TICKS_PER_UNIT[scale]
     if ticks >= TICKS_PER_DAY:
         raise ProtocolError("a time beyond the end of the day")
-    return int(ticks)
+    return ticks
 
 
 def decode_time(data: bytes, scale: int) -> tuple[int]:

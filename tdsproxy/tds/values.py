@@ -37,7 +37,7 @@ _NULL_LONG: Final = b"\xff\xff\xff\xff"
 _MAX_SHORT: Final = 0xFFFE
 # What SQL Server sends as text pointer and timestamp of a value that is in no table.
 _TEXT_POINTER: Final = b"\x10dummy textptr\0\0\0dummyTS\0"
-_MISFIT: Final = (struct.error, OverflowError, TypeError, AttributeError, ArithmeticError, ValueError)
+MISFIT: Final = (struct.error, OverflowError, TypeError, AttributeError, ArithmeticError, ValueError)
 
 
 def value_encoder(info: TypeInfo, *, rpc: bool = False) -> Encode:
@@ -46,6 +46,8 @@ def value_encoder(info: TypeInfo, *, rpc: bool = False) -> Encode:
     type_id = info.type_id
     if type_id == TypeId.SQL_VARIANT:
         return _variant
+    if type_id == TypeId.NULL:
+        return _nothing
     scalar = scalar_encoder(info)
     if type_id in FIXED_SIZES:
         return scalar
@@ -64,6 +66,10 @@ def value_encoder(info: TypeInfo, *, rpc: bool = False) -> Encode:
     if type_id == TypeId.BITN:
         return lambda value: b"\1\1" if value else b"\1\0"
     return lambda value: _byte(scalar(value))
+
+
+def _nothing(_value: object) -> bytes:
+    raise EncodeError("the NULL type holds no value")
 
 
 def _byte(data: bytes) -> bytes:
@@ -118,7 +124,7 @@ def encode_value(info: TypeInfo, value: Any, *, rpc: bool = False) -> bytes:
     encode = value_encoder(info, rpc=rpc)
     try:
         return encode(value)
-    except _MISFIT as error:
+    except MISFIT as error:
         raise misfit(info, error) from error
 
 
