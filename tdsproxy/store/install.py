@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 
@@ -81,7 +80,7 @@ def replace_live(
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
-    source_wal = _is_wal(image)
+    source_wal = _leave_wal_mode(image)
     live = open_database(target, busy_milliseconds)
     converted: Path | None = None
     try:
@@ -127,9 +126,7 @@ def _copy_into(
         live.execute("PRAGMA synchronous=FULL").fetchall()
     else:
         live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
-    source = apsw.Connection(
-        f"file:{quote(str(image))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    )
+    source = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READWRITE)
     undo: Path | None = None
     try:
         backup = live.backup("main", source, "main")
@@ -210,9 +207,15 @@ def _head(image: Path) -> file_header.FileHeader | None:
         return file_header.parse(file.read(file_header.SIZE))
 
 
-def _is_wal(image: Path) -> bool:
+def _leave_wal_mode(image: Path) -> bool:
+    """Make the image openable without a WAL beside it; true if it was in WAL mode."""
     head = _head(image)
-    return head is not None and head.wal
+    if head is None or not head.wal:
+        return False
+    with image.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x01\x01")
+    return True
 
 
 def _page_size(image: Path) -> int | None:
@@ -223,9 +226,7 @@ def _page_size(image: Path) -> int | None:
 def _convert(image: Path, page_size: int) -> Path:
     converted = image.with_name(image.name + ".converted")
     converted.unlink(missing_ok=True)
-    source = apsw.Connection(
-        f"file:{quote(str(image))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    )
+    source = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         # Only once the file has been read does the pragma mean the next page size, not this one.
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
