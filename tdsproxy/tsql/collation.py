@@ -69,8 +69,8 @@ def key(text: str, collation: str | None = None) -> str:
 
 
 def like(value: str, pattern: str, escape: str | None = None, collation: str | None = None) -> bool:
-    """``value LIKE pattern``: ``%``, ``_``, ``[classes]`` and ESCAPE; trailing blanks of ``value`` may be left
-    over."""
+    """``value LIKE pattern``: ``%``, ``_``, ``[classes]`` and ESCAPE; trailing blanks of ``value``
+    may be left over."""
     _, case, accents = rules(collation)
     if not accents:
         value, pattern = _plain(value), _plain(pattern)
@@ -136,12 +136,9 @@ def _class(pattern: str, at: int, escape: str | None, case: bool) -> tuple[str, 
     negated = at < len(pattern) and pattern[at] == "^"
     at += negated
     members: list[str] = []
-    first = True
     while at < len(pattern):
         char = pattern[at]
-        if char == "]" and not (
-            first and pattern.find("]", at + 1) >= 0 and pattern[at + 1 :].startswith("]")
-        ):
+        if char == "]":
             return _class_text(members, negated), at + 1
         if escape and char == escape and at + 1 < len(pattern):
             at += 1
@@ -152,7 +149,6 @@ def _class(pattern: str, at: int, escape: str | None, case: bool) -> tuple[str, 
         else:
             members.append(_in_class(char))
             at += 1
-        first = False
     return "(?!)", len(pattern)
 
 

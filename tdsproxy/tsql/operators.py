@@ -50,12 +50,13 @@ _BITWISE: Final = "&|^"
 
 
 def operand_type(expr: ast.Expr, own: SqlType, other: SqlType) -> SqlType:
-    """The type with which ``expr`` (of type ``own``) meets ``other`` in an operator: an integer literal beside
-    a decimal counts its own digits (``1.0 / 3`` is numeric(8,6)), not those of int."""
+    """The type with which ``expr`` (of type ``own``) meets ``other`` in an operator: an integer literal
+    beside a decimal counts its own digits (``1.0 / 3`` is numeric(8,6)), not those of int."""
     inner = expr.operand if isinstance(expr, ast.Unary) else expr
-    if isinstance(inner, ast.Literal) and isinstance(inner.value, int) and own.name == "int":
-        if other.name == "decimal":
-            return t.numeric(len(str(abs(inner.value))), 0)
+    if not isinstance(inner, ast.Literal) or not isinstance(inner.value, int):
+        return own
+    if own.name == "int" and other.name == "decimal":
+        return t.numeric(len(str(abs(inner.value))), 0)
     return own
 
 
