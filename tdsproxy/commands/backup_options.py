@@ -1,0 +1,179 @@
+"""What the WITH clause of BACKUP asks for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.operands import Operands
+from tdsproxy.tsql import ast
+
+DEFAULT_STATS: Final = 10
+
+_OPPOSITES: Final = (
+    ("INIT", "NOINIT"),
+    ("SKIP", "NOSKIP"),
+    ("FORMAT", "NOFORMAT"),
+    ("COMPRESSION", "NO_COMPRESSION"),
+    ("CHECKSUM", "NO_CHECKSUM"),
+    ("STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"),
+    ("REWIND", "NOREWIND"),
+    ("UNLOAD", "NOUNLOAD"),
+    ("FORMAT", "NOINIT"),
+    ("FORMAT", "NOSKIP"),
+)
+# What changes nothing on a disk: tape handling, and the sizes of buffers once they are in range.
+_WITHOUT_EFFECT: Final = frozenset(
+    {"REWIND", "NOREWIND", "UNLOAD", "NOUNLOAD", "RESTART", "STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"}
+)
+_LOG_ONLY: Final = frozenset({"NO_TRUNCATE", "NORECOVERY", "STANDBY"})
+_ALGORITHMS: Final = {
+    "ZSTD": "ZSTD",
+    "MS_XPRESS": "ZSTD",
+    "GZIP": "GZIP",
+    "BZIP2": "BZIP2",
+    "XZ": "XZ",
+}
+_LEVELS: Final = frozenset({"LOW", "MEDIUM", "HIGH"})
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """``compression`` None leaves it to the medium or to the server's option; ``algorithm`` and ``level`` as
+    in COMPRESSION (ALGORITHM = ..., LEVEL = ...). ``stats`` None reports no progress."""
+
+    differential: bool = False
+    copy_only: bool = False
+    name: str | None = None
+    description: str | None = None
+    expires: dt.datetime | None = None
+    init: bool = False
+    skip: bool = False
+    format: bool = False
+    media_name: str | None = None
+    media_description: str | None = None
+    compression: bool | None = None
+    algorithm: str | None = None
+    level: str | None = None
+    checksum: bool | None = None
+    stats: int | None = None
+    block_size: int | None = None
+
+
+def check_conflicts(options: Iterable[ast.Option], pairs: Iterable[tuple[str, str]]) -> None:
+    """Raises CommandError 3031 when two options of a pair are both given."""
+    given = {option.name for option in options}
+    for first, second in pairs:
+        if first in given and second in given:
+            raise fail(3031, first.lower(), second.lower())
+
+
+def first_value(option: ast.Option) -> ast.Operand:
+    """The value of an option that needs one. Raises CommandError 3217."""
+    if not option.values:
+        raise fail(3217, option.name)
+    return option.values[0]
+
+
+def stats_of(option: ast.Option, operands: Operands) -> int:
+    """STATS = 1..100; alone it means 10. Raises CommandError 3250."""
+    if not option.values:
+        return DEFAULT_STATS
+    return ranged(option, operands, 1, 100)
+
+
+def ranged(option: ast.Option, operands: Operands, low: int, high: int) -> int:
+    """Raises CommandError 3250."""
+    number = operands.number(first_value(option), option.name)
+    if not low <= number <= high:
+        raise fail(3250, number, option.name)
+    return number
+
+
+def block_size_of(option: ast.Option, operands: Operands) -> int:
+    """Raises CommandError 3250, 3253."""
+    number = ranged(option, operands, 512, 65536)
+    if number & (number - 1):
+        raise fail(3253)
+    return number
+
+
+def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datetime) -> BackupOptions:
+    """Raises CommandError for values out of range, conflicts, and what this version does not have."""
+    check_conflicts(statement.options, _OPPOSITES)
+    found: dict[str, Any] = {}
+    retain: int | None = None
+    for option in statement.options:
+        if option.name in _WITHOUT_EFFECT:
+            continue
+        if option.name in _LOG_ONLY and statement.kind == "DATABASE":
+            raise fail(3032, option.name.lower())
+        if option.name == "RETAINDAYS":
+            retain = ranged(option, operands, 0, 99999)
+        else:
+            found |= _read(option, operands)
+    if retain is not None:
+        # RETAINDAYS wins over EXPIREDATE; a set kept for 0 days does not expire.
+        found["expires"] = now.replace(microsecond=0) + dt.timedelta(days=retain) if retain else None
+    if found.get("format"):
+        found |= {"init": True, "skip": True}
+    return BackupOptions(**found)
+
+
+def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
+    match option.name:
+        case "DIFFERENTIAL" | "COPY_ONLY" | "INIT" | "SKIP" | "FORMAT" | "CHECKSUM":
+            return {option.name.lower(): True}
+        case "NOINIT" | "NOSKIP" | "NOFORMAT" | "NO_CHECKSUM":
+            return {option.name.removeprefix("NO").removeprefix("_").lower(): False}
+        case "NAME" | "DESCRIPTION":
+            return {option.name.lower(): operands.text(first_value(option))}
+        case "MEDIANAME":
+            return {"media_name": operands.text(first_value(option))}
+        case "MEDIADESCRIPTION":
+            return {"media_description": operands.text(first_value(option))}
+        case "EXPIREDATE":
+            return {"expires": operands.moment(first_value(option))}
+        case "STATS":
+            return {"stats": stats_of(option, operands)}
+        case "BLOCKSIZE":
+            return {"block_size": block_size_of(option, operands)}
+        case "BUFFERCOUNT":
+            ranged(option, operands, 1, 2**31 - 1)
+            return {}
+        case "MAXTRANSFERSIZE":
+            number = ranged(option, operands, 65536, 20 * 1024 * 1024)
+            if number % 65536:
+                raise fail(3250, number, option.name)
+            return {}
+        case "COMPRESSION":
+            return {"compression": True, **_compression(option, operands)}
+        case "NO_COMPRESSION":
+            return {"compression": False}
+    raise fail(3015, f"BACKUP WITH {option.name}")
+
+
+def _compression(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
+    """Raises CommandError for an algorithm or a level that there is not."""
+    found: dict[str, Any] = {}
+    for word, operand in option.arguments:
+        value = (operands.text(operand) or "").upper()
+        if word == "ALGORITHM":
+            if value not in _ALGORITHMS:
+                raise fail(3015, f"COMPRESSION (ALGORITHM = {value})")
+            found["algorithm"] = value
+        elif word == "LEVEL":
+            if value not in _LEVELS:
+                raise fail(3217, "LEVEL")
+            found["level"] = value
+    if "level" in found and "algorithm" not in found:
+        raise fail(3217, "LEVEL")
+    return found
+
+
+def stored_algorithm(asked: str | None) -> str:
+    """The algorithm that is used where ``asked`` was written: MS_XPRESS, which is Microsoft's own, is ZSTD."""
+    return _ALGORITHMS[asked or "ZSTD"]

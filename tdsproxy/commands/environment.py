@@ -1,0 +1,88 @@
+"""What a native statement runs in: the catalog, the places it may name, the store's other users."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import threading
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tdsproxy.catalog.catalog import Catalog
+from tdsproxy.catalog.databases import Database
+from tdsproxy.commands.paths import DevicePaths
+
+
+class Sessions(Protocol):
+    """The sessions of all clients of the store."""
+
+    def users_of(self, database: str) -> Collection[int]:
+        """The sessions whose current database this is."""
+        ...
+
+    def end(self, spids: Collection[int]) -> None:
+        """Ends sessions and waits until they have gone, for a bounded time."""
+        ...
+
+    def release(self, database: str) -> None:
+        """Asks every client to close its handles on the database's file, and waits for the answers."""
+        ...
+
+
+class Locks(Protocol):
+    """One operation at a time on a database."""
+
+    def hold(self, database: str) -> AbstractContextManager[bool]:
+        """Yields whether the database was free; when it was, it is held until the block ends."""
+        ...
+
+
+class NoSessions:
+    """A store that nobody else uses."""
+
+    def users_of(self, database: str) -> Collection[int]:
+        return ()
+
+    def end(self, spids: Collection[int]) -> None:
+        return
+
+    def release(self, database: str) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """What backup headers and msdb say of the server that wrote them."""
+
+    server_name: str
+    machine_name: str
+    version: tuple[int, int, int] = (16, 0, 4236)
+
+    @classmethod
+    def of_this_machine(cls, server_name: str = "") -> ServerIdentity:
+        machine = socket.gethostname().split(".")[0].upper() or "LOCALHOST"
+        return cls(server_name or machine, machine)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnvironment:
+    """``cancelled`` is set, from any thread, when nobody wants the running statement's result any more.
+    ``clock`` gives local time."""
+
+    catalog: Catalog
+    paths: DevicePaths
+    sessions: Sessions
+    locks: Locks
+    identity: ServerIdentity = field(default_factory=ServerIdentity.of_this_machine)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    clock: Callable[[], dt.datetime] = dt.datetime.now
+
+    def database(self, name: str) -> Database | None:
+        """The database of this name; a file that was put into the store since counts."""
+        found = self.catalog.databases.find(name)
+        if found is None:
+            self.catalog.databases.refresh()
+            found = self.catalog.databases.find(name)
+        return found

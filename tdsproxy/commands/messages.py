@@ -1,0 +1,326 @@
+"""SQL Server's messages of backup, restore and database statements: number, severity, state, text.
+
+Texts and severities follow Microsoft's list of database engine events and errors; states, where one was
+seen, captures of SQL Server 2022. Messages of severity 10 travel with class 0.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from tdsproxy.tsql.replies import Message
+
+
+class OsError(IntEnum):
+    """The operating system errors that SQL Server names, with Windows' numbers on Linux, too."""
+
+    FILE_NOT_FOUND = 2
+    PATH_NOT_FOUND = 3
+    ACCESS_DENIED = 5
+    NOT_READY = 21
+    SHARING_VIOLATION = 32
+    END_OF_FILE = 38
+    INVALID_NAME = 123
+    DISK_FULL = 112
+    IO_DEVICE = 1117
+
+    @property
+    def words(self) -> str:
+        return f"{self.value}({_OS_WORDS[self]})"
+
+
+_OS_WORDS: Final[dict[OsError, str]] = {
+    OsError.FILE_NOT_FOUND: "The system cannot find the file specified.",
+    OsError.PATH_NOT_FOUND: "The system cannot find the path specified.",
+    OsError.ACCESS_DENIED: "Access is denied.",
+    OsError.NOT_READY: "The device is not ready.",
+    OsError.SHARING_VIOLATION: (
+        "The process cannot access the file because it is being used by another process."
+    ),
+    OsError.END_OF_FILE: "Reached the end of the file.",
+    OsError.INVALID_NAME: "The filename, directory name, or volume label syntax is incorrect.",
+    OsError.DISK_FULL: "There is not enough space on the disk.",
+    OsError.IO_DEVICE: "The request could not be performed because of an I/O device error.",
+}
+
+_TABLE: Final[dict[int, tuple[int, int, str]]] = {
+    102: (15, 1, "Incorrect syntax near '{}'."),
+    137: (15, 2, 'Must declare the scalar variable "{}".'),
+    155: (15, 1, "'{}' is not a recognized {} option."),
+    226: (16, 6, "{} statement not allowed within multi-statement transaction."),
+    262: (14, 1, "{} permission denied in database '{}'."),
+    911: (16, 11, "Database '{}' does not exist. Make sure that the name is entered correctly."),
+    916: (
+        14,
+        1,
+        'The server principal "{}" is not able to access the database "{}" under the current security '
+        "context.",
+    ),
+    927: (14, 2, "Database '{}' cannot be opened. It is in the middle of a restore."),
+    942: (14, 4, "Database '{}' cannot be opened because it is offline."),
+    945: (
+        16,
+        2,
+        "Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space. See "
+        "the SQL Server errorlog for details.",
+    ),
+    1801: (16, 3, "Database '{}' already exists. Choose a different database name."),
+    1802: (
+        16,
+        1,
+        "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
+    ),
+    1834: (16, 1, "The file '{}' cannot be overwritten.  It is being used by database '{}'."),
+    3013: (16, 1, "{} is terminating abnormally."),
+    3014: (10, 1, "{} successfully processed {} pages in {}.{:03} seconds ({}.{:03} MB/sec)."),
+    3015: (16, 1, "{} is not yet implemented."),
+    3021: (16, 0, "Cannot perform a backup or restore operation within a transaction."),
+    3023: (
+        16,
+        2,
+        "Backup, file manipulation operations (such as ALTER DATABASE ADD FILE) and encryption changes on a "
+        "database must be serialized. Reissue the statement after the current backup or file manipulation "
+        "operation is completed.",
+    ),
+    3024: (
+        16,
+        1,
+        "You can only perform a full backup of the master database. Use BACKUP DATABASE to back up the "
+        "entire master database.",
+    ),
+    3031: (
+        16,
+        1,
+        "Option '{}' conflicts with option(s) '{}'. Remove the conflicting option and reissue the statement.",
+    ),
+    3032: (
+        16,
+        1,
+        "One or more of the options ({}) are not supported for this statement. Review the documentation for "
+        "supported options.",
+    ),
+    3033: (16, 1, "BACKUP DATABASE cannot be used on a database opened in emergency mode."),
+    3035: (
+        16,
+        1,
+        'Cannot perform a differential backup for database "{}", because a current database backup does not '
+        "exist. Perform a full database backup by reissuing BACKUP DATABASE, omitting the WITH DIFFERENTIAL "
+        "option.",
+    ),
+    3044: (
+        16,
+        1,
+        "Invalid zero-length device name. Reissue the BACKUP statement with a valid device name.",
+    ),
+    3057: (
+        16,
+        1,
+        "Invalid device name. The length of the device name provided exceeds supported limit (maximum length "
+        "is:{}). Reissue the BACKUP statement with a valid device name.",
+    ),
+    3078: (
+        16,
+        1,
+        'The file name "{}" is invalid as a backup device name for the specified device type. Reissue the '
+        "BACKUP statement with a valid file name and device type.",
+    ),
+    3098: (
+        16,
+        2,
+        "The backup cannot be performed because '{0}' was requested after the media was formatted with an "
+        "incompatible structure. To append to this media set, either omit '{0}' or specify '{1}'. "
+        "Alternatively, you can create a new media set by using WITH FORMAT in your BACKUP statement. If you "
+        "use WITH FORMAT on an existing media set, all its backup sets will be overwritten.",
+    ),
+    3101: (16, 1, "Exclusive access could not be obtained because the database is in use."),
+    3102: (
+        16,
+        1,
+        "{} cannot process database '{}' because it is in use by this session. It is recommended that the "
+        "master database be used when performing this operation.",
+    ),
+    3108: (
+        16,
+        1,
+        "To restore the master database, the server must be running in single-user mode. For information on "
+        'starting in single-user mode, see "How to: Start an Instance of SQL Server (sqlservr.exe)" in Books '
+        "Online.",
+    ),
+    3110: (14, 1, "User does not have permission to RESTORE database '{}'."),
+    3118: (
+        16,
+        1,
+        'The database "{}" does not exist. RESTORE can only create a database when restoring either a full '
+        "backup or a file backup of the primary file.",
+    ),
+    3119: (
+        16,
+        1,
+        "Problems were identified while planning for the RESTORE statement. Previous messages provide "
+        "details.",
+    ),
+    3123: (16, 1, "Invalid database name '{}' specified for backup or restore operation."),
+    3132: (
+        16,
+        1,
+        "The media set has {} media families but only {} are provided. All members must be provided.",
+    ),
+    3147: (16, 1, "Backup and restore operations are not allowed on database tempdb."),
+    3153: (16, 1, "The database is already fully recovered."),
+    3154: (16, 4, "The backup set holds a backup of a database other than the existing '{}' database."),
+    3156: (
+        16,
+        4,
+        "File '{}' cannot be restored to '{}'. Use WITH MOVE to identify a valid location for the file.",
+    ),
+    3176: (
+        16,
+        1,
+        "File '{}' is claimed by '{}'({}) and '{}'({}). The WITH MOVE clause can be used to relocate one or "
+        "more files.",
+    ),
+    3183: (
+        16,
+        1,
+        'RESTORE detected an error on page ({}:{}) in database "{}" as read from the backup set.',
+    ),
+    3186: (
+        16,
+        1,
+        "The backup set has been damaged. RESTORE will not attempt to apply this backup set.",
+    ),
+    3187: (
+        16,
+        1,
+        "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum "
+        "information.",
+    ),
+    3189: (16, 1, "Damage to the backup set was detected."),
+    3201: (16, 1, "Cannot open backup device '{}'. Operating system error {}."),
+    3202: (16, 1, 'Write on "{}" failed: {}'),
+    3203: (16, 1, 'Read on "{}" failed: {}'),
+    3204: (16, 1, "The backup or restore was aborted."),
+    3205: (16, 2, "Too many backup devices specified for backup or restore; only {} are allowed."),
+    3206: (
+        16,
+        1,
+        "Backup device '{}' does not exist. To view existing backup devices, use the sys.backup_devices "
+        "catalog view. To create a new backup device use either sp_addumpdevice or SQL Server Management "
+        "Studio.",
+    ),
+    3211: (10, 1, "{} percent processed."),
+    3217: (16, 1, "Invalid value specified for {} parameter."),
+    3231: (
+        16,
+        1,
+        'The media loaded on "{}" is formatted to support {} media families, but {} media families are '
+        "expected according to the backup device specification.",
+    ),
+    3234: (
+        16,
+        2,
+        "Logical file '{}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file "
+        "names.",
+    ),
+    3241: (
+        16,
+        0,
+        "The media family on device '{}' is incorrectly formed. SQL Server cannot process this media family.",
+    ),
+    3242: (16, 2, "The file on device '{}' is not a valid Microsoft Tape Format backup set."),
+    3250: (16, 1, "The value '{}' is not within range for the {} parameter."),
+    3253: (16, 1, "The block size parameter must supply a value that is a power of 2."),
+    3254: (16, 1, "The volume on device '{}' is empty."),
+    3257: (
+        16,
+        1,
+        "There is insufficient free space on disk volume '{}' to create the database. The database requires "
+        "{} additional free bytes, while only {} bytes are available.",
+    ),
+    3262: (10, 1, "The backup set on file {} is valid."),
+    3266: (
+        16,
+        1,
+        'The backup data at the end of "{}" is incorrectly formatted. Backup sets on the media might be '
+        "damaged and unusable. To determine the backup sets on the media, use RESTORE HEADERONLY. To "
+        "determine the usability of the backup sets, run RESTORE VERIFYONLY. If all of the backup sets are "
+        "incomplete, reformat the media using BACKUP WITH FORMAT, which destroys all the backup sets.",
+    ),
+    3270: (
+        16,
+        1,
+        "An internal consistency error has occurred. This error is similar to an assert. Contact technical "
+        "support for assistance.",
+    ),
+    3271: (16, 1, 'A nonrecoverable I/O error occurred on file "{}:" {}.'),
+    3287: (16, 1, "The file ID {} on device '{}' is incorrectly formed and can not be read."),
+    3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
+    3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
+    3708: (16, 4, "Cannot {} the {} '{}' because it is a system {}."),
+    4030: (16, 1, "The medium on device '{}' expires on {} and cannot be overwritten."),
+    4035: (10, 1, "Processed {} pages for database '{}', file '{}' on file {}."),
+    4037: (16, 1, 'The user-specified MEDIANAME "{}" does not match the MEDIANAME "{}" of the device "{}".'),
+    4208: (
+        16,
+        1,
+        "The statement {} is not allowed while the recovery model is SIMPLE. Use BACKUP DATABASE or change "
+        "the recovery model using ALTER DATABASE.",
+    ),
+    4212: (16, 1, "Cannot back up the log of the master database. Use BACKUP DATABASE instead."),
+    4214: (16, 1, "BACKUP LOG cannot be performed because there is no current database backup."),
+    5011: (
+        14,
+        5,
+        "User does not have permission to alter database '{}', the database does not exist, or the database "
+        "is not in a state that allows access checks.",
+    ),
+    5030: (16, 12, "The database could not be exclusively locked to perform the operation."),
+    5052: (16, 1, "{} is not permitted while a database is in the {} state."),
+    5058: (16, 2, "Option '{}' cannot be set in database '{}'."),
+    5060: (
+        10,
+        1,
+        "Nonqualified transactions are being rolled back. Estimated rollback completion: {}%.",
+    ),
+    5061: (
+        16,
+        1,
+        "ALTER DATABASE failed because a lock could not be placed on database '{}'. Try again later.",
+    ),
+    5064: (
+        16,
+        1,
+        "Changes to the state or options of database '{}' cannot be made at this time. The database is in "
+        "single-user mode, and a user is currently connected to it.",
+    ),
+    5069: (16, 1, "ALTER DATABASE statement failed."),
+    5070: (16, 2, "Database state cannot be changed while other users are using the database '{}'"),
+    5120: (16, 101, 'Unable to open the physical file "{}". Operating system error {}: "{}".'),
+    5123: (
+        16,
+        1,
+        "CREATE FILE encountered operating system error {} while attempting to open or create the physical "
+        "file '{}'.",
+    ),
+    5170: (
+        16,
+        1,
+        "Cannot create file '{}' because it already exists. Change the file path or the file name, and retry "
+        "the operation.",
+    ),
+    12104: (
+        16,
+        2,
+        "ALTER DATABASE CURRENT failed because '{}' is a system database. System databases cannot be altered "
+        "by using the CURRENT keyword. Use the database name to alter a system database.",
+    ),
+}
+
+
+def message(number: int, *values: object, line: int = 1, state: int | None = None) -> Message:
+    """The message of this number with its placeholders filled."""
+    severity, usual_state, template = _TABLE[number]
+    wire_severity = 0 if severity == 10 else severity
+    text = template.format(*values)
+    return Message(number, wire_severity, usual_state if state is None else state, text, line)

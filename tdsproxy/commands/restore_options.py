@@ -1,0 +1,169 @@
+"""What the WITH clause of RESTORE asks for, and which of its options each form knows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tdsproxy.commands.backup_options import (
+    block_size_of,
+    check_conflicts,
+    first_value,
+    ranged,
+    stats_of,
+)
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.operands import Operands
+from tdsproxy.tsql import ast
+
+_COMMON: Final = frozenset(
+    {
+        "CHECKSUM",
+        "NO_CHECKSUM",
+        "STOP_ON_ERROR",
+        "CONTINUE_AFTER_ERROR",
+        "MEDIANAME",
+        "MEDIAPASSWORD",
+        "UNLOAD",
+        "NOUNLOAD",
+        "REWIND",
+        "CREDENTIAL",
+    }
+)
+_DATA: Final = _COMMON | {
+    "FILE",
+    "PASSWORD",
+    "MOVE",
+    "STATS",
+    "NOREWIND",
+    "RECOVERY",
+    "NORECOVERY",
+    "STANDBY",
+    "REPLACE",
+    "RESTART",
+    "RESTRICTED_USER",
+    "PARTIAL",
+    "KEEP_REPLICATION",
+    "KEEP_CDC",
+    "KEEP_TEMPORAL_RETENTION",
+    "ENABLE_BROKER",
+    "NEW_BROKER",
+    "ERROR_BROKER_CONVERSATIONS",
+    "STOPAT",
+    "STOPATMARK",
+    "STOPBEFOREMARK",
+    "BLOCKSIZE",
+    "BUFFERCOUNT",
+    "MAXTRANSFERSIZE",
+}
+_SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
+    "DATABASE": _DATA,
+    "LOG": _DATA - {"PARTIAL"},
+    "HEADERONLY": _COMMON | {"FILE", "PASSWORD", "NOREWIND"},
+    "FILELISTONLY": _COMMON | {"FILE", "PASSWORD", "NOREWIND"},
+    "LABELONLY": _COMMON | {"NOREWIND"},
+    "VERIFYONLY": _COMMON | {"FILE", "PASSWORD", "MOVE", "STATS", "LOADHISTORY", "NOREWIND"},
+    "REWINDONLY": frozenset({"UNLOAD", "NOUNLOAD"}),
+}
+_OPPOSITES: Final = (
+    ("NORECOVERY", "RECOVERY"),
+    ("STANDBY", "RECOVERY"),
+    ("STANDBY", "NORECOVERY"),
+    ("KEEP_REPLICATION", "NORECOVERY"),
+    ("KEEP_CDC", "NORECOVERY"),
+    ("RESTRICTED_USER", "NORECOVERY"),
+    ("CHECKSUM", "NO_CHECKSUM"),
+    ("STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"),
+)
+# What changes nothing here: tape handling, message queues and change capture that the databases do not have.
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        "UNLOAD",
+        "NOUNLOAD",
+        "REWIND",
+        "NOREWIND",
+        "RESTART",
+        "KEEP_REPLICATION",
+        "KEEP_CDC",
+        "KEEP_TEMPORAL_RETENTION",
+        "ENABLE_BROKER",
+        "NEW_BROKER",
+        "ERROR_BROKER_CONVERSATIONS",
+        "STOP_ON_ERROR",
+        "CONTINUE_AFTER_ERROR",
+        "NO_CHECKSUM",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """``recovery`` None when neither RECOVERY nor NORECOVERY was written (RECOVERY is then meant). ``moves``
+    are (logical name, target) pairs as written. ``stop_at`` is noted for the check of the recovery model."""
+
+    file: int | None = None
+    moves: tuple[tuple[str, str], ...] = ()
+    recovery: bool | None = None
+    replace: bool = False
+    restricted_user: bool = False
+    stats: int | None = None
+    checksum: bool = False
+    media_name: str | None = None
+    stop_at: dt.datetime | str | None = None
+    load_history: bool = False
+
+
+def read_restore_options(statement: ast.Restore, operands: Operands) -> RestoreOptions:
+    """Raises CommandError 3032 for what this form of RESTORE does not know, and for bad values."""
+    supported = _SUPPORTED[statement.kind]
+    strange = [option.name.lower() for option in statement.options if option.name not in supported]
+    if strange:
+        raise fail(3032, ", ".join(strange))
+    check_conflicts(statement.options, _OPPOSITES)
+    found: dict[str, Any] = {}
+    moves: list[tuple[str, str]] = []
+    for option in statement.options:
+        if option.name in _WITHOUT_EFFECT:
+            continue
+        if option.name == "MOVE":
+            moves.append(_move(option, operands))
+        else:
+            found |= _read(option, operands)
+    return RestoreOptions(moves=tuple(moves), **found)
+
+
+def _move(option: ast.Option, operands: Operands) -> tuple[str, str]:
+    if len(option.values) != 2:
+        raise fail(3217, "MOVE")
+    return operands.text(option.values[0]) or "", operands.text(option.values[1]) or ""
+
+
+def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
+    match option.name:
+        case "FILE":
+            return {"file": ranged(option, operands, 1, 2**31 - 1)}
+        case "RECOVERY":
+            return {"recovery": True}
+        case "NORECOVERY":
+            return {"recovery": False}
+        case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM":
+            return {option.name.lower(): True}
+        case "LOADHISTORY":
+            return {"load_history": True}
+        case "STATS":
+            return {"stats": stats_of(option, operands)}
+        case "MEDIANAME":
+            return {"media_name": operands.text(first_value(option))}
+        case "BLOCKSIZE":
+            block_size_of(option, operands)
+            return {}
+        case "BUFFERCOUNT" | "MAXTRANSFERSIZE":
+            ranged(option, operands, 1, 2**31 - 1)
+            return {}
+        case "STOPAT":
+            return {"stop_at": operands.moment(first_value(option))}
+        case "STOPATMARK" | "STOPBEFOREMARK":
+            return {"stop_at": operands.text(first_value(option))}
+    raise fail(3015, f"RESTORE WITH {option.name}")

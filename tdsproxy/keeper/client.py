@@ -1,0 +1,295 @@
+"""How sessions reach the keeper of their store: an asyncio client, and a face of it for threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.keeper import protocol
+from tdsproxy.keeper.address import connect_socket
+from tdsproxy.keeper.connection import read_message
+from tdsproxy.keeper.protocol import Kind, ProtocolError
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Message, Reply
+
+T = TypeVar("T")
+Starter = Callable[[], Awaitable[None]]
+"""Returns when the store has a keeper that listens; starts one when there is none."""
+
+_GREETING_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+class KeeperUnavailable(Exception):
+    """No keeper answers for the store."""
+
+
+class KeeperLost(SqlError):
+    """The keeper went away while a statement ran: nobody knows how it would have ended."""
+
+    def __init__(self) -> None:
+        super().__init__(Message(3204, 16, 1, "The backup or restore was aborted."))
+
+
+class KeeperClient:
+    """One connection to a store's keeper; for one event loop.
+
+    With a ``starter`` a lost connection is made again by the next ``run``, starting a keeper if need be; the
+    sessions that were noted are told again.
+    """
+
+    def __init__(self, store: Path, starter: Starter | None = None) -> None:
+        self._store = store
+        self._starter = starter
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._connecting = asyncio.Lock()
+        self._statements: dict[int, asyncio.Queue[Reply | None]] = {}
+        self._failures: dict[int, str] = {}
+        self._next_id = 0
+        self._sessions: dict[int, tuple[str, str]] = {}
+        self._on_release: list[Callable[[str], None]] = []
+        self._on_kill: list[Callable[[int], None]] = []
+        self._callbacks: set[asyncio.Task[None]] = set()
+        self._spid_base = 0
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, store: Path, starter: Starter | None = None) -> KeeperClient:
+        """Raises KeeperUnavailable."""
+        client = cls(store.absolute(), starter)
+        await client._ensure_connected()
+        return client
+
+    @property
+    def spid_base(self) -> int:
+        """The sessions of this client are numbered from here on, ``port.SPID_BLOCK`` of them."""
+        return self._spid_base
+
+    def on_release(self, callback: Callable[[str], None]) -> None:
+        """See ``port.KeeperPort``; the callback runs in a thread of its own."""
+        self._on_release.append(callback)
+
+    def on_kill(self, callback: Callable[[int], None]) -> None:
+        """See ``port.KeeperPort``; the callback runs in a thread of its own."""
+        self._on_kill.append(callback)
+
+    def note_session(self, spid: int, login: str, database: str | None) -> None:
+        """Tells a session's current database; None when it has ended."""
+        if database is None:
+            if self._sessions.pop(spid, None) is None:
+                return
+        else:
+            if self._sessions.get(spid) == (login, database):
+                return
+            self._sessions[spid] = (login, database)
+        if self._writer is not None:
+            self._send(Kind.NOTE, spid, login, database)
+
+    async def run(self, request: NativeRequest) -> AsyncIterator[Reply]:
+        """The statement's replies as they come. Closing the generator cancels the statement and returns when
+        it has stopped. Raises KeeperUnavailable, KeeperLost."""
+        await self._ensure_connected()
+        self._next_id += 1
+        id_ = self._next_id
+        queue: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._statements[id_] = queue
+        self._send(Kind.RUN, id_, protocol.pack_request(request))
+        ended = False
+        try:
+            while True:
+                reply = await queue.get()
+                if reply is None:
+                    ended = True
+                    break
+                yield reply
+        finally:
+            if not ended:
+                self._send(Kind.CANCEL, id_)
+                while await queue.get() is not None:
+                    continue
+            del self._statements[id_]
+            failure = self._failures.pop(id_, None)
+        if failure is not None:
+            raise KeeperLost
+
+    async def close(self) -> None:
+        """Running statements are cancelled by the keeper."""
+        self._closed = True
+        if self._writer is not None:
+            self._writer.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+
+    # ------------------------------------------------------------------ the connection
+
+    async def _ensure_connected(self) -> None:
+        async with self._connecting:
+            if self._writer is not None:
+                return
+            if self._closed:
+                raise KeeperUnavailable("the client is closed")
+            if self._starter is not None:
+                await self._starter()
+            try:
+                await asyncio.wait_for(self._greet(), _GREETING_SECONDS)
+            except (OSError, asyncio.IncompleteReadError, ProtocolError, TimeoutError) as error:
+                raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
+
+    async def _greet(self) -> None:
+        connection = connect_socket(self._store)
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        writer.write(protocol.frame(Kind.HELLO, protocol.VERSION, os.getpid(), self._spid_base))
+        try:
+            kind, fields = await read_message(reader)
+            if kind is not Kind.WELCOME or fields[0] != protocol.VERSION:
+                raise ProtocolError("the keeper speaks another version")
+        except (asyncio.IncompleteReadError, ProtocolError):
+            writer.close()
+            raise
+        self._spid_base = fields[1]
+        self._reader, self._writer = reader, writer
+        for spid, (login, database) in self._sessions.items():
+            self._send(Kind.NOTE, spid, login, database)
+        self._listening = asyncio.create_task(self._listen(reader))
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                self._handle(*await read_message(reader))
+        except (asyncio.IncompleteReadError, ConnectionError, ProtocolError) as error:
+            if not self._closed:
+                _log.warning("the keeper has gone: %s", type(error).__name__)
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+            self._writer = None
+            for id_, queue in self._statements.items():
+                self._failures[id_] = "lost"
+                queue.put_nowait(None)
+
+    def _handle(self, kind: Kind, fields: list[Any]) -> None:
+        if kind is Kind.REPLIES:
+            queue = self._statements.get(fields[0])
+            if queue is not None:
+                for reply in fields[1]:
+                    queue.put_nowait(protocol.unpack_reply(reply))
+        elif kind is Kind.END:
+            id_, failure = fields
+            queue = self._statements.get(id_)
+            if queue is not None:
+                if failure is not None:
+                    self._failures[id_] = failure
+                queue.put_nowait(None)
+        elif kind is Kind.RELEASE:
+            self._start_callback(self._release(*fields))
+        elif kind is Kind.KILL:
+            self._start_callback(self._kill(*fields))
+        else:
+            raise ProtocolError(f"unexpected {kind.name}")
+
+    def _start_callback(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._callbacks.add(task)
+        task.add_done_callback(self._callbacks.discard)
+
+    async def _release(self, token: int, database: str) -> None:
+        try:
+            for callback in self._on_release:
+                await asyncio.to_thread(callback, database)
+        finally:
+            self._send(Kind.RELEASED, token)
+
+    async def _kill(self, spid: int) -> None:
+        for callback in self._on_kill:
+            await asyncio.to_thread(callback, spid)
+
+    def _send(self, kind: Kind, *fields: Any) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(protocol.frame(kind, *fields))
+
+
+class SyncKeeper:
+    """A ``KeeperClient`` for threads other than its loop's; implements ``port.KeeperPort``."""
+
+    def __init__(self, client: KeeperClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, store: Path, starter: Starter | None = None) -> SyncKeeper:
+        """With an event loop in a thread of its own. Raises KeeperUnavailable."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="keeper client", daemon=True)
+        thread.start()
+        try:
+            client = asyncio.run_coroutine_threadsafe(KeeperClient.connect(store, starter), loop).result()
+        except BaseException:
+            _stop(loop, thread)
+            raise
+        keeper = cls(client, loop)
+        keeper._thread = thread
+        return keeper
+
+    @property
+    def spid_base(self) -> int:
+        return self._client.spid_base
+
+    def run(self, request: NativeRequest) -> Iterator[Reply]:
+        """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""
+        replies = self._client.run(request)
+
+        async def step() -> Reply | None:
+            return await anext(replies, None)
+
+        try:
+            while True:
+                reply = self._wait(step())
+                if reply is None:
+                    return
+                yield reply
+        finally:
+            self._wait(_close(replies))
+
+    def note_session(self, spid: int, login: str, database: str | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database)
+
+    def on_release(self, callback: Callable[[str], None]) -> None:
+        self._client.on_release(callback)
+
+    def on_kill(self, callback: Callable[[int], None]) -> None:
+        self._client.on_kill(callback)
+
+    def close(self) -> None:
+        """Closes the client, and the loop when it is ours."""
+        if self._thread is not None:
+            self._wait(self._client.close())
+            _stop(self._loop, self._thread)
+            self._thread = None
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _close(replies: AsyncIterator[Reply]) -> None:
+    closer = getattr(replies, "aclose", None)
+    if closer is not None:
+        await closer()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

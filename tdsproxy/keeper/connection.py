@@ -1,0 +1,179 @@
+"""The keeper's side of one client."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.keeper import protocol
+from tdsproxy.keeper.protocol import Kind, ProtocolError
+from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.tsql.replies import Reply
+
+Runner = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
+"""Runs a statement; the event is set when its replies are not wanted any more."""
+
+_log = logging.getLogger(__name__)
+
+
+class ClientConnection:
+    """Reads a client's messages until it goes; its statements run in worker threads meanwhile."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        sessions: SessionRegistry,
+        runner: Runner,
+        executor: Executor,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sessions = sessions
+        self._runner = runner
+        self._executor = executor
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[int, threading.Event] = {}
+        self._statements: set[asyncio.Future[None]] = set()
+        self._releases: dict[int, threading.Event] = {}
+        self._next_token = 0
+        self._closed = False
+        self._guard = threading.Lock()
+
+    async def serve(self) -> None:
+        """Returns when the client has gone and its statements have stopped."""
+        base: int | None = None
+        try:
+            base = await self._welcome()
+            while True:
+                kind, fields = await read_message(self._reader)
+                self._handle(kind, fields)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            _log.debug("client %s has gone", base)
+        except ProtocolError as error:
+            _log.warning("client %s: %s", base, error)
+        finally:
+            await self._finish(base)
+
+    async def _welcome(self) -> int:
+        kind, fields = await read_message(self._reader)
+        if kind is not Kind.HELLO or len(fields) != 3:
+            raise ProtocolError("expected a greeting")
+        if fields[0] != protocol.VERSION:
+            self._send(Kind.WELCOME, protocol.VERSION, 0, os.getpid())
+            raise ProtocolError(f"the client speaks version {fields[0]!r}")
+        try:
+            base = self._sessions.join(self, int(fields[2]))
+        except LookupError as error:
+            raise ProtocolError(str(error)) from error
+        self._send(Kind.WELCOME, protocol.VERSION, base, os.getpid())
+        return base
+
+    async def _finish(self, base: int | None) -> None:
+        with self._guard:
+            self._closed = True
+            releases = list(self._releases.values())
+        for done in releases:
+            done.set()
+        self.cancel_all()
+        if self._statements:
+            await asyncio.wait(self._statements)
+        if base is not None:
+            await self._loop.run_in_executor(self._executor, self._sessions.leave, base)
+        self._writer.close()
+
+    def cancel_all(self) -> None:
+        """Lets every running statement of this client stop soon."""
+        for cancelled in self._running.values():
+            cancelled.set()
+
+    @property
+    def statements(self) -> set[asyncio.Future[None]]:
+        """The statements that run."""
+        return self._statements
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _handle(self, kind: Kind, fields: list[Any]) -> None:
+        try:
+            if kind is Kind.RUN:
+                self._start(fields[0], protocol.unpack_request(fields[1]))
+            elif kind is Kind.CANCEL:
+                cancelled = self._running.get(fields[0])
+                if cancelled is not None:
+                    cancelled.set()
+            elif kind is Kind.NOTE:
+                spid, login, database = fields
+                self._sessions.note(self, spid, login, database)
+            elif kind is Kind.RELEASED:
+                done = self._releases.pop(fields[0], None)
+                if done is not None:
+                    done.set()
+            else:
+                raise ProtocolError(f"unexpected {kind.name}")
+        except (IndexError, ValueError, TypeError) as error:
+            raise ProtocolError(f"malformed {kind.name}") from error
+
+    def _start(self, id_: int, request: NativeRequest) -> None:
+        if id_ in self._running:
+            raise ProtocolError(f"statement {id_} runs already")
+        cancelled = threading.Event()
+        self._running[id_] = cancelled
+        future = self._loop.run_in_executor(self._executor, self._run, id_, request, cancelled)
+        self._statements.add(future)
+        future.add_done_callback(lambda done: self._ended(id_, done))
+
+    def _run(self, id_: int, request: NativeRequest, cancelled: threading.Event) -> None:
+        """In a worker thread."""
+        for reply in self._runner(request, cancelled):
+            message = protocol.frame(Kind.REPLIES, id_, [protocol.pack_reply(reply)])
+            self._loop.call_soon_threadsafe(self._write, message)
+
+    def _ended(self, id_: int, done: asyncio.Future[None]) -> None:
+        self._running.pop(id_, None)
+        self._statements.discard(done)
+        failure = None
+        if not done.cancelled() and done.exception() is not None:
+            _log.error("a statement failed in an unforeseen way", exc_info=done.exception())
+            failure = type(done.exception()).__name__
+        self._send(Kind.END, id_, failure)
+
+    # ------------------------------------------------------------------ asked by the registry, in any thread
+
+    def kill(self, spid: int) -> None:
+        self._loop.call_soon_threadsafe(self._send, Kind.KILL, spid)
+
+    def release(self, database: str) -> threading.Event:
+        done = threading.Event()
+        with self._guard:
+            if self._closed:
+                done.set()
+                return done
+            self._next_token += 1
+            token = self._next_token
+            self._releases[token] = done
+        self._loop.call_soon_threadsafe(self._send, Kind.RELEASE, token, database)
+        return done
+
+    def _send(self, kind: Kind, *fields: Any) -> None:
+        self._write(protocol.frame(kind, *fields))
+
+    def _write(self, message: bytes) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(message)
+
+
+async def read_message(reader: asyncio.StreamReader) -> tuple[Kind, list[Any]]:
+    """The next message. Raises asyncio.IncompleteReadError at the end, and ProtocolError."""
+    (length,) = protocol.LENGTH.unpack(await reader.readexactly(protocol.LENGTH.size))
+    if length > protocol.MAX_FRAME:
+        raise ProtocolError("message too long")
+    return protocol.parse(await reader.readexactly(length))

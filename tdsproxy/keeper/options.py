@@ -1,0 +1,78 @@
+"""How a keeper is started: what it is told on its command line, and by whom it may be asked."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperOptions:
+    """``backup_directory`` None is ``STORE/backup``; ``server_name`` empty is the machine's name.
+
+    A keeper without clients stops after ``idle_seconds``. When it is told to stop, running statements may
+    go on for ``grace_seconds``.
+    """
+
+    store: Path
+    backup_directory: Path | None = None
+    allowed: tuple[Path, ...] = ()
+    mappings: tuple[tuple[str, Path], ...] = ()
+    server_name: str = ""
+    idle_seconds: float = 5.0
+    grace_seconds: float = 10.0
+    log_level: str = "info"
+    command: tuple[str, ...] = field(default=(), repr=False)
+    """What starts a keeper instead of this interpreter; for packaging."""
+
+    def arguments(self) -> list[str]:
+        """The command line that says the same."""
+        words = ["--store", str(self.store)]
+        if self.backup_directory is not None:
+            words += ["--backup-dir", str(self.backup_directory)]
+        for directory in self.allowed:
+            words += ["--allow-dir", str(directory)]
+        for source, target in self.mappings:
+            words += ["--path-map", f"{source}={target}"]
+        if self.server_name:
+            words += ["--server-name", self.server_name]
+        words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
+        return [*words, "--log-level", self.log_level]
+
+
+def parse_mapping(text: str) -> tuple[str, Path]:
+    """``FROM=TO``. Raises ValueError."""
+    source, equals, target = text.partition("=")
+    if not (source and equals and target):
+        raise ValueError(f"{text!r} is not FROM=TO")
+    return source, Path(target)
+
+
+def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
+    """The options, and the descriptor to which readiness is told. Exits with a usage message."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tdsproxy.keeper", description="Owns a store: runs its native statements."
+    )
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--backup-dir", type=Path)
+    parser.add_argument("--allow-dir", type=Path, action="append", default=[])
+    parser.add_argument("--path-map", type=parse_mapping, action="append", default=[])
+    parser.add_argument("--server-name", default="")
+    parser.add_argument("--idle", type=float, default=5.0)
+    parser.add_argument("--grace", type=float, default=10.0)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--ready-fd", type=int)
+    found = parser.parse_args(words)
+    options = KeeperOptions(
+        found.store,
+        found.backup_dir,
+        tuple(found.allow_dir),
+        tuple(found.path_map),
+        found.server_name,
+        found.idle,
+        found.grace,
+        found.log_level,
+    )
+    return options, found.ready_fd

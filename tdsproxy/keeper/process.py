@@ -1,0 +1,237 @@
+"""The keeper's process: one for a store, from its lock to its last client.
+
+It owns ``STORE/keeper.lock`` (flock, with its process id inside) and listens on ``STORE/keeper.sock``,
+which only its own user may reach. It stops on SIGTERM or SIGINT, and when it has had no client for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tdsproxy.catalog.catalog import initialise
+from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
+from tdsproxy.commands.locks import DatabaseLocks
+from tdsproxy.commands.paths import DevicePaths
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, socket_address
+from tdsproxy.keeper.connection import ClientConnection
+from tdsproxy.keeper.options import KeeperOptions, parse_arguments
+from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.tsql.replies import Reply
+
+EXIT_OWNED = 3
+"""The exit status when another keeper owns the store."""
+
+_WORKERS = 64
+_LOCK_SECONDS = 3.0
+_LOCK_RETRY_SECONDS = 0.02
+_FIRST_CLIENT_SECONDS = 15.0
+_PEER = struct.Struct("3i")
+
+_log = logging.getLogger(__name__)
+
+
+class StoreOwned(Exception):
+    """Another keeper holds the store's lock."""
+
+
+def take_lock(store: Path) -> int:
+    """The descriptor that holds the store's lock. Raises StoreOwned when another process keeps it; one that
+    is about to stop is waited for."""
+    descriptor = os.open(store / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise StoreOwned(str(store)) from None
+            time.sleep(_LOCK_RETRY_SECONDS)
+            continue
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+
+def listen(store: Path) -> socket.socket:
+    """The store's socket, for this user alone. To be called by the owner of the lock: what lies there is
+    left over."""
+    with suppress(FileNotFoundError):
+        (store / SOCKET_NAME).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        with socket_address(store) as address:
+            listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    listener.listen(64)
+    return listener
+
+
+def peer_is_trusted(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other side runs as our user or as root (SO_PEERCRED, unix(7))."""
+    connection = writer.get_extra_info("socket")
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    uid = _PEER.unpack(raw)[1]
+    return uid in (0, os.geteuid())
+
+
+class Keeper:
+    """Serves the clients of one store. The store's lock must be held."""
+
+    def __init__(self, options: KeeperOptions) -> None:
+        self._options = options
+        self._catalog = initialise(options.store)
+        self._catalog.databases.release_seat()
+        self._catalog.databases.refresh()
+        self._sessions = SessionRegistry(self._catalog.databases)
+        self._environment = CommandEnvironment(
+            self._catalog,
+            DevicePaths.of_store(options.store, options.backup_directory, options.allowed, options.mappings),
+            self._sessions,
+            DatabaseLocks(),
+            ServerIdentity.of_this_machine(options.server_name),
+        )
+        self._executor = ThreadPoolExecutor(_WORKERS, "statement")
+        self._connections: dict[ClientConnection, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._idle: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """Lets ``serve`` return soon."""
+        self._stopping.set()
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Returns when the keeper was told to stop, or nobody has needed it for a while."""
+        server = await asyncio.start_unix_server(self._accept, sock=listener)
+        self._watch_idle(max(_FIRST_CLIENT_SECONDS, self._options.idle_seconds))
+        self._executor.submit(_warm_up)
+        try:
+            await self._stopping.wait()
+        finally:
+            # From here on a client that comes finds no socket and starts another keeper, which waits for us.
+            with suppress(FileNotFoundError):
+                (self._options.store / SOCKET_NAME).unlink()
+            server.close()
+            await self._end_statements()
+            for connection in list(self._connections):
+                connection.close()
+            if self._connections:
+                await asyncio.wait(self._connections.values(), timeout=self._options.grace_seconds)
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._catalog.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._stopping.is_set() or not peer_is_trusted(writer):
+            writer.close()
+            return
+        connection = ClientConnection(
+            reader, writer, sessions=self._sessions, runner=self._run, executor=self._executor
+        )
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections[connection] = task
+        if self._idle is not None:
+            self._idle.cancel()
+        try:
+            await connection.serve()
+        finally:
+            self._connections.pop(connection, None)
+            if not self._connections:
+                self._watch_idle(self._options.idle_seconds)
+
+    def _watch_idle(self, seconds: float) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._stop_if_idle)
+
+    def _stop_if_idle(self) -> None:
+        if not self._connections:
+            _log.info("no client for a while: stopping")
+            self.stop()
+
+    async def _end_statements(self) -> None:
+        """Running statements may end by themselves within the grace time, then they are cancelled."""
+        running = {future for connection in self._connections for future in connection.statements}
+        if running:
+            _log.info("waiting for %d running statements", len(running))
+            await asyncio.wait(running, timeout=self._options.grace_seconds)
+        for connection in self._connections:
+            connection.cancel_all()
+        left = {future for connection in self._connections for future in connection.statements}
+        if left:
+            await asyncio.wait(left)
+
+    def _run(self, request: NativeRequest, cancelled: threading.Event) -> Iterator[Reply]:
+        from tdsproxy.commands.dispatch import run
+
+        return run(request, replace(self._environment, cancelled=cancelled))
+
+
+def _warm_up() -> None:
+    """Loads the parser before the first statement needs it."""
+    from tdsproxy.commands import dispatch
+
+    dispatch.warm_up()
+
+
+async def _main(options: KeeperOptions, ready: int | None) -> None:
+    keeper = Keeper(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, keeper.stop)
+    listener = listen(options.store)
+    _log.info("keeper %d owns %s", os.getpid(), options.store)
+    if ready is not None:
+        os.write(ready, b"ready\n")
+        os.close(ready)
+    await keeper.serve(listener)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or ``EXIT_OWNED`` when another keeper owns the store."""
+    options, ready = parse_arguments(sys.argv[1:] if words is None else words)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    options = replace(options, store=options.store.absolute())
+    options.store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        lock = take_lock(options.store)
+    except StoreOwned:
+        _log.info("another keeper owns %s", options.store)
+        return EXIT_OWNED
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_main(options, ready))
+    finally:
+        os.close(lock)
+    _log.info("keeper stopped")
+    return 0
+
+
+def _loop_factory():  # type: ignore[no-untyped-def]
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
