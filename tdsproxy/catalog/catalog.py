@@ -17,6 +17,7 @@ from tdsproxy.catalog.databases import Databases, new_database
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.history import History
 from tdsproxy.catalog.logins import Logins
+from tdsproxy.catalog.msdb_metadata import describe_history_tables
 
 MASTER: Final = "master.db"
 MSDB: Final = "msdb.db"
@@ -139,6 +140,7 @@ def _create(store: Path, master: CatalogFile) -> None:
                 msdb.read(msdb_schema.create_table(table))
             for index in msdb_schema.INDEXES:
                 msdb.read(index)
+            describe_history_tables(msdb)
     with CatalogFile(store / MODEL) as model:
         model.use_wal()
     with master.write():

@@ -175,5 +175,5 @@ def _compression(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
 
 
 def stored_algorithm(asked: str | None) -> str:
-    """The algorithm that is used where ``asked`` was written: MS_XPRESS, which is Microsoft's own, is ZSTD."""
+    """What is used where ``asked`` was written: for MS_XPRESS, which is Microsoft's own, ZSTD."""
     return _ALGORITHMS[asked or "ZSTD"]
