@@ -1,0 +1,190 @@
+"""Where an option's value comes from: command line, then environment, then the TOML file, then default."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+ENVIRONMENT_PREFIX: Final = "TDSPROXY_"
+DEFAULT_STORE: Final = Path("data")
+
+
+class OptionError(Exception):
+    """A value that can't be used; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The options of ``serve`` and ``server``, resolved. ``tls`` is required, wanted or off."""
+
+    store: Path = DEFAULT_STORE
+    listen: Address = Address("127.0.0.1", 1433)
+    upstream: Address | None = None
+    backup_dir: Path | None = None
+    allow_dir: tuple[Path, ...] = ()
+    path_map: tuple[tuple[str, Path], ...] = ()
+    sa_password_file: Path | None = None
+    tls: str = "wanted"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    ready_file: Path | None = None
+    log_level: str = "info"
+    log_json: bool = False
+
+
+def parse_address(text: str, default_port: int = 1433) -> Address:
+    """``HOST:PORT``, ``HOST``, ``:PORT`` or ``[IPV6]:PORT``. Raises OptionError."""
+    host, port = text.strip(), ""
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise OptionError(f"'{text}' is not an address of the form HOST:PORT.")
+        port = rest[1:]
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    if not port:
+        return Address(host or "127.0.0.1", default_port)
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise OptionError(f"'{text}' does not name a TCP port from 0 to 65535.")
+    return Address(host or "127.0.0.1", int(port))
+
+
+def parse_path_map(text: str) -> tuple[str, Path]:
+    """``FROM=TO``; FROM may hold backslashes. Raises OptionError."""
+    source, separator, target = text.rpartition("=")
+    if not separator or not source.strip() or not target.strip():
+        raise OptionError(f"'{text}' is not a path mapping of the form FROM=TO.")
+    return source.strip(), Path(target.strip()).absolute()
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise OptionError(f"The option '{name}' takes a text.")
+    return value
+
+
+def _path(value: object, name: str) -> Path:
+    if isinstance(value, Path):
+        return value.absolute()
+    text = _text(value, name)
+    if not text:
+        raise OptionError(f"The option '{name}' takes a path, not an empty text.")
+    return Path(text).expanduser().absolute()
+
+
+def _address(value: object, name: str) -> Address:
+    return parse_address(_text(value, name))
+
+
+def _list(value: object, name: str) -> list[str]:
+    """A list, or, as the environment gives it, texts separated by semicolons."""
+    if isinstance(value, str):
+        return [part for part in value.split(";") if part]
+    if isinstance(value, list | tuple) and all(isinstance(part, str | Path) for part in value):
+        return [str(part) for part in value]
+    raise OptionError(f"The option '{name}' takes a list of texts.")
+
+
+def _paths(value: object, name: str) -> tuple[Path, ...]:
+    return tuple(_path(part, name) for part in _list(value, name))
+
+
+def _path_map(value: object, name: str) -> tuple[tuple[str, Path], ...]:
+    if isinstance(value, dict):
+        return tuple((str(source), _path(target, name)) for source, target in value.items())
+    return tuple(parse_path_map(part) for part in _list(value, name))
+
+
+def _choice(*allowed: str) -> Callable[[object, str], str]:
+    def check(value: object, name: str) -> str:
+        text = _text(value, name).lower()
+        if text not in allowed:
+            raise OptionError(f"The option '{name}' is one of {', '.join(allowed)}, not '{value}'.")
+        return text
+
+    return check
+
+
+def _flag(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False}
+    words |= {"off": False, "": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise OptionError(f"The option '{name}' is true or false.")
+
+
+_READERS: Final[dict[str, Callable[[object, str], Any]]] = {
+    "store": _path,
+    "listen": _address,
+    "upstream": _address,
+    "backup_dir": _path,
+    "allow_dir": _paths,
+    "path_map": _path_map,
+    "sa_password_file": _path,
+    "tls": _choice("required", "wanted", "off"),
+    "tls_cert": _path,
+    "tls_key": _path,
+    "ready_file": _path,
+    "log_level": _choice("debug", "info", "warning", "error"),
+    "log_json": _flag,
+}
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The file's keys in option spelling (``backup_dir``). Raises OptionError for a file that can't be read
+    and for keys that are no option."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise OptionError(f"The configuration file '{path}' can't be read: {reason}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"The configuration file '{path}' is not TOML: {error}.") from error
+    normal = {key.replace("-", "_"): value for key, value in data.items()}
+    unknown = sorted(key for key in normal if key not in _READERS)
+    if unknown:
+        raise OptionError(f"The configuration file '{path}' has an unknown key '{unknown[0]}'.")
+    return normal
+
+
+def resolve(
+    command_line: Mapping[str, object], environment: Mapping[str, str], config: Path | None
+) -> ServeOptions:
+    """Merge the sources. ``command_line`` holds options by field name; None and empty lists mean that the
+    option was not given. Raises OptionError."""
+    from_environment = {
+        name: environment[ENVIRONMENT_PREFIX + name.upper()]
+        for name in _READERS
+        if ENVIRONMENT_PREFIX + name.upper() in environment
+    }
+    if config is None and environment.get(ENVIRONMENT_PREFIX + "CONFIG"):
+        config = Path(environment[ENVIRONMENT_PREFIX + "CONFIG"])
+    given = {name: value for name, value in command_line.items() if value is not None and value != []}
+    merged: dict[str, object] = {**(read_config(config) if config else {}), **from_environment, **given}
+    values = {name: _READERS[name](value, name.replace("_", "-")) for name, value in merged.items()}
+    values.setdefault("store", DEFAULT_STORE.absolute())
+    options = ServeOptions(**values)
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise OptionError("The options 'tls-cert' and 'tls-key' go together.")
+    return options
+
+
+def names() -> tuple[str, ...]:
+    """All option names, as fields."""
+    return tuple(field.name for field in fields(ServeOptions))

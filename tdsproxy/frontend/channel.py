@@ -1,0 +1,88 @@
+"""Packets over a byte stream, in clear or inside TLS."""
+
+from __future__ import annotations
+
+from tdsproxy.frontend.streams import ByteStream
+from tdsproxy.tds.packets import DEFAULT_PACKET_SIZE, Packet, PacketReader
+from tdsproxy.tds.tls import TlsTunnel
+
+
+class PacketChannel:
+    """Reads packets from a byte stream and writes bytes to it, through TLS while that is on."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._packets = PacketReader(DEFAULT_PACKET_SIZE)
+        self._tunnel: TlsTunnel | None = None
+
+    @property
+    def peer(self) -> str:
+        return self._stream.peer
+
+    @property
+    def max_packet(self) -> int:
+        """The longest packet that is accepted."""
+        return self._packets.max_packet
+
+    @max_packet.setter
+    def max_packet(self, size: int) -> None:
+        self._packets.max_packet = size
+
+    def start_tls(self, tunnel: TlsTunnel) -> None:
+        """From here on bytes pass through the tunnel, its handshake first; what was read ahead, too."""
+        self._tunnel = tunnel
+        self._through_tunnel(self._packets.take_leftover())
+
+    def _through_tunnel(self, data: bytes) -> None:
+        tunnel = self._tunnel
+        if tunnel is None:
+            self._packets.feed(data)
+            return
+        try:
+            self._packets.feed(tunnel.feed(data))
+        finally:
+            self._stream.write(tunnel.take_output())
+
+    async def _fill(self) -> bool:
+        """Read once; False at the end of the stream."""
+        data = await self._stream.read()
+        if not data:
+            return False
+        self._through_tunnel(data)
+        return self._tunnel is None or not self._tunnel.closed or self._packets.pending > 0
+
+    async def next_packet(self) -> Packet | None:
+        """The next packet; None at the end of the stream, also one inside a packet. Raises ProtocolError and
+        ConnectionError."""
+        while (packet := self._packets.next_packet()) is None:
+            if not await self._fill():
+                return None
+        return packet
+
+    async def first_byte(self) -> int | None:
+        """The first byte that is not read yet; None at the end of the stream."""
+        while (byte := self._packets.first_byte()) is None:
+            if not await self._fill():
+                return None
+        return byte
+
+    def write(self, data: bytes) -> None:
+        tunnel = self._tunnel
+        if tunnel is None:
+            self._stream.write(data)
+            return
+        tunnel.send(data)
+        self._stream.write(tunnel.take_output())
+
+    async def drain(self) -> None:
+        await self._stream.drain()
+
+    def close(self) -> None:
+        """Send what is queued, and TLS's farewell, then close."""
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._stream.write(self._tunnel.take_output())
+        self._stream.close()
+
+    def abort(self) -> None:
+        self._stream.abort()

@@ -1,0 +1,334 @@
+"""The server side of one TDS connection: handshake, login, then requests and their answers.
+
+The event loop reads and writes; a session's statements run in the session's own thread. The reader never
+waits for a statement, so an attention is seen while one runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tdsproxy.frontend import logins
+from tdsproxy.frontend.calls import BadRequest, Call, read_call
+from tdsproxy.frontend.channel import PacketChannel
+from tdsproxy.frontend.handler import Server, Session
+from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read_login
+from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, failed_done
+from tdsproxy.frontend.requests import Attention, Event, Ignored, Request, RequestReader
+from tdsproxy.frontend.streams import ByteStream
+from tdsproxy.frontend.worker import Outbox, OutboxClosed, SessionLimit, SessionWorker
+from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.packets import (
+    DEFAULT_PACKET_SIZE,
+    MAX_PACKET_SIZE,
+    PacketType,
+    PacketWriter,
+    packetize,
+)
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Message, Reply
+
+log = logging.getLogger(__name__)
+
+CHUNK: Final = 16 * 1024
+"""Token bytes gathered in the session's thread before they are handed to the event loop."""
+
+CANCEL_INTERVAL: Final = 0.05
+"""Seconds between two calls of ``cancel`` while a cancelled request has not ended: the first may have come
+before the request began to run."""
+
+CANCEL_PATIENCE: Final = 2.0
+"""Seconds after which an attention is acknowledged although its request has not ended: clients drop the
+connection after five. The session's next request waits for the old one."""
+
+SEVERE: Final = Message(
+    0, 11, 0, "A severe error occurred on the current command.  The results, if any, should be discarded."
+)
+TOO_MANY: Final = Message(
+    17809,
+    16,
+    1,
+    "Could not connect because the maximum number of user connections has already been reached. "
+    "The connection has been closed.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """``limit`` counts sessions, shared by the connections of one listener."""
+
+    handshake: HandshakeSettings
+    limit: SessionLimit
+    max_packet_size: int = MAX_PACKET_SIZE
+
+
+class _Running:
+    """The request at work. ``finished`` is done when the session's thread has let go of it."""
+
+    __slots__ = ("cancelled", "finished", "outbox")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.cancelled = False
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Connection:
+    """One client. ``serve`` returns when the connection is over; everything is released by then.
+
+    ``address`` and ``encrypted`` describe the client when the stream itself can't: behind the proxy.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        server: Server,
+        settings: ConnectionSettings,
+        *,
+        address: str | None = None,
+        encrypted: bool | None = None,
+    ) -> None:
+        self._channel = PacketChannel(stream)
+        self._server = server
+        self._settings = settings
+        self._given_address = address
+        self._encrypted = encrypted
+        self._packet_size = DEFAULT_PACKET_SIZE
+        self._format = Format(server.name)
+        self._running: _Running | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def _address(self) -> str:
+        return self._channel.peer if self._given_address is None else self._given_address
+
+    def stop(self) -> None:
+        """End the connection as soon as no request runs."""
+        self._stopping.set()
+
+    async def serve(self) -> None:
+        """Raises nothing that the client caused; a broken connection just ends it."""
+        try:
+            with self._settings.limit.slot() as granted:
+                await self._serve(granted)
+        except ProtocolError as error:
+            log.info("%s: closed for a breach of protocol: %s", self._address, error)
+            self._channel.abort()
+        except ConnectionError as error:
+            log.debug("%s: %s", self._address, error)
+        finally:
+            self._channel.close()
+
+    async def _serve(self, granted: bool) -> None:
+        try:
+            async with asyncio.timeout(self._settings.handshake.deadline):
+                accepted = await self._accept()
+        except TimeoutError:
+            log.info("%s: no login within the time allowed", self._address)
+            self._channel.abort()
+            return
+        if accepted is None:
+            return
+        self._format = Format(self._server.name, logins.version(accepted.login))
+        if not granted:
+            await self._refuse(TOO_MANY)
+            return
+        worker = SessionWorker("session")
+        session: Session | None = None
+        try:
+            session = await self._login(accepted, worker)
+            if session is not None:
+                await self._converse(session, worker)
+        finally:
+            if session is not None:
+                # In the session's thread, behind whatever still runs there; not awaited by the listener.
+                worker.submit(_closer(session))
+            worker.stop()
+
+    # Login
+
+    async def _accept(self) -> Accepted | None:
+        major, minor, build = self._server.version
+
+        async def introduce(_fedauth: bool) -> tuple[tuple[int, int, int, int], int | None]:
+            return (major, minor, build, 0), None
+
+        greeting = await greet(self._channel, self._settings.handshake, introduce)
+        if greeting is None:
+            return None
+        return await read_login(self._channel, greeting)
+
+    async def _refuse(self, *messages: Message) -> None:
+        data = ReplyEncoder(self._format).failure(messages)
+        self._channel.write(packetize(PacketType.TABULAR_RESULT, data, DEFAULT_PACKET_SIZE))
+        with contextlib.suppress(ConnectionError):
+            await self._channel.drain()
+
+    async def _login(self, accepted: Accepted, worker: SessionWorker) -> Session | None:
+        encrypted = accepted.encrypted if self._encrypted is None else self._encrypted
+        request = logins.request(accepted.login, address=self._address, encrypted=encrypted)
+        try:
+            session = await worker.submit(lambda: self._server.login(request))
+        except SqlError as error:
+            await self._refuse(*error.messages)
+            return None
+        size = logins.grant(
+            accepted.login.packet_size, encrypted=encrypted, most=self._settings.max_packet_size
+        )
+        data = logins.response(accepted.login, session, self._server, self._format, size)
+        self._channel.write(
+            packetize(PacketType.TABULAR_RESULT, data, DEFAULT_PACKET_SIZE, session.spid & 0xFFFF)
+        )
+        self._packet_size = size
+        # Some clients keep to the size they asked for even when less was granted to them.
+        self._channel.max_packet = MAX_PACKET_SIZE
+        return session
+
+    # Requests
+
+    async def _converse(self, session: Session, worker: SessionWorker) -> None:
+        await self._channel.drain()
+        reader = RequestReader(self._channel, lambda: self._cancel(session))
+        reading = asyncio.create_task(reader.run())
+        reading.add_done_callback(lambda _task: self._cancel(session, gone=True))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while True:
+                event = await _first(reader, stopping)
+                if event is None:
+                    return
+                await self._answer(event, session, worker)
+        finally:
+            stopping.cancel()
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _answer(self, event: Event, session: Session, worker: SessionWorker) -> None:
+        spid = session.spid & 0xFFFF
+        if isinstance(event, Attention):
+            self._send(attention_done(self._format), spid)
+        elif isinstance(event, Ignored) or event.cancelled:
+            self._send(failed_done(self._format), spid)
+        else:
+            await self._run(event, session, worker)
+        await self._channel.drain()
+
+    def _send(self, data: bytes, spid: int) -> None:
+        self._channel.write(packetize(PacketType.TABULAR_RESULT, data, self._packet_size, spid))
+
+    def _cancel(self, session: Session, *, gone: bool = False) -> None:
+        """Called in the loop when an attention came, or when the client went."""
+        running = self._running
+        if running is None:
+            return
+        if gone:
+            running.outbox.close()
+        if not running.cancelled:
+            running.cancelled = True
+            self._insist(session, running, CANCEL_PATIENCE)
+
+    def _insist(self, session: Session, running: _Running, patience: float) -> None:
+        """Cancel until the request has ended; out of patience, end its answer without it."""
+        if running.finished.done():
+            return
+        session.cancel()
+        if patience <= 0:
+            running.outbox.close()
+        asyncio.get_running_loop().call_later(
+            CANCEL_INTERVAL, self._insist, session, running, patience - CANCEL_INTERVAL
+        )
+
+    async def _run(self, request: Request, session: Session, worker: SessionWorker) -> None:
+        spid = session.spid & 0xFFFF
+        try:
+            call = read_call(request.message, self._format.version)
+        except BadRequest as error:
+            self._send(ReplyEncoder(self._format).failure((error.message,)), spid)
+            return
+        outbox = Outbox(asyncio.get_running_loop())
+        running = _Running(outbox)
+        running.finished = worker.submit(lambda: self._produce(call, session, running))
+        self._running = running
+        try:
+            await self._deliver(outbox, PacketWriter(self._packet_size, spid), call)
+            if outbox.complete:
+                await running.finished
+        finally:
+            self._running = None
+
+    async def _deliver(self, outbox: Outbox, writer: PacketWriter, call: Call) -> None:
+        """Send what the session's thread produces, until its end or until it is given up."""
+        while True:
+            data, flush, last = await outbox.get()
+            if last:
+                tail = data if outbox.complete else data + failed_done(self._format, in_rpc=call.is_rpc)
+                self._channel.write(writer.finish(tail))
+                return
+            packets = writer.add(data)
+            if flush:
+                packets += writer.flush()
+            if packets:
+                self._channel.write(packets)
+                await self._channel.drain()
+
+    def _produce(self, call: Call, session: Session, running: _Running) -> None:
+        """In the session's thread: run the request and hand over its tokens."""
+        encoder = ReplyEncoder(self._format, in_rpc=call.is_rpc)
+        with contextlib.suppress(OutboxClosed):
+            try:
+                if call.reset is not None:
+                    encoder.reset(session.reset(keep_transaction=call.reset))
+                for number, step in enumerate(call.steps):
+                    if number:
+                        encoder.next_call()
+                    self._step(step(session), encoder, running)
+                    if running.cancelled:
+                        break
+            except SqlError as error:
+                encoder.fail(error.messages)
+            except OutboxClosed:
+                raise
+            except Exception:
+                log.exception("%s: a request ended with an internal error", self._address)
+                encoder.fail((SEVERE,))
+            running.outbox.put(encoder.finish(cancelled=running.cancelled))
+        running.outbox.finish()
+
+    def _step(self, replies: Iterator[Reply], encoder: ReplyEncoder, running: _Running) -> None:
+        try:
+            for reply in replies:
+                flush = encoder.add(reply)
+                if flush or encoder.size >= CHUNK:
+                    running.outbox.put(encoder.take(), flush=flush)
+                if running.cancelled:
+                    return
+        finally:
+            close = getattr(replies, "close", None)
+            if close is not None:
+                close()
+
+
+def _closer(session: Session) -> Callable[[], None]:
+    def close() -> None:
+        try:
+            session.close()
+        except Exception:
+            log.exception("a session could not be closed")
+
+    return close
+
+
+async def _first(reader: RequestReader, stopping: asyncio.Task[bool]) -> Event | None:
+    """The next event; None at the end of the connection, or when it is to stop and nothing waits."""
+    arriving = asyncio.ensure_future(reader.next_event())
+    try:
+        done, _ = await asyncio.wait({arriving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return arriving.result() if arriving in done else None
+    finally:
+        arriving.cancel()

@@ -1,0 +1,124 @@
+"""Reading a connection in order while staying deaf to nothing: an attention is seen while a request runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from tdsproxy.frontend.channel import PacketChannel
+from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.packets import Message, MessageAssembler, Packet, PacketType
+
+MAX_MESSAGE: Final = 256 * 1024 * 1024
+"""The longest request: 65,536 packets of 4,096 bytes, as SQL Server bounds a batch."""
+
+QUEUE_BYTES: Final = 1024 * 1024
+"""Pipelined requests beyond this stay unread until the ones before them are answered."""
+
+REQUEST_TYPES: Final = frozenset(
+    {PacketType.SQL_BATCH, PacketType.RPC, PacketType.BULK_LOAD, PacketType.TRANSACTION_MANAGER}
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """A whole request. ``cancelled`` is set when an attention came behind it."""
+
+    message: Message
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """To be acknowledged, once what came before it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A request that its sender took back in the middle (IGNORE with EOM): one failed DONE answers it."""
+
+
+Event = Request | Attention | Ignored
+
+
+@dataclass(slots=True)
+class RequestReader:
+    """Turns packets into events. ``run`` reads until the client goes; ``next_event`` hands them out.
+
+    ``on_attention`` is called, in the loop, as soon as an attention arrives, before its event is queued.
+    """
+
+    channel: PacketChannel
+    on_attention: Callable[[], None]
+    _events: deque[Event] = field(default_factory=deque)
+    _queued: int = 0
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: bool = False
+    _error: Exception | None = None
+
+    async def run(self) -> None:
+        """Read until the end of the connection, or until what arrives is not TDS."""
+        assembler = MessageAssembler(MAX_MESSAGE)
+        try:
+            while (packet := await self.channel.next_packet()) is not None:
+                if packet.type == PacketType.ATTENTION:
+                    assembler.drop()
+                    self._attention()
+                    continue
+                if packet.type not in REQUEST_TYPES:
+                    raise ProtocolError(f"a packet of type {packet.type} after the login")
+                if packet.type == PacketType.BULK_LOAD:
+                    packet = _without_payload(packet)
+                message = assembler.add(packet)
+                if message is not None:
+                    await self._put(message)
+        except (ConnectionError, ProtocolError) as error:
+            self._error = error
+        finally:
+            self._ended = True
+            self._arrived.set()
+
+    def _attention(self) -> None:
+        for event in self._events:
+            if isinstance(event, Request):
+                event.cancelled = True
+        self.on_attention()
+        self._events.append(Attention())
+        self._arrived.set()
+
+    async def _put(self, message: Message) -> None:
+        while self._queued > QUEUE_BYTES and self._events:
+            self._room.clear()
+            await self._room.wait()
+        self._queued += len(message.payload)
+        self._events.append(Ignored() if message.ignored else Request(message))
+        self._arrived.set()
+
+    async def next_event(self) -> Event | None:
+        """The next event in order; None when the connection is over. Raises ProtocolError when it ended
+        with bytes that are not TDS."""
+        while not (self._events or self._ended):
+            self._arrived.clear()
+            await self._arrived.wait()
+        if self._ended:
+            if isinstance(self._error, ProtocolError):
+                raise self._error
+            return None  # nobody is left to answer what still waits
+        event = self._events.popleft()
+        if isinstance(event, Request):
+            self._queued -= len(event.message.payload)
+            self._room.set()
+        return event
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+
+def _without_payload(packet: Packet) -> Packet:
+    """Bulk data are read past, not kept: they may be gigabytes."""
+    return Packet(packet.type, packet.status, packet.spid, packet.packet_id, b"", b"")

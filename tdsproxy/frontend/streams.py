@@ -1,0 +1,246 @@
+"""Byte streams under a TDS connection: a TCP socket, or a pair of queues inside the process.
+
+Both hand out whatever bytes have arrived, in order, and both push back: a reader that does not read makes
+the peer's ``drain`` wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import Protocol, cast
+
+HIGH_WATER = 256 * 1024
+"""Bytes that may wait unread or unsent before the other side is made to wait."""
+
+
+class ByteStream(Protocol):
+    """An ordered, reliable stream of bytes in both directions."""
+
+    @property
+    def peer(self) -> str:
+        """The address of the other side, for messages."""
+        ...
+
+    async def read(self) -> bytes:
+        """The bytes that have arrived, at least one; ``b""`` at the end. Raises ConnectionError when the
+        connection broke."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes to be sent; silently dropped when the connection is gone."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until little enough is queued. Raises ConnectionError when the connection is gone."""
+        ...
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        ...
+
+    def abort(self) -> None:
+        """Close now; what is queued is lost."""
+        ...
+
+    async def wait_closed(self) -> None: ...
+
+
+class SocketStream(asyncio.Protocol):
+    """A ``ByteStream`` over an asyncio transport; made by ``loop.create_server`` or ``create_connection``."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._drainers: list[asyncio.Future[None]] = []
+        self._reading_paused = False
+        self._writing_paused = False
+        self._eof = False
+        self._lost = False
+        self._error: Exception | None = None
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._peer = ""
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._reading_paused = True
+        self._wake_reader()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        self._wake_reader()
+        return True  # our side stays open until the response is written
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._wake_drainers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._eof = True
+        self._error = exc
+        self._wake_reader()
+        self._wake_drainers()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _wake_drainers(self) -> None:
+        for waiter in self._drainers:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._drainers.clear()
+
+    # ByteStream
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    async def read(self) -> bytes:
+        if not self._chunks:
+            if self._eof:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+            if not self._chunks:
+                return b""
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        if self._reading_paused and not self._lost and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    def write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._lost:
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        if self._writing_paused and not self._lost:
+            waiter = asyncio.get_running_loop().create_future()
+            self._drainers.append(waiter)
+            await waiter
+        if self._lost:
+            raise ConnectionResetError("the peer has closed the connection")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        await asyncio.shield(self._closed)
+
+
+class _Pipe:
+    """One direction of a memory stream."""
+
+    def __init__(self) -> None:
+        self.chunks: deque[bytes] = deque()
+        self.size = 0
+        self.ended = False
+        self.readable = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def put(self, data: bytes) -> None:
+        if self.ended or not data:
+            return
+        self.chunks.append(data)
+        self.size += len(data)
+        self.readable.set()
+        if self.size > HIGH_WATER:
+            self.writable.clear()
+
+    async def get(self) -> bytes:
+        while not self.chunks:
+            if self.ended:
+                return b""
+            self.readable.clear()
+            await self.readable.wait()
+        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        self.chunks.clear()
+        self.size = 0
+        self.writable.set()
+        return data
+
+    def end(self, *, discard: bool) -> None:
+        self.ended = True
+        if discard:
+            self.chunks.clear()
+        self.readable.set()
+        self.writable.set()
+
+
+class MemoryStream:
+    """One end of an in-process connection; see ``memory_pair``."""
+
+    def __init__(self, incoming: _Pipe, outgoing: _Pipe, peer: str) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._peer = peer
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    async def read(self) -> bytes:
+        return await self._incoming.get()
+
+    def write(self, data: bytes) -> None:
+        self._outgoing.put(data)
+
+    async def drain(self) -> None:
+        await self._outgoing.writable.wait()
+        if self._outgoing.ended:
+            raise ConnectionResetError("the peer has closed the connection")
+
+    def close(self) -> None:
+        self._outgoing.end(discard=False)
+        self._incoming.end(discard=True)
+
+    def abort(self) -> None:
+        self._outgoing.end(discard=True)
+        self._incoming.end(discard=True)
+
+    async def wait_closed(self) -> None:
+        return
+
+
+def memory_pair(client_address: str = "") -> tuple[MemoryStream, MemoryStream]:
+    """Two connected ends, (client's, server's). The server's end says that its peer is
+    ``client_address``."""
+    up, down = _Pipe(), _Pipe()
+    return MemoryStream(down, up, "in-process"), MemoryStream(up, down, client_address)

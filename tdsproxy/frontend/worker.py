@@ -1,0 +1,153 @@
+"""One thread per session, and the bounded way from it to the event loop.
+
+A session's database handles belong to one thread, so all of its calls run there, one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+OUTBOX_LIMIT = 512 * 1024
+"""Bytes of a response that may wait for a slow client before the session's thread is made to wait."""
+
+
+class OutboxClosed(Exception):
+    """The response is over (cancelled, or the client has gone): the producer should stop."""
+
+
+class Outbox:
+    """Response bytes on their way from the worker thread to the connection's coroutine.
+
+    ``put`` blocks the thread while more than ``OUTBOX_LIMIT`` bytes wait; ``get`` awaits in the loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._data = bytearray()
+        self._flush = False
+        self._finished = False
+        self._closed = False
+        self._wake_scheduled = False
+        self._ready = asyncio.Event()
+
+    def put(self, data: bytes, *, flush: bool = False) -> None:
+        """Called by the worker thread. Raises OutboxClosed."""
+        with self._lock:
+            while len(self._data) > OUTBOX_LIMIT and not self._closed:
+                self._room.wait()
+            if self._closed:
+                raise OutboxClosed
+            self._data += data
+            self._flush = self._flush or flush
+            self._wake()
+
+    def finish(self) -> None:
+        """Called by the worker thread: nothing more will come."""
+        with self._lock:
+            self._finished = True
+            self._wake()
+
+    def close(self) -> None:
+        """Called in the loop: what comes from now on is of no interest."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+        self._ready.set()
+
+    def _wake(self) -> None:
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the producer came to its end by itself and all of its bytes were taken."""
+        return self._finished and not self._closed
+
+    async def get(self) -> tuple[bytes, bool, bool]:
+        """(bytes, whether they should be sent at once, whether these are the last)."""
+        await self._ready.wait()
+        with self._lock:
+            self._ready.clear()
+            self._wake_scheduled = False
+            data, self._data = bytes(self._data), bytearray()
+            flush, self._flush = self._flush, False
+            self._room.notify_all()
+            return data, flush, self._finished or self._closed
+
+
+class SessionWorker:
+    """A thread that runs callables one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # an idle worker must not keep the last request's objects alive
+
+    def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Run ``function`` behind whatever is queued; the future belongs to the running loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def resolve(value: T | None, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)  # type: ignore[arg-type]
+
+        def job() -> None:
+            value: T | None = None
+            failure: BaseException | None = None
+            try:
+                value = function()
+            except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the future
+                failure = error
+            try:
+                loop.call_soon_threadsafe(resolve, value, failure)
+            except RuntimeError:
+                return  # the loop was closed: nobody is waiting any more
+
+        self._jobs.put(job)
+        return future
+
+    def stop(self) -> None:
+        """End the thread once its queued jobs are done. Does not wait."""
+        self._jobs.put(None)
+
+
+class SessionLimit:
+    """Counts sessions against a maximum."""
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    @contextmanager
+    def slot(self) -> Generator[bool, None, None]:
+        """True within the limit; False when the session has to be refused."""
+        granted = self._count < self._maximum
+        self._count += granted
+        try:
+            yield granted
+        finally:
+            self._count -= granted

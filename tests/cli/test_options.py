@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tdsproxy.cli.options import Address, OptionError, parse_address, parse_path_map, resolve
+
+
+def test_command_line_beats_environment_beats_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('listen = "0.0.0.0:1"\nlog-level = "debug"\ntls = "off"\n')
+    options = resolve(
+        {"listen": "127.0.0.1:3"},
+        {"TDSPROXY_LISTEN": "127.0.0.1:2", "TDSPROXY_TLS": "required"},
+        config,
+    )
+    assert options.listen == Address("127.0.0.1", 3)
+    assert options.tls == "required"
+    assert options.log_level == "debug"
+
+
+def test_the_configuration_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[path_map]\n"C:\\\\Backup" = "/srv/b"\n')
+    options = resolve({}, {"TDSPROXY_CONFIG": str(config)}, None)
+    assert options.path_map == (("C:\\Backup", Path("/srv/b")),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("liste = 1", "unknown key 'liste'"),
+        ("listen = 5", "takes a text"),
+        ("tls = 'sometimes'", "one of required, wanted, off"),
+        ("listen = [", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    with pytest.raises(OptionError, match=words):
+        resolve({}, {}, config)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="No such file"):
+        resolve({}, {}, tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("h:1", Address("h", 1)),
+        ("h", Address("h", 1433)),
+        (":0", Address("127.0.0.1", 0)),
+        ("[::1]:7", Address("::1", 7)),
+        ("::1", Address("::1", 1433)),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize("text", ["h:x", "h:70000", "[::1", "[::1]7"])
+def test_wrong_addresses(text: str) -> None:
+    with pytest.raises(OptionError):
+        parse_address(text)
+
+
+def test_path_map_keeps_backslashes() -> None:
+    assert parse_path_map("C:\\Backup=/srv/b") == ("C:\\Backup", Path("/srv/b"))
+    with pytest.raises(OptionError):
+        parse_path_map("nothing")
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(OptionError, match="go together"):
+        resolve({"tls_cert": "c.pem"}, {}, None)
+
+
+def test_lists_of_the_environment() -> None:
+    assert resolve({}, {"TDSPROXY_ALLOW_DIR": "/a;/b"}, None).allow_dir == (Path("/a"), Path("/b"))
