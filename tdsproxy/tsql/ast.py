@@ -174,6 +174,11 @@ class NextValue(Expr):
 
 
 @dataclass(frozen=True, slots=True)
+class Default(Expr):
+    """The word DEFAULT as an argument of a table function."""
+
+
+@dataclass(frozen=True, slots=True)
 class Over:
     partition: tuple[Expr, ...] = ()
     order: tuple[OrderItem, ...] = ()
@@ -234,6 +239,15 @@ class Not(Predicate):
 @dataclass(frozen=True, slots=True)
 class IsNull(Predicate):
     operand: Expr
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IsDistinct(Predicate):
+    """``left IS [NOT] DISTINCT FROM right``; never unknown."""
+
+    left: Expr
+    right: Expr
     negated: bool = False
 
 
@@ -320,7 +334,19 @@ class TableSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource(Source):
+    """A table function; ``xml.nodes()`` has the xml's name as the schema of the call's name. ``schema`` is the
+    WITH list of OPENJSON."""
+
     call: FunctionCall
+    schema: tuple[JsonColumn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JsonColumn:
+    name: str
+    type: TypeName
+    path: str | None = None
+    as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +375,16 @@ class Pivot(Source):
     aggregate: FunctionCall
     column: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpivot(Source):
+    """``UNPIVOT (value FOR column IN (columns))``."""
+
+    source: Source
+    value: str
+    column: str
+    columns_in: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,8 +623,11 @@ class AddColumns:
 
 @dataclass(frozen=True, slots=True)
 class DropColumns:
+    """``constraints`` are those dropped by the same statement, before the columns."""
+
     names: tuple[str, ...]
     if_exists: bool = False
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -679,6 +718,7 @@ class CreateFunction(Statement):
     table_variable: str | None = None
     alter: bool = False
     or_alter: bool = False
+    table_constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -713,6 +753,36 @@ class DropObject(Statement):
 class CreateSynonym(Statement):
     name: Name
     target: Name
+
+
+@dataclass(frozen=True, slots=True)
+class CreateType(Statement):
+    """An alias type (``base``) or a table type (``columns``)."""
+
+    name: Name
+    base: TypeName | None
+    nullable: bool = True
+    columns: tuple[ColumnDefinition, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    indexes: tuple[IndexDefinition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSequence(Statement):
+    """``options`` are (START, n), (INCREMENT, n), (MINVALUE, n or None for NO MINVALUE), (CYCLE, 1 or None) ..."""
+
+    name: Name
+    type: TypeName | None
+    options: tuple[tuple[str, int | None], ...] = ()
+    alter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlterSchema(Statement):
+    """ALTER SCHEMA s TRANSFER object."""
+
+    schema: str
+    object: Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -813,6 +883,7 @@ class Declaration:
     value: Expr | None = None
     table: tuple[ColumnDefinition, ...] = ()
     table_constraints: tuple[Constraint, ...] = ()
+    table_indexes: tuple[IndexDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -822,6 +893,8 @@ class Declare(Statement):
 
 @dataclass(frozen=True, slots=True)
 class SetVariable(Statement):
+    """``op`` is ``=``, ``+=`` ..., or ``modify`` for ``SET @x.modify(...)`` with the call as ``value``."""
+
     name: str
     value: Expr
     op: str = "="
@@ -1017,10 +1090,11 @@ class Reconfigure(Statement):
 
 @dataclass(frozen=True, slots=True)
 class InsertBulk(Statement):
-    """INSERT BULK, which drivers send before a bulk load message."""
+    """INSERT BULK, which drivers send before a bulk load message; ``columns`` as it names them."""
 
     target: Name
     text: str
+    columns: tuple[ColumnDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

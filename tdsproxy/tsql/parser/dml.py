@@ -1,0 +1,365 @@
+"""INSERT, UPDATE, DELETE, TRUNCATE, MERGE, and EXECUTE, which INSERT can take its rows from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.lexer import Kind, error
+from tdsproxy.tsql.parser.cursor import NAME_KINDS
+from tdsproxy.tsql.parser.expressions import literal, text_literal
+from tdsproxy.tsql.parser.queries import Queries
+
+_ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
+
+
+class Dml(Queries):
+    """Reads statements that change rows."""
+
+    def target(self) -> ast.Name:
+        """A table or table variable that is written to; its hints are read and dropped."""
+        token = self.tok
+        if token.kind is Kind.VARIABLE:
+            self.advance()
+            return ast.Name(str(token.value), pos=token.pos, line=token.line)
+        name = self.object_name()
+        return name
+
+    def target_hints(self) -> None:
+        if self.at_words("WITH", "("):
+            self.advance()
+            self.hints()
+
+    # ------------------------------------------------------------------ INSERT
+
+    def insert(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
+        start = self.expect("INSERT")
+        if self.at("BULK") and self.peek().kind in NAME_KINDS:
+            return self._insert_bulk()
+        top = self.top() if self.at("TOP") else None
+        self.accept("INTO")
+        target = self.target()
+        self.target_hints()
+        columns: tuple[str, ...] = ()
+        if self.at("(") and not self.at_query:
+            columns = self._insert_columns()
+        output = self.output_clause()
+        found = ast.Insert(
+            target, columns, output=output, top=top, with_=with_, pos=start.pos, line=start.line
+        )
+        if self.accept("DEFAULT"):
+            self.expect("VALUES")
+            return replace(found, default_values=True)
+        if self.accept("VALUES"):
+            rows = self._insert_rows()
+            self.option_clause()
+            return replace(found, rows=rows)
+        if self.at("EXEC", "EXECUTE"):
+            return replace(found, execute=self.execute())
+        if self.at("SELECT", "(", "WITH"):
+            return replace(found, query=self.query())
+        raise self.error()
+
+    def _insert_columns(self) -> tuple[str, ...]:
+        self.expect("(")
+        columns: list[str] = []
+        while True:
+            columns.append(self.object_name().object)
+            if not self.accept(","):
+                self.expect(")")
+                return tuple(columns)
+
+    def _insert_rows(self) -> tuple[tuple[ast.Expr | None, ...], ...]:
+        rows: list[tuple[ast.Expr | None, ...]] = []
+        while True:
+            self.expect("(")
+            row: list[ast.Expr | None] = [self._value_or_default()]
+            while self.accept(","):
+                row.append(self._value_or_default())
+            self.expect(")")
+            rows.append(tuple(row))
+            if not self.accept(","):
+                return tuple(rows)
+
+    def _value_or_default(self) -> ast.Expr | None:
+        return None if self.accept("DEFAULT") else self.expression()
+
+    def _insert_bulk(self) -> ast.Statement:
+        """``INSERT BULK t (columns) [WITH (options)]``, which drivers send before a bulk load."""
+        start = self.advance()
+        target = self.object_name()
+        columns: tuple[ast.ColumnDefinition, ...] = ()
+        if self.accept("("):
+            found: list[ast.ColumnDefinition] = []
+            while True:
+                name = self.name()
+                type_name = self.type_name()
+                collation = self.name() if self.accept("COLLATE") else None
+                found.append(ast.ColumnDefinition(name, type_name, collation=collation))
+                if not self.accept(","):
+                    break
+            self.expect(")")
+            columns = tuple(found)
+        if self.at_words("WITH", "("):
+            self.advance()
+            self.skip_parentheses()
+        return ast.InsertBulk(target, "INSERT " + self.source(start), columns)
+
+    def output_clause(self) -> ast.OutputClause | None:
+        if not self.accept("OUTPUT"):
+            return None
+        items = self.select_items()
+        into = None
+        columns: tuple[str, ...] = ()
+        if self.accept("INTO"):
+            into = self.target()
+            if self.at("(") and not self.at_query:
+                columns = self._insert_columns()
+        return ast.OutputClause(items, into, columns)
+
+    # ------------------------------------------------------------------ UPDATE, DELETE
+
+    def update(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
+        start = self.expect("UPDATE")
+        if self.at("STATISTICS"):
+            return self.accepted("UPDATE STATISTICS")
+        top = self.top() if self.at("TOP") else None
+        extra: tuple[ast.Source, ...] = ()
+        if self.at("("):
+            derived = self._source()
+            alias = derived.alias or "(derived)"
+            extra = (replace(derived, alias=alias),)
+            target = ast.Name(alias, pos=derived.pos, line=derived.line)
+        else:
+            target = self.target()
+        self.target_hints()
+        self.expect("SET")
+        assignments = [self._set_column()]
+        while self.accept(","):
+            assignments.append(self._set_column())
+        output = self.output_clause()
+        sources = extra + (self.sources() if self.accept("FROM") else ())
+        where, current_of = self._where()
+        self.option_clause()
+        return ast.Update(
+            target,
+            tuple(assignments),
+            sources,
+            where,
+            top,
+            output,
+            with_,
+            current_of,
+            pos=start.pos,
+            line=start.line,
+        )
+
+    def _set_column(self) -> ast.SetColumn:
+        variable = None
+        if self.tok.kind is Kind.VARIABLE:
+            variable = self.variable()
+            operator = self._assignment()
+            if not (self.at_name and self._at_second_assignment()):
+                return ast.SetColumn(None, self.expression(), operator, variable)
+        column = [self.name()]
+        while self.accept("."):
+            column.append(self.name())
+        operator = self._assignment()
+        return ast.SetColumn(tuple(column), self._value_or_default(), operator, variable)
+
+    def _at_second_assignment(self) -> bool:
+        """Whether ``@v = column = value`` goes on with its column here."""
+        distance = 1
+        while self.peek(distance).word == "." and self.peek(distance + 1).kind in NAME_KINDS:
+            distance += 2
+        return self.peek(distance).word in _ASSIGNMENTS
+
+    def _assignment(self) -> str:
+        return self.expect(*_ASSIGNMENTS).word
+
+    def _where(self) -> tuple[ast.Predicate | None, str | None]:
+        if not self.accept("WHERE"):
+            return None, None
+        if self.at_words("CURRENT", "OF"):
+            self.accept_words("CURRENT", "OF")
+            self.accept("GLOBAL")
+            return None, str(self.advance().value) if self.tok.kind is Kind.VARIABLE else self.name()
+        return self.predicate(), None
+
+    def delete(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
+        start = self.expect("DELETE")
+        top = self.top() if self.at("TOP") else None
+        self.accept("FROM")
+        target = self.target()
+        self.target_hints()
+        output = self.output_clause()
+        sources = self.sources() if self.accept("FROM") else ()
+        where, current_of = self._where()
+        self.option_clause()
+        return ast.Delete(
+            target, sources, where, top, output, with_, current_of, pos=start.pos, line=start.line
+        )
+
+    def truncate(self) -> ast.Statement:
+        self.expect("TRUNCATE")
+        self.expect("TABLE")
+        name = self.object_name()
+        if self.at_words("WITH", "("):
+            self.advance()
+            self.skip_parentheses()
+        return ast.Truncate(name)
+
+    def merge(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
+        """MERGE up to its semicolon, which T-SQL demands; without one it is error 10713."""
+        del with_  # the text holds them
+        start = self.expect("MERGE")
+        while not self.at(";"):
+            if self.at_end:
+                raise error(
+                    10713, "A MERGE statement must be terminated by a semi-colon (;).", self.last.line
+                )
+            self.advance()
+        return ast.Merge(self.source(start))
+
+    def accepted(self, words: str) -> ast.Statement:
+        """Read on to the semicolon or the next word that can only begin a statement."""
+        while not (self.at_end or self.tok.word in STATEMENT_WORDS or self.at(";")):
+            self.advance()
+        return ast.Accepted(words)
+
+    # ------------------------------------------------------------------ EXECUTE
+
+    def execute(self) -> ast.Execute | ast.ExecuteString:
+        """EXEC of a string or of a procedure."""
+        start = self.expect("EXEC", "EXECUTE")
+        if self.at("("):
+            return self._execute_string(start.pos, start.line)
+        result = None
+        if self.tok.kind is Kind.VARIABLE and self.peek().word == "=":
+            result = self.variable()
+            self.advance()
+        return self.execute_procedure(result)
+
+    def _execute_string(self, pos: int, line: int) -> ast.ExecuteString:
+        self.expect("(")
+        parts: list[ast.Expr] = []
+        while True:
+            token = self.tok
+            if token.kind is Kind.VARIABLE:
+                parts.append(ast.Variable(str(token.value), pos=token.pos, line=token.line))
+            elif token.kind in (Kind.STRING, Kind.NSTRING):
+                parts.append(literal(token))
+            elif token.kind is Kind.GLOBAL:
+                parts.append(ast.GlobalVariable(str(token.value), pos=token.pos, line=token.line))
+            else:
+                raise self.error()
+            self.advance()
+            if not self.accept("+"):
+                break
+        while self.accept(","):
+            self.expression()
+            self.accept("OUTPUT", "OUT")
+        self.expect(")")
+        if self.at("AS") and self.peek().word in ("USER", "LOGIN"):
+            self.advance()
+            self.advance()
+            self.expect("=")
+            self.string()
+        at = None
+        if self.at("AT"):
+            self.advance()
+            at = self.name()
+        return ast.ExecuteString(tuple(parts), at, pos=pos, line=line)
+
+    def execute_procedure(self, result: str | None = None) -> ast.Execute:
+        """The procedure's name and its arguments."""
+        token = self.tok
+        procedure: ast.Name | ast.Variable
+        if token.kind is Kind.VARIABLE:
+            self.advance()
+            procedure = ast.Variable(str(token.value), pos=token.pos, line=token.line)
+        else:
+            procedure = self.object_name()
+        if self.at(";") and self.peek().kind is Kind.INT:
+            self.advance()
+            self.advance()
+        arguments: list[ast.ExecArgument] = []
+        if self._at_argument():
+            arguments.append(self._argument_of_execute(False, 1))
+            while self.accept(","):
+                named = any(argument.name for argument in arguments)
+                arguments.append(self._argument_of_execute(named, len(arguments) + 1))
+        if self.at("WITH") and self.peek().word in ("RECOMPILE", "RESULT"):
+            self.advance()
+            if self.accept("RESULT"):
+                self.expect("SETS")
+                if not self.accept("UNDEFINED", "NONE"):
+                    self.skip_parentheses()
+            else:
+                self.advance()
+        return ast.Execute(procedure, tuple(arguments), result, pos=token.pos, line=token.line)
+
+    def _at_argument(self) -> bool:
+        if self.at_label:
+            return False
+        if self.tok.kind in (Kind.OP, Kind.KEYWORD):
+            return self.at("-", "+", "DEFAULT", "NULL", "ON", "OFF")
+        return self.tok.kind is not Kind.END
+
+    def _argument_of_execute(self, named: bool, position: int) -> ast.ExecArgument:
+        name = None
+        token = self.tok
+        if token.kind is Kind.VARIABLE and self.peek().word == "=":
+            name = self.variable()
+            self.advance()
+        elif named:
+            raise error(
+                119,
+                f"Must pass parameter number {position} and subsequent parameters as '@name = value'. After the form "
+                "'@name = value' has been used, all subsequent parameters must be passed in the form "
+                "'@name = value'.",
+                token.line,
+            )
+        if self.accept("DEFAULT"):
+            return ast.ExecArgument(None, name)
+        value = self._argument_value()
+        output = self.at("OUTPUT", "OUT")
+        if output:
+            if not isinstance(value, ast.Variable):
+                raise error(
+                    179,
+                    "Cannot use the OUTPUT option when passing a constant to a stored procedure.",
+                    token.line,
+                )
+            self.advance()
+        return ast.ExecArgument(value, name, output)
+
+    def _argument_value(self) -> ast.Expr:
+        """A constant, a variable, or a bare word, which is a text."""
+        token = self.tok
+        if token.word in ("-", "+"):
+            self.advance()
+            if self.tok.kind not in (Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.MONEY):
+                raise self.error()
+            return ast.Unary(token.word, literal(self.advance()), pos=token.pos, line=token.line)
+        if token.word in ("NULL", "ON", "OFF") or token.kind in NAME_KINDS:
+            if token.word == "NULL":
+                return self.expression()
+            self.advance()
+            return text_literal(str(token.value), token)
+        if token.kind in (Kind.VARIABLE, Kind.GLOBAL):
+            return self.unary()
+        if token.kind in (Kind.OP, Kind.KEYWORD, Kind.END):
+            raise self.error()
+        return literal(self.advance())
+
+
+STATEMENT_WORDS: Final = frozenset(
+    """
+    ALTER BACKUP BEGIN BREAK BULK CHECKPOINT CLOSE COMMIT CONTINUE CREATE DBCC DEALLOCATE DECLARE DELETE DENY DROP ELSE
+    END EXEC EXECUTE FETCH GOTO GRANT IF INSERT KILL MERGE OPEN PRINT RAISERROR RECONFIGURE RESTORE RETURN REVERT
+    REVOKE ROLLBACK SAVE SELECT SETUSER SHUTDOWN TRUNCATE UPDATE USE WAITFOR WHILE
+    """.split()  # noqa: SIM905
+)
+"""The reserved words that begin (or, ELSE and END, close) a statement and stand inside few others."""

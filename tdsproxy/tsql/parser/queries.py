@@ -1,0 +1,281 @@
+"""Queries: SELECT, set operations, FROM, common table expressions and their tails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.lexer import Kind
+from tdsproxy.tsql.parser.cursor import NAME_KINDS, STRING_KINDS
+from tdsproxy.tsql.parser.expressions import literal
+from tdsproxy.tsql.parser.sources import Sources
+
+_ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
+_SET_OPERATORS: Final = frozenset({"UNION", "EXCEPT"})
+
+
+class Queries(Sources):
+    """Reads query expressions."""
+
+    def query(self) -> ast.Query:
+        """WITH, body, ORDER BY, OFFSET, FETCH, FOR and OPTION."""
+        with_ = self.common_tables() if self.at("WITH") else ()
+        self.deeper()
+        query = self.query_body()
+        self.shallower()
+        query = self.query_tail(query)
+        return replace(query, with_=with_) if with_ else query
+
+    def common_tables(self) -> tuple[ast.CommonTable, ...]:
+        """``WITH name [(columns)] AS (query), ...``."""
+        self.expect("WITH")
+        tables: list[ast.CommonTable] = []
+        while True:
+            if self.at("XMLNAMESPACES"):
+                self.advance()
+                self.skip_parentheses()
+            else:
+                name = self.name()
+                columns = self.name_list() if self.at("(") else ()
+                self.expect("AS")
+                tables.append(ast.CommonTable(name, columns, self.parenthesised_query()))
+            if not self.accept(","):
+                return tuple(tables)
+
+    def query_body(self) -> ast.Query:
+        """Set operations, INTERSECT before UNION and EXCEPT."""
+        left = self._intersections()
+        while self.tok.word in _SET_OPERATORS:
+            operator = self.advance().word
+            if operator == "UNION" and self.accept("ALL"):
+                operator = "UNION ALL"
+            right = self._intersections()
+            left = ast.SetOperation(operator, left, right, pos=left.pos, line=left.line)
+        return left
+
+    def _intersections(self) -> ast.Query:
+        left = self._query_primary()
+        while self.accept("INTERSECT"):
+            right = self._query_primary()
+            left = ast.SetOperation("INTERSECT", left, right, pos=left.pos, line=left.line)
+        return left
+
+    def _query_primary(self) -> ast.Query:
+        if self.at("("):
+            return self.parenthesised_query()
+        return self._select()
+
+    def query_tail(self, query: ast.Query) -> ast.Query:
+        """ORDER BY, OFFSET, FETCH, FOR and OPTION behind a query; FOR UPDATE and the like are a cursor's."""
+        order: tuple[ast.OrderItem, ...] = ()
+        offset = fetch = None
+        if self.accept("ORDER"):
+            self.expect("BY")
+            order = self.order_items()
+            if self.at("OFFSET") and self.peek().word != ":":
+                self.advance()
+                offset = self.expression()
+                self.expect("ROW", "ROWS")
+                if self.at("FETCH") and self.peek().word in ("NEXT", "FIRST") and not self._at_cursor_fetch():
+                    self.advance()
+                    self.expect("NEXT", "FIRST")
+                    fetch = self.expression()
+                    self.expect("ROW", "ROWS")
+                    self.expect("ONLY")
+        for_ = self._for_clause() if self.at("FOR") else None
+        options = self.option_clause()
+        if order or for_ or options:
+            return replace(
+                query,
+                order=order or query.order,
+                offset=offset or query.offset,
+                fetch=fetch or query.fetch,
+                for_=for_ or query.for_,
+                options=options or query.options,
+            )
+        return query
+
+    def _at_cursor_fetch(self) -> bool:
+        """``FETCH NEXT FROM c``: a statement, not the clause ``FETCH NEXT n ROWS ONLY``."""
+        return self.peek(2).word in ("FROM", "INTO") or self.peek(2).kind in NAME_KINDS
+
+    def order_items(self) -> tuple[ast.OrderItem, ...]:
+        items: list[ast.OrderItem] = []
+        while True:
+            expr = self.expression()
+            descending = self.accept("DESC")
+            if not descending:
+                self.accept("ASC")
+            items.append(ast.OrderItem(expr, descending))
+            if not self.accept(","):
+                return tuple(items)
+
+    def option_clause(self) -> tuple[str, ...]:
+        """``OPTION (MAXRECURSION 0, RECOMPILE)``: the items in upper case."""
+        if not (self.at("OPTION") and self.peek().word == "("):
+            return ()
+        self.advance()
+        self.advance()
+        items: list[str] = []
+        words: list[str] = []
+        depth = 0
+        while depth or not self.at(")"):
+            if self.at_end:
+                raise self.error()
+            token = self.advance()
+            depth += {"(": 1, ")": -1}.get(token.word, 0)
+            if token.word == "," and not depth:
+                items.append(" ".join(words))
+                words = []
+            else:
+                words.append(token.word or token.text)
+        self.advance()
+        items.append(" ".join(words))
+        return tuple(items)
+
+    def _for_clause(self) -> ast.XmlClause | None:
+        kind = self.peek().word
+        if kind == "BROWSE":
+            self.advance()
+            self.advance()
+            return None
+        if kind not in ("XML", "JSON"):
+            return None
+        self.advance()
+        self.advance()
+        mode = self.expect("PATH", "RAW", "AUTO", "EXPLICIT").word
+        path = None
+        if self.accept("("):
+            path = self.string()
+            self.expect(")")
+        options: list[str] = []
+        root = None
+        while self.accept(","):
+            word = self.word()
+            if word == "BINARY":
+                self.expect("BASE64")
+                word = "BINARY BASE64"
+            elif word == "ELEMENTS" and self.at("XSINIL", "ABSENT"):
+                word = f"ELEMENTS {self.advance().word}"
+            elif word == "ROOT":
+                root = "root"
+                if self.accept("("):
+                    root = self.string()
+                    self.expect(")")
+            elif self.at("("):
+                self.skip_parentheses()
+            options.append(word)
+        return ast.XmlClause(kind, mode, path, tuple(options), root)
+
+    # ------------------------------------------------------------------ SELECT
+
+    def _select(self) -> ast.Select:
+        start = self.expect("SELECT")
+        distinct = self.accept("DISTINCT")
+        if not distinct:
+            self.accept("ALL")
+        top = self.top() if self.at("TOP") else None
+        items = self.select_items()
+        into = self.object_name() if self.accept("INTO") else None
+        if into is not None and self.accept("ON"):
+            self.name()
+        sources = self.sources() if self.accept("FROM") else ()
+        where = self.predicate() if self.accept("WHERE") else None
+        group: tuple[ast.Expr, ...] = ()
+        grouping = None
+        if self.accept("GROUP"):
+            self.expect("BY")
+            group, grouping = self._group()
+        having = self.predicate() if self.accept("HAVING") else None
+        return ast.Select(
+            items,
+            sources,
+            where,
+            group,
+            grouping,
+            having,
+            distinct,
+            top,
+            into,
+            pos=start.pos,
+            line=start.line,
+        )
+
+    def top(self) -> ast.Top:
+        """``TOP (n) [PERCENT] [WITH TIES]``; without parentheses a number or a variable."""
+        self.expect("TOP")
+        if self.at("("):
+            self.advance()
+            count = self.subquery_or_expression()
+            self.expect(")")
+        elif self.tok.kind in (Kind.INT, Kind.DECIMAL, Kind.FLOAT):
+            count = literal(self.advance())
+        elif self.tok.kind is Kind.VARIABLE:
+            token = self.advance()
+            count = ast.Variable(str(token.value), pos=token.pos, line=token.line)
+        else:
+            raise self.error()
+        percent = self.accept("PERCENT")
+        with_ties = self.accept_words("WITH", "TIES")
+        return ast.Top(count, percent, with_ties)
+
+    def subquery_or_expression(self) -> ast.Expr:
+        """What stands inside TOP's parentheses, which may be a query without parentheses of its own."""
+        if self.at("SELECT"):
+            token = self.tok
+            return ast.Subquery(self.query(), pos=token.pos, line=token.line)
+        return self.expression()
+
+    def select_items(self) -> tuple[ast.SelectItem, ...]:
+        items = [self._select_item()]
+        while self.accept(","):
+            items.append(self._select_item())
+        return tuple(items)
+
+    def _select_item(self) -> ast.SelectItem:
+        token = self.tok
+        if token.word == "*":
+            self.advance()
+            return ast.SelectItem(ast.Star(pos=token.pos, line=token.line))
+        following = self.peek().word
+        if token.kind is Kind.VARIABLE and following in _ASSIGNMENTS:
+            self.advance()
+            operator = self.advance().word
+            return ast.SelectItem(self.expression(), None, str(token.value), operator)
+        if following == "=" and (token.kind in NAME_KINDS or token.kind in STRING_KINDS):
+            self.advance()
+            self.advance()
+            return ast.SelectItem(self.expression(), str(token.value))
+        expr = self.expression()
+        if isinstance(expr, ast.Star):
+            return ast.SelectItem(expr)
+        return ast.SelectItem(expr, self._column_alias())
+
+    def _column_alias(self) -> str | None:
+        if self.accept("AS"):
+            if self.tok.kind in STRING_KINDS:
+                return str(self.advance().value)
+            return self.name()
+        if self.at_label or not (self.at_name or self.tok.kind in STRING_KINDS):
+            return None
+        return str(self.advance().value)
+
+    def _group(self) -> tuple[tuple[ast.Expr, ...], str | None]:
+        start = self.tok
+        if self.at("ROLLUP", "CUBE") and self.peek().word == "(":
+            word = self.advance().word
+            self.expect("(")
+            group = self.expressions()
+            self.expect(")")
+            return group, word
+        if self.at_words("GROUPING", "SETS"):
+            self.accept_words("GROUPING", "SETS")
+            self.skip_parentheses()
+            return (), self.source(start)
+        self.accept("ALL")
+        group = self.expressions()
+        if self.at("WITH") and self.peek().word in ("ROLLUP", "CUBE"):
+            self.advance()
+            return group, self.advance().word
+        return group, None
