@@ -1,0 +1,45 @@
+"""A bounded pipeline: one thread feeds, a few work, results come back in order.
+
+Memory is bounded by the depth. The work itself (hashing, Zstandard, file reads and writes) releases the
+interpreter lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+WORKERS = 2
+DEPTH = 6
+
+
+def ordered_map(
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    workers: int = WORKERS,
+    depth: int = DEPTH,
+    name: str = "backup",
+) -> Generator[_Result, None, None]:
+    """``work`` on each of ``items`` in ``workers`` threads; results in the order of the items.
+
+    At most ``depth`` items are under way or finished and not yet taken. An item is fetched only when there
+    is room. The first exception, of the items or of the work, ends it; no work is left running then, nor
+    after ``close`` of the generator.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

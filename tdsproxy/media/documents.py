@@ -1,0 +1,178 @@
+"""The JSON documents of a medium: what HEADERONLY, FILELISTONLY and LABELONLY show, and what a restore needs.
+
+Readers ignore members that they do not know, so later versions may add some. Moments carry their offset
+from UTC; LSNs are the decimal numbers of SQL Server (numeric(25,0)).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from uuid import UUID
+
+import msgspec
+
+FULL, LOG, FILE, DIFFERENTIAL, FILE_DIFFERENTIAL, PARTIAL, PARTIAL_DIFFERENTIAL = 1, 2, 4, 5, 6, 7, 8
+
+
+class EncryptionEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """How the keys of a set are wrapped: the algorithm's name, and who can unwrap."""
+
+    algorithm: str
+    thumbprint: bytes
+    encryptor_type: str = "CERTIFICATE"
+    wrapped_key: bytes = b""
+
+
+class MediaHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The label of a medium (LABELONLY), and what all its sets have in common.
+
+    ``family_count`` stripes form the media set, this is number ``family_sequence`` of them;
+    ``mirror_count`` copies of each exist. ``compressed`` and ``encrypted`` hold for every set of the medium.
+    """
+
+    media_set_id: UUID
+    media_family_id: UUID
+    created: dt.datetime
+    name: str | None = None
+    description: str | None = None
+    family_count: int = 1
+    family_sequence: int = 1
+    media_sequence: int = 1
+    mirror_count: int = 1
+    mirror_sequence: int = 1
+    block_size: int = 512
+    compressed: bool = False
+    encrypted: bool = False
+    software: str = "Microsoft SQL Server"
+    software_vendor: int = 4608
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of FILELISTONLY. Sizes are bytes; ``type`` is ``D`` or ``L``."""
+
+    logical_name: str
+    physical_name: str
+    type: str
+    file_id: int
+    unique_id: UUID
+    filegroup: str | None = None
+    filegroup_id: int = 0
+    size: int = 0
+    max_size: int = 0
+    backup_size: int = 0
+    source_block_size: int = 4096
+    create_lsn: int = 0
+    drop_lsn: int = 0
+    read_only_lsn: int = 0
+    read_write_lsn: int = 0
+    differential_base_lsn: int = 0
+    differential_base_guid: UUID | None = None
+    log_group_guid: UUID | None = None
+    is_read_only: bool = False
+    is_present: bool = True
+    tde_thumbprint: bytes | None = None
+
+
+class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller of a backup knows about it: the columns of HEADERONLY but those that measuring gives.
+
+    ``files`` lists the database's files; the sizes of the data file that is backed up are filled in by
+    the backup.
+    """
+
+    database_name: str
+    set_guid: UUID
+    family_guid: UUID
+    database_guid: UUID
+    recovery_fork_guid: UUID
+    first_recovery_fork_guid: UUID
+    backup_type: int = FULL
+    name: str | None = None
+    description: str | None = None
+    expires: dt.datetime | None = None
+    user_name: str = ""
+    server_name: str = ""
+    machine_name: str = ""
+    device_type: int = 2
+    database_version: int = 957
+    database_created: dt.datetime | None = None
+    compatibility_level: int = 160
+    collation: str = "SQL_Latin1_General_CP1_CI_AS"
+    sort_order: int = 52
+    code_page: int = 0
+    locale_id: int = 1033
+    comparison_style: int = 196609
+    vendor_id: int = 4608
+    version_major: int = 16
+    version_minor: int = 0
+    version_build: int = 4236
+    recovery_model: str = "SIMPLE"
+    first_lsn: int = 0
+    last_lsn: int = 0
+    checkpoint_lsn: int = 0
+    database_backup_lsn: int = 0
+    fork_point_lsn: int | None = None
+    differential_base_lsn: int | None = None
+    differential_base_guid: UUID | None = None
+    begins_log_chain: bool = False
+    has_bulk_logged_data: bool = False
+    has_incomplete_metadata: bool = False
+    is_snapshot: bool = False
+    is_read_only: bool = False
+    is_single_user: bool = False
+    is_copy_only: bool = False
+    is_force_offline: bool = False
+    has_checksums: bool = False
+    containment: int = 0
+    last_valid_restore_time: dt.datetime | None = None
+    files: tuple[FileEntry, ...] = ()
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """The SQLite file that the pages come from. ``reserved`` is the header's byte 20."""
+
+    page_size: int
+    page_count: int
+    wal: bool
+    reserved: int = 0
+    library_version: int = 0
+
+
+class SetHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The document at the start of a set."""
+
+    description: SetDescription
+    image: Image
+    started: dt.datetime
+    compression: str | None = None
+    compression_level: int | None = None
+    encryption: EncryptionEnvelope | None = None
+    family_count: int = 1
+    family_sequence: int = 1
+
+
+class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
+    """The document at the end of a set: what is known only then.
+
+    ``run_count`` page runs with ``page_count`` pages in all; ``set_digest`` is the digest over their content
+    digests in order; ``index_offset`` and ``index_records`` tell where the index lies; sizes are bytes.
+    Members of the same name as in the description are its final values.
+    """
+
+    finished: dt.datetime
+    run_count: int
+    page_count: int
+    backup_size: int
+    stored_size: int
+    set_digest: bytes
+    header_digest: bytes
+    index_offset: int
+    index_records: int
+    is_damaged: bool = False
+    last_lsn: int | None = None
+    last_valid_restore_time: dt.datetime | None = None
+
+
+def encode(document: msgspec.Struct) -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(document)

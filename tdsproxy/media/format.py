@@ -1,0 +1,322 @@
+"""The backup medium, to the byte. Format version 1.0.
+
+All integers are little-endian. "Seal" and "digest" mean the first 16 bytes of a SHA-256. Every byte of a
+medium, padding included, lies under at least one of them, so that any single changed byte is noticed.
+
+Medium
+======
+
+::
+
+    media header   4096 bytes
+    backup set 1   starts at 4096, a multiple of 512 long
+    backup set 2   right behind it
+    ...
+    (what an interrupted append left; overwritten by the next append)
+
+Media header (4096 bytes)
+=========================
+
+======  ====  ==================================================================
+offset  size  content
+======  ====  ==================================================================
+0       16    89 ``tdsproxy.bak`` 0D 0A 1A: not text, and mangled by text transfers
+16      2     major version 1: readers refuse a greater one
+18      2     minor version 0: readers ignore what they do not know
+20      4     size of the header, 4096
+24      4     length n of the document
+28      n     ``MediaHeader`` as JSON (see ``documents``)
+28+n          zeros
+4080    16    seal over bytes 0..4079
+======  ====  ==================================================================
+
+Backup set
+==========
+
+::
+
+    anchor             512 bytes
+    record 0           kind 1, the set header
+    records 1..c       kind 2, runs of pages in ascending order
+    records ..         kind 3, the index: where each page run lies
+    last record        kind 4, the trailer
+
+Anchor (512 bytes)
+------------------
+
+Written first with state 0 (open). When the set is complete and durable it is overwritten in place with
+state 1 (closed) and made durable again: only then is the backup acknowledged. All that changes lies in one
+disk sector. A set whose anchor is closed is complete, and whatever does not fit in it is *damage*; a set
+whose anchor is open counts if its trailer is there and fits (the writer died in between), else it is what
+an *interrupted append* left and does not exist. On a device that cannot be overwritten the anchor stays
+open.
+
+======  ====  ==================================================================
+offset  size  content
+======  ====  ==================================================================
+0       8     ``TDSSET`` 0D 0A
+8       1     state: 0 open, 1 closed
+9       7     zeros
+16      8     offset of the anchor in the medium
+24      8     length of the set, anchor and padding included (0 while open)
+32      8     offset of the trailer's record from the anchor (0 while open)
+40      4     position of the set, from 1
+44      4     zeros
+48      16    BackupSetGUID, big-endian as in RFC 9562
+64      16    digest of the trailer's payload (zeros while open)
+80            zeros
+496     16    seal over bytes 0..495
+======  ====  ==================================================================
+
+Record
+------
+
+======  ====  ==================================================================
+offset  size  content
+======  ====  ==================================================================
+0       4     ``TBR1``
+4       1     kind: 1 set header, 2 pages, 3 index, 4 trailer
+5       1     codec of the payload: 0 stored, 1 Zstandard frame
+6       2     flags, 0 (bit 0 is reserved for encryption)
+8       8     sequence number in the set, from 0
+16      8     kind 2: first page, from 1; kind 3: number of the first entry; else 0
+24      4     kind 2: number of pages; kind 3: number of entries; else 0
+28      4     length of the payload as it lies here
+32      4     length of the payload decoded
+36      4     zeros
+40      16    BackupSetGUID
+56      16    digest of the decoded payload (the *content digest*)
+72      16    digest of the payload as it lies here
+88      8     zeros
+96      16    seal over bytes 0..95
+112           the payload
+======  ====  ==================================================================
+
+Records lie one after the other without gaps. A page run holds whole pages, never the lock-byte page, and
+covers at most 1 MiB (one page, if pages are greater).
+
+* Kind 1: ``SetHeader`` as JSON.
+* Kind 3: 48 bytes for each page run, at most 4,096 runs to a record: offset of its record from the anchor
+  (8), first page (8), number of pages (4), length of the stored payload (4), codec (1), zeros (7), content
+  digest (16).
+* Kind 4: ``SetTrailer`` as JSON, zeros up to the end mark, and the end mark, the set's last 32 bytes:
+  ``TDSEND`` 0D 0A, offset of the trailer's record from the anchor (8), offset of the anchor in the medium
+  (8), zeros (8). The trailer names the digest over all content digests in order, the *set digest*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+MEDIA_MAGIC = b"\x89tdsproxy.bak\r\n\x1a"
+MAJOR, MINOR = 1, 0
+MEDIA_HEADER_SIZE = 4096
+ANCHOR_SIZE = 512
+RECORD_HEADER_SIZE = 112
+INDEX_ENTRY_SIZE = 48
+INDEX_ENTRIES = 4096
+END_MARK_SIZE = 32
+ALIGNMENT = 512
+RUN_BYTES = 1 << 20
+DIGEST_SIZE = 16
+
+OPEN, CLOSED = 0, 1
+SET_HEADER, PAGES, INDEX, TRAILER = 1, 2, 3, 4
+STORED, ZSTD = 0, 1
+
+# No payload of ours is longer; a longer one in a record header is not believed.
+LONGEST_PAYLOAD = 64 << 20
+
+_SET_MAGIC = b"TDSSET\r\n"
+_RECORD_MAGIC = b"TBR1"
+_END_MAGIC = b"TDSEND\r\n"
+
+_MEDIA = struct.Struct("<16sHHII")
+_ANCHOR = struct.Struct("<8sB7xQQQI4x16s16s")
+_RECORD = struct.Struct("<4sBBHQQIIII16s16s16s8x")
+_ENTRY = struct.Struct("<QQIIB7x16s")
+_END = struct.Struct("<8sQQ8x")
+
+
+class FormatError(ValueError):
+    """Bytes that are not what this format says. The text tells what is wrong."""
+
+
+class ForeignContent(FormatError):
+    """The bytes do not even begin as the structure does."""
+
+
+class NewerVersion(FormatError):
+    """The medium's major version is unknown."""
+
+
+def digest(data: bytes | memoryview | bytearray) -> bytes:
+    """The 16-byte digest that seals everything here."""
+    return hashlib.sha256(data).digest()[:DIGEST_SIZE]
+
+
+def pack_media_header(document: bytes) -> bytes:
+    """The media header around ``document``. Raises FormatError when that is too long."""
+    if len(document) > MEDIA_HEADER_SIZE - _MEDIA.size - DIGEST_SIZE:
+        raise FormatError("the media header is too long")
+    head = _MEDIA.pack(MEDIA_MAGIC, MAJOR, MINOR, MEDIA_HEADER_SIZE, len(document)) + document
+    body = head.ljust(MEDIA_HEADER_SIZE - DIGEST_SIZE, b"\0")
+    return body + digest(body)
+
+
+def unpack_media_header(data: bytes) -> bytes:
+    """The document of a media header. Raises ForeignContent, NewerVersion, FormatError."""
+    if data[: len(MEDIA_MAGIC)] != MEDIA_MAGIC:
+        raise ForeignContent("not a backup medium")
+    if len(data) < MEDIA_HEADER_SIZE:
+        raise FormatError("the header is cut off")
+    body, seal = data[: MEDIA_HEADER_SIZE - DIGEST_SIZE], data[MEDIA_HEADER_SIZE - DIGEST_SIZE :]
+    if digest(body) != seal[:DIGEST_SIZE]:
+        raise FormatError("the seal does not match")
+    _, major, _, _, length = _MEDIA.unpack_from(body)
+    if major > MAJOR:
+        raise NewerVersion(f"format version {major}")
+    return body[_MEDIA.size : _MEDIA.size + length]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The fixed block at the start of a set; ``length`` and ``trailer`` are 0 while it is open."""
+
+    offset: int
+    position: int
+    set_guid: UUID
+    closed: bool = False
+    length: int = 0
+    trailer: int = 0
+    trailer_digest: bytes = bytes(DIGEST_SIZE)
+
+    def pack(self) -> bytes:
+        """The 512 bytes."""
+        body = _ANCHOR.pack(
+            _SET_MAGIC,
+            CLOSED if self.closed else OPEN,
+            self.offset,
+            self.length,
+            self.trailer,
+            self.position,
+            self.set_guid.bytes,
+            self.trailer_digest,
+        ).ljust(ANCHOR_SIZE - DIGEST_SIZE, b"\0")
+        return body + digest(body)
+
+
+def unpack_anchor(data: bytes, offset: int) -> Anchor:
+    """The anchor in ``data`` that lies at ``offset``. Raises ForeignContent, FormatError."""
+    if data[: len(_SET_MAGIC)] != _SET_MAGIC:
+        raise ForeignContent("no backup set begins here")
+    body, seal = data[: ANCHOR_SIZE - DIGEST_SIZE], data[ANCHOR_SIZE - DIGEST_SIZE : ANCHOR_SIZE]
+    if len(data) < ANCHOR_SIZE or digest(body) != seal:
+        raise FormatError("the seal does not match")
+    _, state, at, length, trailer, position, guid, trailer_digest = _ANCHOR.unpack_from(body)
+    if at != offset:
+        raise FormatError(f"it was written for byte {at}")
+    return Anchor(at, position, UUID(bytes=guid), state == CLOSED, length, trailer, trailer_digest)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHeader:
+    """The header of a record; ``first`` and ``count`` as the kind says, lengths in bytes."""
+
+    kind: int
+    sequence: int
+    set_guid: UUID
+    stored_length: int
+    raw_length: int
+    content_digest: bytes
+    stored_digest: bytes
+    codec: int = STORED
+    flags: int = 0
+    first: int = 0
+    count: int = 0
+
+    def pack(self) -> bytes:
+        """The 112 bytes."""
+        body = _RECORD.pack(
+            _RECORD_MAGIC,
+            self.kind,
+            self.codec,
+            self.flags,
+            self.sequence,
+            self.first,
+            self.count,
+            self.stored_length,
+            self.raw_length,
+            0,
+            self.set_guid.bytes,
+            self.content_digest,
+            self.stored_digest,
+        )
+        return body + digest(body)
+
+
+def unpack_record_header(data: bytes) -> RecordHeader:
+    """Raises FormatError."""
+    if len(data) < RECORD_HEADER_SIZE:
+        raise FormatError("the record's header is cut off")
+    body, seal = data[: _RECORD.size], data[_RECORD.size : RECORD_HEADER_SIZE]
+    if data[:4] != _RECORD_MAGIC:
+        raise ForeignContent("no record begins here")
+    if digest(body) != seal:
+        raise FormatError("the seal of the record's header does not match")
+    _, kind, codec, flags, sequence, first, count, stored, raw, _, guid, content, payload = _RECORD.unpack(
+        body
+    )
+    if stored > LONGEST_PAYLOAD or raw > LONGEST_PAYLOAD:
+        raise FormatError(f"a payload of {max(stored, raw)} bytes is not believed")
+    return RecordHeader(
+        kind, sequence, UUID(bytes=guid), stored, raw, content, payload, codec, flags, first, count
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """Where one run of pages lies; ``offset`` counts from the anchor."""
+
+    offset: int
+    first_page: int
+    page_count: int
+    stored_length: int
+    codec: int
+    content_digest: bytes
+
+    def pack(self) -> bytes:
+        """The 48 bytes."""
+        return _ENTRY.pack(
+            self.offset, self.first_page, self.page_count, self.stored_length, self.codec, self.content_digest
+        )
+
+
+def unpack_index(data: bytes) -> list[IndexEntry]:
+    """The entries of one index record. Raises FormatError."""
+    if len(data) % INDEX_ENTRY_SIZE:
+        raise FormatError("the index has a broken entry")
+    return [IndexEntry(*fields) for fields in _ENTRY.iter_unpack(data)]
+
+
+def pad_trailer(document: bytes, record_offset: int, anchor_offset: int) -> bytes:
+    """The trailer's payload: ``document``, zeros, end mark, so that the set ends at a multiple of 512."""
+    unpadded = record_offset + RECORD_HEADER_SIZE + len(document) + END_MARK_SIZE
+    padding = -unpadded % ALIGNMENT
+    return document + bytes(padding) + _END.pack(_END_MAGIC, record_offset, anchor_offset)
+
+
+def split_trailer(payload: bytes) -> bytes:
+    """The document of a trailer's payload."""
+    return payload[:-END_MARK_SIZE].rstrip(b"\0")
+
+
+def unpack_end_mark(data: bytes) -> tuple[int, int] | None:
+    """(offset of the trailer's record from the anchor, offset of the anchor); None if it is no end mark."""
+    if len(data) != END_MARK_SIZE or data[:8] != _END_MAGIC:
+        return None
+    _, record_offset, anchor_offset = _END.unpack(data)
+    return record_offset, anchor_offset

@@ -1,0 +1,358 @@
+"""Reading a medium: which sets are there, what they say, and their pages, every byte checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+
+from tdsproxy.media import format as layout
+from tdsproxy.media.codecs import CodecError, Decompressor
+from tdsproxy.media.device import ReadHandle
+from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.errors import MediaDamaged, MediaEmpty, NotMedia, SetMissing, UnsupportedVersion
+
+_Document = TypeVar("_Document", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class SetLocation:
+    """A complete set: where it lies, how long it is, where its trailer begins (from the anchor).
+
+    ``trailer_digest`` is what the anchor promises; a set whose writer died before it closed the anchor has
+    none, but ``scanned_trailer_digest``, found by reading the set. ``damage`` is what keeps the set from
+    being used, None for a sound one.
+    """
+
+    position: int
+    offset: int
+    length: int
+    trailer: int
+    set_guid: UUID
+    trailer_digest: bytes | None = None
+    scanned_trailer_digest: bytes | None = None
+    damage: MediaDamaged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaMap:
+    """What lies on a medium. ``end`` is where the next set is appended; bytes behind it are an interrupted
+    append. ``damage`` is set when what follows the last set cannot be told from damaged sets: then nothing
+    may be appended."""
+
+    header: MediaHeader
+    sets: tuple[SetLocation, ...]
+    end: int
+    damage: MediaDamaged | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetInfo:
+    """One complete set as HEADERONLY needs it."""
+
+    position: int
+    header: SetHeader
+    trailer: SetTrailer
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run of pages as it lies on the medium, not yet checked; ``offset`` is its record's in the medium."""
+
+    header: layout.RecordHeader
+    payload: bytes
+    offset: int
+
+
+class MediaReader:
+    """A medium that is being read; owns the handle and closes it.
+
+    Raises NotMedia, UnsupportedVersion, MediaEmpty, MediaDamaged, DeviceError.
+    """
+
+    def __init__(self, handle: ReadHandle) -> None:
+        self._handle = handle
+        self.name = handle.name
+        self.header = self._read_media_header()
+
+    def _read_media_header(self) -> MediaHeader:
+        data = self._handle.read_at(0, layout.MEDIA_HEADER_SIZE)
+        if not data:
+            raise MediaEmpty(self.name, "the file is empty")
+        try:
+            document = layout.unpack_media_header(data)
+        except layout.ForeignContent as error:
+            # Our magic with one byte changed is still our medium, and damaged.
+            if _nearly(data[: len(layout.MEDIA_MAGIC)], layout.MEDIA_MAGIC):
+                raise MediaDamaged(self.name, "media header", 0, str(error)) from error
+            raise NotMedia(self.name, str(error)) from error
+        except layout.NewerVersion as error:
+            raise UnsupportedVersion(self.name, str(error)) from error
+        except layout.FormatError as error:
+            raise MediaDamaged(self.name, "media header", 0, str(error)) from error
+        return self._decode(document, MediaHeader, "media header", 0)
+
+    def _decode(self, document: bytes, kind: type[_Document], part: str, offset: int) -> _Document:
+        try:
+            return msgspec.json.decode(document, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MediaDamaged(self.name, part, offset, str(error)) from error
+
+    # What is there
+
+    def map(self) -> MediaMap:
+        """Walk the medium from set to set; reads a few hundred bytes for each."""
+        size = self._handle.size()
+        offset = layout.MEDIA_HEADER_SIZE
+        sets: list[SetLocation] = []
+        damage: MediaDamaged | None = None
+        while offset < size:
+            position = len(sets) + 1
+            location, damage = self._locate(offset, position, size)
+            if location is None:
+                break
+            sets.append(location)
+            offset += location.length
+        return MediaMap(self.header, tuple(sets), offset, damage)
+
+    def _locate(
+        self, offset: int, position: int, size: int
+    ) -> tuple[SetLocation | None, MediaDamaged | None]:
+        """The set at ``offset``; else None and, if that is no interrupted append, the damage."""
+        data = self._handle.read_at(offset, layout.ANCHOR_SIZE)
+        damage: MediaDamaged | None = None
+        try:
+            anchor = layout.unpack_anchor(data, offset)
+        except layout.FormatError as error:
+            anchor = None
+            damage = MediaDamaged(self.name, "anchor", offset, str(error))
+        if anchor is not None and anchor.closed:
+            if anchor.position != position:
+                damage = MediaDamaged(self.name, "anchor", offset, f"it is that of set {anchor.position}")
+            if offset + anchor.length > size:
+                return None, MediaDamaged(self.name, "pages", size, "the medium is cut off inside a set")
+            return (
+                SetLocation(
+                    position,
+                    offset,
+                    anchor.length,
+                    anchor.trailer,
+                    anchor.set_guid,
+                    anchor.trailer_digest,
+                    None,
+                    damage,
+                ),
+                None,
+            )
+        found = self._scan(offset, anchor.set_guid if anchor is not None else None)
+        if found is not None:
+            guid, trailer, length, seal = found
+            return SetLocation(position, offset, length, trailer, guid, None, seal, damage), None
+        if self._ends_with_set(offset, size):
+            return None, damage or MediaDamaged(self.name, "pages", offset, "the set cannot be followed")
+        return None, None
+
+    def _scan(self, offset: int, guid: UUID | None) -> tuple[UUID, int, int, bytes] | None:
+        """Follow the records of a set whose anchor does not tell where it ends.
+
+        (guid, offset of the trailer, length, digest of the trailer) if it is whole.
+        """
+        at = offset + layout.ANCHOR_SIZE
+        sequence = 0
+        records: list[tuple[int, layout.RecordHeader]] = []
+        while True:
+            try:
+                head = layout.unpack_record_header(self._handle.read_at(at, layout.RECORD_HEADER_SIZE))
+            except layout.FormatError:
+                return None
+            guid = guid or head.set_guid
+            if head.sequence != sequence or head.set_guid != guid:
+                return None
+            records.append((at, head))
+            sequence += 1
+            end = at + layout.RECORD_HEADER_SIZE + head.stored_length
+            if head.kind == layout.TRAILER:
+                break
+            at = end
+        # Nobody has promised that these bytes are durable, so each is looked at.
+        for start, record in records:
+            payload = self._handle.read_at(start + layout.RECORD_HEADER_SIZE, record.stored_length)
+            if len(payload) != record.stored_length or layout.digest(payload) != record.stored_digest:
+                return None
+        return guid, at - offset, end - offset, records[-1][1].stored_digest
+
+    def _ends_with_set(self, after: int, size: int) -> bool:
+        """Whether the medium's last bytes are a sound trailer of a set at or behind ``after``."""
+        start = size - layout.END_MARK_SIZE
+        if start < after:
+            return False
+        mark = layout.unpack_end_mark(self._handle.read_at(start, layout.END_MARK_SIZE))
+        if mark is None or not after <= mark[1] <= mark[1] + mark[0] < size:
+            return False
+        at = mark[0] + mark[1]
+        try:
+            head = layout.unpack_record_header(self._handle.read_at(at, layout.RECORD_HEADER_SIZE))
+        except layout.FormatError:
+            return False
+        return head.kind == layout.TRAILER and at + layout.RECORD_HEADER_SIZE + head.stored_length == size
+
+    # One set
+
+    def find(self, position: int) -> SetLocation:
+        """The complete set at ``position``. Raises SetMissing, MediaEmpty, MediaDamaged."""
+        found = self.map()
+        if 1 <= position <= len(found.sets):
+            location = found.sets[position - 1]
+            if location.damage is not None:
+                raise location.damage
+            return location
+        if found.damage is not None:
+            raise found.damage
+        if not found.sets:
+            raise MediaEmpty(self.name, "no backup set was completed on this medium")
+        raise SetMissing(self.name, position, len(found.sets))
+
+    def info(self, location: SetLocation) -> SetInfo:
+        """Header and trailer of a set, checked. Raises MediaDamaged."""
+        if location.damage is not None:
+            raise location.damage
+        header, header_digest = self._set_header(location)
+        trailer = self._trailer(location)
+        if trailer.header_digest != header_digest:
+            raise MediaDamaged(self.name, "set header", location.offset, "it is not the trailer's")
+        return SetInfo(location.position, header, trailer, location.length)
+
+    def _set_header(self, location: SetLocation) -> tuple[SetHeader, bytes]:
+        at = location.offset + layout.ANCHOR_SIZE
+        head, payload = self._record(location, at, "set header", layout.SET_HEADER)
+        return self._decode(payload, SetHeader, "set header", at), head.content_digest
+
+    def _trailer(self, location: SetLocation) -> SetTrailer:
+        at = location.offset + location.trailer
+        head, payload = self._record(location, at, "trailer", layout.TRAILER)
+        if location.trailer_digest not in (None, head.stored_digest):
+            raise MediaDamaged(self.name, "trailer", at, "it is not the anchor's")
+        mark = layout.unpack_end_mark(payload[-layout.END_MARK_SIZE :])
+        end = location.trailer + layout.RECORD_HEADER_SIZE + head.stored_length
+        if mark != (location.trailer, location.offset) or end != location.length:
+            raise MediaDamaged(self.name, "trailer", at, "it does not end the set")
+        return self._decode(layout.split_trailer(payload), SetTrailer, "trailer", at)
+
+    def _record(
+        self, location: SetLocation, at: int, part: str, kind: int
+    ) -> tuple[layout.RecordHeader, bytes]:
+        head = self._record_header(location, at, part)
+        if head.kind != kind:
+            raise MediaDamaged(self.name, part, at, f"a record of kind {head.kind} lies there")
+        payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
+        if len(payload) != head.stored_length or layout.digest(payload) != head.stored_digest:
+            raise MediaDamaged(self.name, part, at, "the digest does not match")
+        return head, payload
+
+    def _record_header(self, location: SetLocation, at: int, part: str) -> layout.RecordHeader:
+        try:
+            head = layout.unpack_record_header(self._handle.read_at(at, layout.RECORD_HEADER_SIZE))
+        except layout.FormatError as error:
+            raise MediaDamaged(self.name, part, at, str(error)) from error
+        if head.set_guid != location.set_guid:
+            raise MediaDamaged(self.name, part, at, "the record belongs to another set")
+        return head
+
+    def runs(self, location: SetLocation, info: SetInfo) -> Iterator[StoredRun]:
+        """The page runs of a set in order. The caller passes each to ``decode_run``.
+
+        Structure is checked here: order, numbering, index and set digest; the end is reached without an
+        error only if all of them fit. Raises MediaDamaged, DeviceError.
+        """
+        trailer_at = location.offset + location.trailer
+        at = location.offset + layout.ANCHOR_SIZE
+        at += layout.RECORD_HEADER_SIZE + self._record_header(location, at, "set header").stored_length
+        index_at = location.offset + info.trailer.index_offset
+        contents = hashlib.sha256()
+        entries = hashlib.sha256()
+        sequence, pages, next_page = 1, 0, 1
+        while at < index_at:
+            head = self._record_header(location, at, "pages")
+            if head.kind != layout.PAGES or head.sequence != sequence or head.first < next_page:
+                raise MediaDamaged(self.name, "pages", at, "a run is out of order")
+            if head.first + head.count - 1 > info.header.image.page_count or (
+                head.raw_length != head.count * info.header.image.page_size
+            ):
+                raise MediaDamaged(self.name, "pages", at, "a run does not fit the database")
+            payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
+            if len(payload) != head.stored_length:
+                raise MediaDamaged(self.name, "pages", at, "the medium is cut off inside a run")
+            yield StoredRun(head, payload, at)
+            entry = layout.IndexEntry(
+                at - location.offset,
+                head.first,
+                head.count,
+                head.stored_length,
+                head.codec,
+                head.content_digest,
+            )
+            entries.update(entry.pack())
+            contents.update(head.content_digest)
+            sequence += 1
+            pages += head.count
+            next_page = head.first + head.count
+            at += layout.RECORD_HEADER_SIZE + head.stored_length
+        trailer = info.trailer
+        if (sequence - 1, pages, contents.digest()[: layout.DIGEST_SIZE]) != (
+            trailer.run_count,
+            trailer.page_count,
+            trailer.set_digest,
+        ):
+            raise MediaDamaged(self.name, "pages", at, "the runs are not those that the trailer names")
+        self._check_index(location, trailer, at, trailer_at, entries.digest())
+
+    def _check_index(
+        self, location: SetLocation, trailer: SetTrailer, at: int, trailer_at: int, expected: bytes
+    ) -> None:
+        found = hashlib.sha256()
+        for _ in range(trailer.index_records):
+            head, payload = self._record(location, at, "index", layout.INDEX)
+            found.update(payload)
+            at += layout.RECORD_HEADER_SIZE + head.stored_length
+        if at != trailer_at or found.digest() != expected:
+            raise MediaDamaged(self.name, "index", at, "it does not list the runs that are there")
+
+    def decode_run(self, run: StoredRun, decompressor: Decompressor) -> bytes | memoryview:
+        """The pages of a run, checked against both digests. For any thread. Raises MediaDamaged."""
+        head = run.header
+        stored = layout.digest(run.payload)
+        if stored != head.stored_digest:
+            raise MediaDamaged(self.name, "pages", run.offset, "the digest does not match")
+        try:
+            data = decompressor.decompress(head.codec, run.payload, head.raw_length)
+        except CodecError as error:
+            raise MediaDamaged(self.name, "pages", run.offset, str(error)) from error
+        content = stored if head.codec == layout.STORED else layout.digest(data)
+        if content != head.content_digest:
+            raise MediaDamaged(self.name, "pages", run.offset, "the content digest does not match")
+        return data
+
+    def close(self) -> None:
+        """Free the handle."""
+        self._handle.close()
+
+    def __enter__(self) -> MediaReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _nearly(found: bytes, wanted: bytes) -> bool:
+    return len(found) == len(wanted) and sum(a != b for a, b in zip(found, wanted, strict=True)) <= 2
