@@ -66,6 +66,14 @@ class PacketChannel:
                 return None
         return byte
 
+    async def read(self) -> bytes:
+        """Whatever plain bytes have arrived, at least one; ``b""`` at the end. For passing them on as they
+        are: packets are not looked at."""
+        while not self._packets.pending:
+            if not await self._fill():
+                return b""
+        return self._packets.take_leftover()
+
     def write(self, data: bytes) -> None:
         tunnel = self._tunnel
         if tunnel is None:

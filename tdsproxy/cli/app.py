@@ -1,0 +1,165 @@
+"""``tdsproxy``: the commands and their options."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.options import OptionError, ServeOptions, resolve
+
+app = typer.Typer(
+    name="tdsproxy",
+    help="SQL Server's BACKUP and RESTORE for MSSQL-compatible servers whose databases are SQLite files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Store = Annotated[Path | None, typer.Option("--store", help="Directory of the databases. [./data]")]
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any of these options.")]
+Listen = Annotated[
+    str | None,
+    typer.Option("--listen", help="HOST:PORT to answer on; port 0 takes a free one. [127.0.0.1:1433]"),
+]
+UpstreamOption = Annotated[
+    str | None, typer.Option("--upstream", help="HOST:PORT of the server behind. [the embedded one]")
+]
+BackupDir = Annotated[
+    Path | None, typer.Option("--backup-dir", help="Where relative TO DISK names go. [STORE/backup]")
+]
+AllowDir = Annotated[
+    list[Path] | None, typer.Option("--allow-dir", help="Another directory that DISK may name; repeatable.")
+]
+PathMap = Annotated[
+    list[str] | None,
+    typer.Option("--path-map", help="FROM=TO: a script's server path to a directory here; repeatable."),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
+]
+Tls = Annotated[str | None, typer.Option("--tls", help="required, wanted or off. [wanted]")]
+NoTls = Annotated[bool, typer.Option("--no-tls", help="The same as --tls off.")]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate (PEM). [a self-signed one]")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option("--ready-file", help="File to write host, port and pid to when the port answers."),
+]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")]
+
+
+@app.callback()
+def _root() -> None:
+    return
+
+
+@app.command()
+def serve(
+    store: Store = None,
+    listen: Listen = None,
+    upstream: UpstreamOption = None,
+    backup_dir: BackupDir = None,
+    allow_dir: AllowDir = None,
+    path_map: PathMap = None,
+    sa_password_file: PasswordFile = None,
+    tls: Tls = None,
+    no_tls: NoTls = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    ready_file: ReadyFile = None,
+    log_level: LogLevel = None,
+    log_json: LogJson = False,
+    config: Config = None,
+) -> None:
+    """The proxy, in front of the embedded server or of another one."""
+    _serve(
+        {
+            "store": store,
+            "listen": listen,
+            "upstream": upstream,
+            "backup_dir": backup_dir,
+            "allow_dir": allow_dir,
+            "path_map": path_map,
+            "sa_password_file": sa_password_file,
+            "tls": "off" if no_tls else tls,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "ready_file": ready_file,
+            "log_level": log_level,
+            "log_json": log_json or None,
+        },
+        config,
+        proxy=True,
+    )
+
+
+@app.command()
+def server(
+    store: Store = None,
+    listen: Listen = None,
+    backup_dir: BackupDir = None,
+    allow_dir: AllowDir = None,
+    path_map: PathMap = None,
+    sa_password_file: PasswordFile = None,
+    tls: Tls = None,
+    no_tls: NoTls = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    ready_file: ReadyFile = None,
+    log_level: LogLevel = None,
+    log_json: LogJson = False,
+    config: Config = None,
+) -> None:
+    """The embedded MSSQL-compatible server alone."""
+    _serve(
+        {
+            "store": store,
+            "listen": listen,
+            "backup_dir": backup_dir,
+            "allow_dir": allow_dir,
+            "path_map": path_map,
+            "sa_password_file": sa_password_file,
+            "tls": "off" if no_tls else tls,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "ready_file": ready_file,
+            "log_level": log_level,
+            "log_json": log_json or None,
+        },
+        config,
+        proxy=False,
+    )
+
+
+def _serve(given: dict[str, Any], config: Path | None, *, proxy: bool) -> None:
+    options: ServeOptions = resolve(given, os.environ, config)
+    if options.upstream is not None and not proxy:
+        raise OptionError("'upstream' is an option of 'tdsproxy serve'.")
+    from tdsproxy.cli.runtime import run_server
+
+    raise typer.Exit(run_server(options, proxy=proxy))
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command line and exit: 0 when all went well, 1 for a failure, 2 for a wrong command line."""
+    try:
+        app(args=arguments)
+    except OptionError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except CommandError as error:
+        _fail(str(error), 1)
+
+
+def _fail(sentence: str, status: int) -> None:
+    print(f"tdsproxy: {sentence}", file=sys.stderr)
+    raise SystemExit(status)

@@ -1,0 +1,177 @@
+"""From options to a listener that answers, and back to nothing on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tdsproxy.cli import logs
+from tdsproxy.cli.accounts import ensure_sa, given_password
+from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.options import Address, ServeOptions
+
+if TYPE_CHECKING:
+    from tdsproxy.frontend.handshake import HandshakeSettings
+    from tdsproxy.frontend.listener import Endpoint
+    from tdsproxy.frontend.streams import SocketStream
+    from tdsproxy.keeper.client import SyncKeeper
+
+log = logging.getLogger(__name__)
+
+GRACE: Final = 10.0
+"""Seconds that running statements get after SIGTERM."""
+
+MAX_SESSIONS: Final = 1000
+
+
+def run_server(options: ServeOptions, *, proxy: bool) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. Raises CommandError and OptionError."""
+    logs.configure(options.log_level, as_json=options.log_json)
+    password = given_password(options.sa_password_file, os.environ)
+    _make_store(options.store)
+    keeper = _KeeperStart(options)  # its process starts while this one goes on importing
+    make = _embedded(options, password, keeper, proxy=proxy)
+    try:
+        return _run(_serve(options, make))
+    finally:
+        keeper.close()
+
+
+def _make_store(store: Path) -> None:
+    try:
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
+
+
+class _KeeperStart:
+    """Connects to the store's keeper, which is started when there is none, in a thread."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._keeper: SyncKeeper | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._connect, name="keeper start", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> None:
+        from tdsproxy.keeper.client import KeeperUnavailable
+        from tdsproxy.keeper.options import KeeperOptions
+        from tdsproxy.keeper.start import connect_sync
+
+        options = self._options
+        wanted = KeeperOptions(
+            store=options.store,
+            backup_directory=options.backup_dir,
+            allowed=options.allow_dir,
+            mappings=options.path_map,
+            log_level=options.log_level,
+        )
+        try:
+            self._keeper = connect_sync(wanted)
+        except (KeeperUnavailable, OSError) as error:
+            self._error = error
+
+    def wait(self) -> SyncKeeper:
+        """Raises CommandError."""
+        self._thread.join()
+        if self._keeper is None:
+            raise CommandError(f"The keeper of the store can't be reached: {self._error}.")
+        return self._keeper
+
+    def close(self) -> None:
+        self._thread.join()
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+def _embedded(
+    options: ServeOptions, password: str | None, keeper: _KeeperStart, *, proxy: bool
+) -> Callable[[SocketStream], Endpoint]:
+    """Endpoints of the embedded server, behind the proxy's client leg or alone."""
+    from tdsproxy.frontend.certificates import CertificateError
+    from tdsproxy.frontend.connection import Connection, ConnectionSettings
+    from tdsproxy.frontend.worker import SessionLimit
+    from tdsproxy.proxy.embedded import EmbeddedSession
+    from tdsproxy.server.engine import Engine
+
+    try:
+        settings = ConnectionSettings(_handshake(options), SessionLimit(MAX_SESSIONS))
+    except CertificateError as error:
+        raise CommandError(str(error)) from error
+    engine = Engine(options.store, keeper.wait(), backup_directory=options.backup_dir)
+    made = ensure_sa(engine.catalog, password)
+    if made is not None:
+        print(f"A password for sa was made: see {made}", file=sys.stderr, flush=True)
+    if proxy:
+        return lambda stream: EmbeddedSession(stream, engine, settings)
+    return lambda stream: Connection(stream, engine, settings)
+
+
+def _handshake(options: ServeOptions) -> HandshakeSettings:
+    """Raises CertificateError."""
+    from tdsproxy.frontend.certificates import CertificatePair, ensure_self_signed, server_contexts
+    from tdsproxy.frontend.handshake import HandshakeSettings
+    from tdsproxy.tds.prelogin import EncryptionPolicy
+
+    if options.tls == "off":
+        return HandshakeSettings(EncryptionPolicy.OFF, None)
+    if options.tls_cert is not None and options.tls_key is not None:
+        pair = CertificatePair(options.tls_cert, options.tls_key)
+    else:
+        pair = ensure_self_signed(options.store / "tls")
+    return HandshakeSettings(EncryptionPolicy(options.tls), server_contexts(pair))
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    """On uvloop where there is one."""
+    if sys.platform == "linux":
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main)
+    return asyncio.run(main)
+
+
+async def _serve(options: ServeOptions, make: Callable[[SocketStream], Endpoint]) -> int:
+    from tdsproxy.frontend.listener import Listener
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listener = Listener(make)
+    wanted = options.listen
+    try:
+        host, port = await listener.start(wanted.host, wanted.port)
+    except OSError as error:
+        raise CommandError(f"Nothing can listen on {wanted}: {error.strerror or error}.") from error
+    if options.ready_file is not None:
+        _write_ready(options.ready_file, host, port)
+    print(f"ready: {Address(host, port)}", file=sys.stderr, flush=True)
+    await stop.wait()
+    log.info("stopping")
+    await listener.close(GRACE)
+    if options.ready_file is not None:
+        with contextlib.suppress(FileNotFoundError):
+            options.ready_file.unlink()
+    return 0
+
+
+def _write_ready(path: Path, host: str, port: int) -> None:
+    """Written beside and renamed: whoever waits for the file never reads half of it. Raises CommandError."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps({"host": host, "port": port, "pid": os.getpid()}), encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise CommandError(f"The ready file '{path}' can't be written: {error.strerror}.") from error
