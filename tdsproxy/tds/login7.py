@@ -248,7 +248,8 @@ def build_features(features: tuple[tuple[int, bytes], ...]) -> bytes:
 
 
 def build_login7(login: Login7) -> bytes:
-    """The message body: fields in the order of the offset table, FeatureExt last."""
+    """The message body. SSPI, which alone may be long, comes behind the other fields, whose offsets have 16
+    bits; FeatureExt comes last. Raises ``EncodeError``."""
     fixed = SHORT_FORM if login.short_form else LONG_FORM
     fields: dict[str, bytes] = {
         "host": encode_ucs2(login.host),
@@ -260,9 +261,9 @@ def build_login7(login: Login7) -> bytes:
         "library": encode_ucs2(login.library),
         "language": encode_ucs2(login.language),
         "database": encode_ucs2(login.database),
-        "sspi": login.sspi,
         "attach_file": encode_ucs2(login.attach_file),
         "new_password": encode_password(login.new_password),
+        "sspi": login.sspi,
     }
     if login.short_form:
         if fields.pop("new_password"):

@@ -177,6 +177,11 @@ _CODEPAGE: Final = frozenset(
 )
 
 
+def _encode_binary(value: bytes | bytearray | memoryview) -> bytes:
+    # bytes(5) would be five zeros: a number is no binary value.
+    return value if type(value) is bytes else bytes(memoryview(value))
+
+
 def encode_utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
@@ -194,7 +199,7 @@ def scalar_encoder(info: TypeInfo) -> Encode:
     if type_id in _CODEPAGE:
         return codepages.encoder(info.collation)
     if type_id in _BINARY:
-        return bytes
+        return _encode_binary
     if type_id in DECIMALS:
         return _encode_decimal(info)
     if type_id == TypeId.TIME:

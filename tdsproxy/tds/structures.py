@@ -37,7 +37,7 @@ from construct import (
 )
 
 
-class _Ucs2(Adapter):
+class _Ucs2(Adapter):  # type: ignore[misc]  # construct has no types
     """Bytes to text; lone surrogates are kept."""
 
     def _decode(self, obj: bytes, context: object, path: object) -> str:
@@ -47,7 +47,7 @@ class _Ucs2(Adapter):
         return obj.encode("utf-16-le", "surrogatepass")
 
 
-class _Units(Adapter):
+class _Units(Adapter):  # type: ignore[misc]  # construct has no types
     """A length in UTF-16 units on the wire, in bytes here."""
 
     def _decode(self, obj: int, context: object, path: object) -> int:

@@ -37,7 +37,15 @@ _NULL_LONG: Final = b"\xff\xff\xff\xff"
 _MAX_SHORT: Final = 0xFFFE
 # What SQL Server sends as text pointer and timestamp of a value that is in no table.
 _TEXT_POINTER: Final = b"\x10dummy textptr\0\0\0dummyTS\0"
-MISFIT: Final = (struct.error, OverflowError, TypeError, AttributeError, ArithmeticError, ValueError)
+MISFIT: Final = (
+    struct.error,
+    OverflowError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+)
 
 
 def value_encoder(info: TypeInfo, *, rpc: bool = False) -> Encode:
