@@ -1147,8 +1147,8 @@ class NativeStatement(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Backup(NativeStatement):
-    """``kind`` is DATABASE or LOG. ``files`` are the (FILE | FILEGROUP | READ_WRITE_FILEGROUPS, operand)
-    selections in front of TO."""
+    """``kind`` is DATABASE, LOG, GROUP (the databases in ``group``) or SERVER. ``files`` are the (FILE | FILEGROUP
+    | READ_WRITE_FILEGROUPS, operand) selections in front of TO."""
 
     kind: str
     database: Operand
@@ -1156,11 +1156,12 @@ class Backup(NativeStatement):
     mirrors: tuple[tuple[Device, ...], ...] = ()
     options: tuple[Option, ...] = ()
     files: tuple[tuple[str, Operand | None], ...] = ()
+    group: tuple[Operand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Restore(NativeStatement):
-    """``kind`` is DATABASE, LOG, HEADERONLY, FILELISTONLY, LABELONLY, VERIFYONLY or REWINDONLY;
+    """``kind`` is DATABASE, LOG, HEADERONLY, FILELISTONLY, LABELONLY, VERIFYONLY, REWINDONLY or BACKUPSETONLY;
     ``database`` None for the -ONLY forms; ``devices`` empty for ``RESTORE DATABASE x WITH RECOVERY``."""
 
     kind: str

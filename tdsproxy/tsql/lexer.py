@@ -7,7 +7,7 @@ are dropped. Positions are offsets in the Python string; lines count line feeds 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from functools import cache
@@ -286,3 +286,29 @@ def _comment_end(text: str, pos: int, line: int) -> int:
 def error(number: int, text: str, line: int, state: int = 1, severity: int = 15) -> SyntaxError_:
     """The exception for one message of the parser."""
     return SyntaxError_(Message(number, severity, state, text, line))
+
+
+_WITH: Final = (
+    "Incorrect syntax near the keyword 'with'. If this statement is a common table expression, an xmlnamespaces "
+    "clause or a change tracking context clause, the previous statement must be terminated with a semicolon."
+)
+
+
+def near(tokens: Sequence[Token], token: Token) -> SyntaxError_:
+    """The syntax error at ``token``: 156 for a reserved word, 319 for WITH, else 102. At the end of the batch
+    SQL Server names the last token, with 102 whatever it is."""
+    if token.kind is Kind.END:
+        last = tokens[-2] if len(tokens) > 1 else token
+        return error(102, f"Incorrect syntax near '{shown(last)}'.", last.line)
+    if token.word == "WITH":
+        return error(319, _WITH, token.line)
+    if token.kind is Kind.KEYWORD:
+        return error(156, f"Incorrect syntax near the keyword '{token.text}'.", token.line)
+    return error(102, f"Incorrect syntax near '{shown(token)}'.", token.line)
+
+
+def shown(token: Token) -> str:
+    """A token as messages quote it: names and strings without their quotes."""
+    if token.kind in (Kind.QUOTED, Kind.STRING, Kind.NSTRING):
+        return str(token.value)[:_QUOTE_LIMIT]
+    return token.text[:_QUOTE_LIMIT]

@@ -6,7 +6,7 @@ from typing import Final
 
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SyntaxError_
-from tdsproxy.tsql.lexer import Kind, Token, error, tokenize
+from tdsproxy.tsql.lexer import Kind, Token, error, near, tokenize
 
 NAME_KINDS: Final = frozenset({Kind.IDENT, Kind.QUOTED})
 STRING_KINDS: Final = frozenset({Kind.STRING, Kind.NSTRING})
@@ -17,10 +17,9 @@ MAX_DEPTH: Final = 120
 class Cursor:
     """The current token ``tok`` and the ways to look at it and to go on."""
 
-    def __init__(self, text: str, *, quoted_identifier: bool = True) -> None:
+    def __init__(self, text: str, *, quoted_identifier: bool = True, line: int = 1) -> None:
         self.text = text
-        self.quoted_identifier = quoted_identifier
-        self.tokens = tokenize(text, quoted_identifier=quoted_identifier)
+        self.tokens = tokenize(text, quoted_identifier=quoted_identifier, line=line)
         self.index = 0
         self.tok = self.tokens[0]
         self.depth = 0
@@ -177,18 +176,8 @@ class Cursor:
     # ------------------------------------------------------------------ errors
 
     def error(self, token: Token | None = None) -> SyntaxError_:
-        """102 or 156 near ``token`` (the current one); at the end of the batch near the last token."""
-        token = token or self.tok
-        if token.kind is Kind.END:
-            if len(self.tokens) == 1:
-                return error(102, "Incorrect syntax near ''.", token.line)
-            token = self.tokens[-2]
-            return error(102, f"Incorrect syntax near '{shown(token)}'.", token.line)
-        if token.kind is Kind.KEYWORD:
-            if token.word == "WITH":
-                return error(319, _WITH, token.line)
-            return error(156, f"Incorrect syntax near the keyword '{token.text}'.", token.line)
-        return error(102, f"Incorrect syntax near '{shown(token)}'.", token.line)
+        """102 or 156 near ``token``, or near the current one."""
+        return near(self.tokens, token or self.tok)
 
     def deeper(self) -> None:
         """Count one level of nesting; the caller takes it back with ``shallower``."""
@@ -203,15 +192,3 @@ class Cursor:
 
     def shallower(self) -> None:
         self.depth -= 1
-
-
-_WITH: Final = (
-    "Incorrect syntax near the keyword 'with'. If this statement is a common table expression, an xmlnamespaces "
-    "clause or a change tracking context clause, the previous statement must be terminated with a semicolon."
-)
-
-
-def shown(token: Token) -> str:
-    if token.kind in (Kind.QUOTED, Kind.STRING, Kind.NSTRING):
-        return str(token.value)[:128]
-    return token.text[:128]

@@ -10,8 +10,8 @@ from tdsproxy.tsql.parser.cursor import STRING_KINDS
 from tdsproxy.tsql.parser.tables import Tables
 
 _FLAGS: Final = frozenset(
-    {"ONLINE", "OFFLINE", "EMERGENCY", "SINGLE_USER", "RESTRICTED_USER", "MULTI_USER", "READ_ONLY", "READ_WRITE",
-     "ENABLE_BROKER", "DISABLE_BROKER", "NEW_BROKER", "ERROR_BROKER_CONVERSATIONS"}
+    {"ONLINE", "OFFLINE", "EMERGENCY", "SINGLE_USER", "RESTRICTED_USER", "MULTI_USER", "READ_ONLY",
+     "READ_WRITE", "ENABLE_BROKER", "DISABLE_BROKER", "NEW_BROKER", "ERROR_BROKER_CONVERSATIONS"}
 )  # fmt: skip
 """The SET options that take no argument."""
 

@@ -23,8 +23,7 @@ class Dml(Queries):
         if token.kind is Kind.VARIABLE:
             self.advance()
             return ast.Name(str(token.value), pos=token.pos, line=token.line)
-        name = self.object_name()
-        return name
+        return self.object_name()
 
     def target_hints(self) -> None:
         if self.at_words("WITH", "("):

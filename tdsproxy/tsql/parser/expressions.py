@@ -26,9 +26,10 @@ _DATE_PART_FUNCTIONS: Final = frozenset(
 )
 _XML_METHODS: Final = frozenset({"value", "query", "exist", "nodes", "modify"})
 _STARTS_EXPRESSION: Final = frozenset(
-    {Kind.IDENT, Kind.QUOTED, Kind.STRING, Kind.NSTRING, Kind.INT, Kind.DECIMAL, Kind.FLOAT, Kind.MONEY, Kind.BINARY,
-     Kind.VARIABLE, Kind.GLOBAL}
+    {Kind.IDENT, Kind.QUOTED, Kind.STRING, Kind.NSTRING, Kind.INT, Kind.DECIMAL, Kind.FLOAT,
+     Kind.MONEY, Kind.BINARY, Kind.VARIABLE, Kind.GLOBAL}
 )  # fmt: skip
+_AFTER_QUERY: Final = frozenset({")", "UNION", "EXCEPT", "INTERSECT", "ORDER"})
 _STARTING_WORDS: Final = frozenset(
     {"(", "-", "+", "~", "CASE", "NULL", "CONVERT", "TRY_CONVERT", "{", "IDENTITY"}
 )
@@ -60,11 +61,23 @@ class Expressions(TypeNames):
 
     @property
     def at_query(self) -> bool:
-        """Whether a parenthesis here holds a query: ``((SELECT ...`` counts."""
+        """Whether a parenthesis here holds a query: ``((SELECT 1) UNION ...`` does, ``((SELECT 1) + 1)`` not."""
         distance = 0
         while self.peek(distance).word == "(":
             distance += 1
-        return distance > 0 and self.peek(distance).word in ("SELECT", "WITH")
+        if not distance or self.peek(distance).word not in ("SELECT", "WITH"):
+            return False
+        return distance == 1 or self.behind_parentheses(distance - 1).word in _AFTER_QUERY
+
+    def behind_parentheses(self, distance: int) -> Token:
+        """The token behind the group whose opening parenthesis is ``distance`` tokens on."""
+        depth = 0
+        while True:
+            token = self.peek(distance)
+            depth += {"(": 1, ")": -1}.get(token.word, 0)
+            distance += 1
+            if depth <= 0 or token.kind is Kind.END:
+                return self.peek(distance)
 
     def expression(self) -> ast.Expr:
         """A value."""

@@ -13,19 +13,20 @@ from tdsproxy.tsql.parser.security import Security
 
 _ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
 _CURSOR_WORDS: Final = frozenset(
-    {"LOCAL", "GLOBAL", "FORWARD_ONLY", "SCROLL", "STATIC", "KEYSET", "DYNAMIC", "FAST_FORWARD", "READ_ONLY",
-     "SCROLL_LOCKS", "OPTIMISTIC", "TYPE_WARNING"}
+    {"LOCAL", "GLOBAL", "FORWARD_ONLY", "SCROLL", "STATIC", "KEYSET", "DYNAMIC", "FAST_FORWARD",
+     "READ_ONLY", "SCROLL_LOCKS", "OPTIMISTIC", "TYPE_WARNING"}
 )  # fmt: skip
 _VALUE_OPTIONS: Final = frozenset(
-    {"DATEFORMAT", "DATEFIRST", "LANGUAGE", "ROWCOUNT", "LOCK_TIMEOUT", "TEXTSIZE", "DEADLOCK_PRIORITY", "CONTEXT_INFO",
-     "QUERY_GOVERNOR_COST_LIMIT", "FIPS_FLAGGER", "ERRLVL"}
+    {"DATEFORMAT", "DATEFIRST", "LANGUAGE", "ROWCOUNT", "LOCK_TIMEOUT", "TEXTSIZE",
+     "DEADLOCK_PRIORITY", "CONTEXT_INFO", "QUERY_GOVERNOR_COST_LIMIT", "FIPS_FLAGGER", "ERRLVL"}
 )  # fmt: skip
 _ON_OFF_OPTIONS: Final = frozenset(
-    {"NOCOUNT", "XACT_ABORT", "QUOTED_IDENTIFIER", "ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "ARITHABORT",
-     "ARITHIGNORE", "CONCAT_NULL_YIELDS_NULL", "NUMERIC_ROUNDABORT", "ANSI_NULL_DFLT_ON", "ANSI_NULL_DFLT_OFF",
-     "ANSI_DEFAULTS", "CURSOR_CLOSE_ON_COMMIT", "IMPLICIT_TRANSACTIONS", "NOEXEC", "PARSEONLY", "FMTONLY", "FORCEPLAN",
-     "SHOWPLAN_ALL", "SHOWPLAN_TEXT", "SHOWPLAN_XML", "REMOTE_PROC_TRANSACTIONS", "NO_BROWSETABLE", "DISABLE_DEF_CNST_CHK",
-     "RESULT_SET_CACHING"}
+    {"NOCOUNT", "XACT_ABORT", "QUOTED_IDENTIFIER", "ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS",
+     "ARITHABORT", "ARITHIGNORE", "CONCAT_NULL_YIELDS_NULL", "NUMERIC_ROUNDABORT",
+     "ANSI_NULL_DFLT_ON", "ANSI_NULL_DFLT_OFF", "ANSI_DEFAULTS", "CURSOR_CLOSE_ON_COMMIT",
+     "IMPLICIT_TRANSACTIONS", "NOEXEC", "PARSEONLY", "FMTONLY", "FORCEPLAN", "SHOWPLAN_ALL",
+     "SHOWPLAN_TEXT", "SHOWPLAN_XML", "REMOTE_PROC_TRANSACTIONS", "NO_BROWSETABLE",
+     "DISABLE_DEF_CNST_CHK", "RESULT_SET_CACHING"}
 )  # fmt: skip
 
 
@@ -386,10 +387,9 @@ class Flow(Security):
         count = None
         if self.at("NEXT", "PRIOR", "FIRST", "LAST") and self.peek().word == "FROM":
             direction = self.advance().word
-        elif self.at("ABSOLUTE", "RELATIVE") and self.peek().word not in ("INTO", ";", ""):
-            direction = self.advance().word
-            count = self.unary()
-        elif self.at("ABSOLUTE", "RELATIVE") and self.peek().kind in (Kind.INT, Kind.VARIABLE):
+        elif self.at("ABSOLUTE", "RELATIVE") and (
+            self.peek().word in ("-", "+") or self.peek().kind in (Kind.INT, Kind.VARIABLE)
+        ):
             direction = self.advance().word
             count = self.unary()
         elif self.at("NEXT", "PRIOR", "FIRST", "LAST") and self.peek().kind in (*NAME_KINDS, Kind.VARIABLE):

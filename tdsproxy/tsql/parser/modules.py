@@ -10,16 +10,16 @@ from tdsproxy.tsql.parser.cursor import STRING_KINDS
 from tdsproxy.tsql.parser.flow import Flow
 
 _MODULE_OPTIONS: Final = frozenset(
-    {"RECOMPILE", "ENCRYPTION", "SCHEMABINDING", "VIEW_METADATA", "NATIVE_COMPILATION", "EXECUTE", "EXEC", "RETURNS",
-     "CALLED", "INLINE"}
+    {"RECOMPILE", "ENCRYPTION", "SCHEMABINDING", "VIEW_METADATA", "NATIVE_COMPILATION", "EXECUTE",
+     "EXEC", "RETURNS", "CALLED", "INLINE"}
 )  # fmt: skip
 
 
 class Modules(Flow):
     """Reads the definitions of modules, at the word behind CREATE [OR ALTER] or ALTER."""
 
-    def __init__(self, text: str, *, quoted_identifier: bool = True) -> None:
-        super().__init__(text, quoted_identifier=quoted_identifier)
+    def __init__(self, text: str, *, quoted_identifier: bool = True, line: int = 1) -> None:
+        super().__init__(text, quoted_identifier=quoted_identifier, line=line)
         self._declared: set[str] = set()
         self.nested = 0
         """How many statements stand around the current one."""

@@ -10,8 +10,7 @@ from typing import Final
 
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SyntaxError_
-from tdsproxy.tsql.lexer import Token, error
-from tdsproxy.tsql.parser.cursor import shown
+from tdsproxy.tsql.lexer import Token, error, shown
 from tdsproxy.tsql.parser.expressions import Expressions
 
 _COMPARISONS: Final = {

@@ -10,8 +10,9 @@ from tdsproxy.tsql.lexer import Kind, Token
 from tdsproxy.tsql.parser.predicates import Predicates
 
 _OLD_HINTS: Final = frozenset(
-    {"NOLOCK", "HOLDLOCK", "UPDLOCK", "TABLOCK", "TABLOCKX", "ROWLOCK", "PAGLOCK", "READPAST", "READUNCOMMITTED",
-     "READCOMMITTED", "REPEATABLEREAD", "SERIALIZABLE", "XLOCK", "NOWAIT", "SNAPSHOT", "NOEXPAND", "FASTFIRSTROW"}
+    {"NOLOCK", "HOLDLOCK", "UPDLOCK", "TABLOCK", "TABLOCKX", "ROWLOCK", "PAGLOCK", "READPAST",
+     "READUNCOMMITTED", "READCOMMITTED", "REPEATABLEREAD", "SERIALIZABLE", "XLOCK", "NOWAIT",
+     "SNAPSHOT", "NOEXPAND", "FASTFIRSTROW"}
 )  # fmt: skip
 _JOIN_HINTS: Final = frozenset({"HASH", "LOOP", "MERGE", "REMOTE"})
 _ROWSET_FUNCTIONS: Final = frozenset(
@@ -225,16 +226,8 @@ class Sources(Predicates):
         """``((SELECT ...) a JOIN ...)``: the outer parenthesis groups a join. Found by looking behind the inner one."""
         if self.peek().word != "(":
             return False
-        depth, distance = 0, 1
-        while True:
-            token = self.peek(distance)
-            if token.kind is Kind.END:
-                return False
-            depth += {"(": 1, ")": -1}.get(token.word, 0)
-            distance += 1
-            if not depth:
-                following = self.peek(distance)
-                return following.word == "AS" or following.kind in (Kind.IDENT, Kind.QUOTED)
+        following = self.behind_parentheses(1)
+        return following.word == "AS" or following.kind in (Kind.IDENT, Kind.QUOTED)
 
     def value_rows(self) -> tuple[tuple[ast.Expr, ...], ...]:
         """``(1, 2), (3, 4)`` behind VALUES."""

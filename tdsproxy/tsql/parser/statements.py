@@ -246,10 +246,9 @@ class Statements(Keys):
             names = [self.object_name()]
             while self.accept(","):
                 names.append(self.object_name())
-            if word == "TRIGGER" and self.accept("ON"):
-                if not self.accept("DATABASE"):
-                    self.expect("ALL")
-                    self.expect("SERVER")
+            if word == "TRIGGER" and self.accept("ON") and not self.accept("DATABASE"):
+                self.expect("ALL")
+                self.expect("SERVER")
             return ast.DropObject(_DROPPED[word], tuple(names), if_exists)
         if word == "DATABASE" and self.peek().word == "SCOPED":
             return self.key_statement("DROP")
@@ -341,9 +340,10 @@ _DROPPED: Final = {
 }
 
 _ACCEPTED_OBJECTS: Final = frozenset(
-    {"STATISTICS", "PARTITION", "FULLTEXT", "XML", "SPATIAL", "ASSEMBLY", "QUEUE", "SERVICE", "CONTRACT", "MESSAGE",
-     "ROUTE", "REMOTE", "EVENT", "ENDPOINT", "APPLICATION", "RESOURCE", "WORKLOAD", "AVAILABILITY", "SECURITY",
-     "SERVER", "AGGREGATE", "BROKER", "SEARCH", "SIGNATURE", "DEFAULT", "RULE", "COLUMN", "EXTERNAL"}
+    {"STATISTICS", "PARTITION", "FULLTEXT", "XML", "SPATIAL", "ASSEMBLY", "QUEUE", "SERVICE",
+     "CONTRACT", "MESSAGE", "ROUTE", "REMOTE", "EVENT", "ENDPOINT", "APPLICATION", "RESOURCE",
+     "WORKLOAD", "AVAILABILITY", "SECURITY", "SERVER", "AGGREGATE", "BROKER", "SEARCH", "SIGNATURE",
+     "DEFAULT", "RULE", "COLUMN", "EXTERNAL"}
 )  # fmt: skip
 """What CREATE, ALTER and DROP may name that is read whole and does nothing here."""
 
