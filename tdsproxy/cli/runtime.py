@@ -39,9 +39,8 @@ def run_server(options: ServeOptions, *, proxy: bool) -> int:
     password = given_password(options.sa_password_file, os.environ)
     _make_store(options.store)
     keeper = _KeeperStart(options)  # its process starts while this one goes on importing
-    make = _embedded(options, password, keeper, proxy=proxy)
     try:
-        return _run(_serve(options, make))
+        return _run(_serve(options, _embedded(options, password, keeper, proxy=proxy)))
     finally:
         keeper.close()
 

@@ -19,7 +19,6 @@ from tdsproxy.tds.tokens import (
     TokenBuilder,
     TokenType,
 )
-from tdsproxy.tds.types import DEFAULT_COLLATION
 from tdsproxy.tds.versions import TdsVersion
 from tdsproxy.tsql.replies import (
     Column,
@@ -164,7 +163,7 @@ class ReplyEncoder:
     def _change_collation(self) -> None:
         """A change of database says its collation, too, behind message 5701 (captured)."""
         self._collation_due = False
-        self._emit(self._builder.collation(DEFAULT_COLLATION, DEFAULT_COLLATION))
+        self._emit(self._builder.collation())
 
     def _end(self, done: Done) -> None:
         if self._collation_due:

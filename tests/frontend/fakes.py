@@ -65,6 +65,9 @@ class FakeSession:
         if text in self.batches:
             yield from self.batches[text]()
             return
+        if not text.lstrip().upper().startswith("SELECT"):
+            yield Done(Command.SET)
+            return
         yield ResultSet((Column("n", t.INT, nullable=False), Column("s", t.nvarchar(10))))
         yield Rows([(1, "one"), (2, None)])
         yield Done(Command.SELECT, 2)
