@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tdsproxy.store.errors import DatabaseBusy, InstallFailed
+from tdsproxy.store.install import install_new, replace_live, wait_for_release
+from tests.store import processes
+
+
+def content(path: Path) -> object:
+    return processes.check(path)["content"]
+
+
+def made(path: Path, **options: object) -> object:
+    processes.build(path, **options)
+    return content(path)
+
+
+def test_a_new_database_is_free_of_an_older_ones_wal(tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    with processes.started("build", old, '{"leave_wal": true}') as process:
+        assert processes.read_line(process) == "built"
+        process.kill()
+        process.wait(10)
+    wanted = made(tmp_path / "image", rows=7)
+    shutil.copy(tmp_path / "old.db-wal", tmp_path / "x.db-wal")
+    installed = install_new(tmp_path / "image", tmp_path / "x.db")
+    assert installed.path == tmp_path / "x.db"
+    assert content(tmp_path / "x.db") == wanted
+    assert not (tmp_path / "image").exists()
+
+
+def test_a_new_database_does_not_replace_one(tmp_path: Path) -> None:
+    before = made(tmp_path / "x.db", rows=3)
+    made(tmp_path / "image", rows=7)
+    with pytest.raises(InstallFailed):
+        install_new(tmp_path / "image", tmp_path / "x.db")
+    assert content(tmp_path / "x.db") == before
+
+
+@pytest.mark.parametrize("image_size", [4096, 512, 65536])
+@pytest.mark.parametrize("image_journal", ["wal", "delete"])
+@pytest.mark.parametrize("live_journal", ["wal", "delete"])
+def test_open_handles_see_the_new_content(
+    tmp_path: Path, image_size: int, image_journal: str, live_journal: str
+) -> None:
+    live = tmp_path / "x.db"
+    before = made(live, journal=live_journal, rows=9, seed=1)
+    image = tmp_path / "image"
+    wanted = made(image, journal=image_journal, page_size=image_size, rows=4, seed=2)
+    handle = apsw.Connection(str(live))
+    assert handle.execute("SELECT count(*) FROM plain").fetchall() == [(9,)]
+    installed = replace_live(image, live)
+    assert handle.execute("SELECT count(*) FROM plain").fetchall() == [(4,)]
+    handle.close()
+    found = processes.check(live)
+    assert found["content"] == wanted
+    assert found["integrity"] == ["ok"]
+    assert found["journal"] == ("wal" if "wal" in (image_journal, live_journal) else "delete")
+    assert installed.converted_page_size == (live_journal == "wal" and image_size != 4096)
+    assert installed.undo is not None
+    assert content(installed.undo) == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"x.db", "x.db-wal", "x.db-shm", ".undo"}
+
+
+def test_a_reader_keeps_the_old_content_until_it_ends(tmp_path: Path) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    made(live, rows=9)
+    made(image, rows=4)
+    with processes.started("hold", live, "read") as process:
+        assert processes.read_line(process) == "held"
+        replace_live(image, live)
+        assert processes.check(live)["integrity"] == ["ok"]
+        assert len(processes.check(live)["content"]["plain"]) == 4
+
+
+def test_a_writer_makes_it_busy_and_nothing_changes(tmp_path: Path) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    before = made(live, rows=9)
+    made(image, rows=4)
+    with processes.started("hold", live, "write") as process:
+        assert processes.read_line(process) == "held"
+        with pytest.raises(DatabaseBusy):
+            replace_live(image, live, busy_milliseconds=50)
+    assert content(live) == before
+    assert not image.exists()
+
+
+def test_only_the_last_undo_copy_is_kept(tmp_path: Path) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    other = tmp_path / "x-2.db"
+    made(live, rows=1)
+    made(other, rows=1)
+    made(image, rows=2)
+    assert replace_live(image, other).undo is not None
+    for rows in (3, 4):
+        made(image, rows=rows)
+        replace_live(image, live)
+    kept = {path.name.rpartition("-")[0]: path for path in (tmp_path / ".undo").iterdir()}
+    assert sorted(kept) == ["x", "x-2"]
+    assert len(processes.check(kept["x"])["content"]["plain"]) == 3
+
+
+def test_a_cancelled_replacement_changes_nothing(tmp_path: Path) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    before = made(live, rows=9)
+    made(image, rows=4)
+    with pytest.raises(InstallFailed):
+        replace_live(image, live, cancelled=lambda: True)
+    assert content(live) == before
+
+
+@pytest.mark.parametrize("sidecar", [False, True])
+def test_a_destroyed_database_can_be_replaced(tmp_path: Path, sidecar: bool) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    made(live, rows=9)
+    wanted = made(image, rows=4)
+    processes.run("damage", live)
+    broken = live.read_bytes()
+    handle = apsw.Connection(str(live)) if sidecar else None
+    installed = replace_live(image, live)
+    if handle is not None:
+        assert handle.execute("SELECT count(*) FROM plain").fetchall() == [(4,)]
+        handle.close()
+    found = processes.check(live)
+    assert (found["content"], found["integrity"], found["journal"]) == (wanted, ["ok"], "wal")
+    assert installed.undo is not None
+    assert installed.undo.read_bytes() == broken
+
+
+def test_waiting_for_release(tmp_path: Path) -> None:
+    live = tmp_path / "x.db"
+    made(live, rows=1)
+    wait_for_release(live, 0)
+    with processes.started("hold", live, "read") as process:
+        assert processes.read_line(process) == "held"
+        with pytest.raises(DatabaseBusy):
+            wait_for_release(live, 0.1)
+        process.kill()
+        process.wait(10)
+        wait_for_release(live, 5)
