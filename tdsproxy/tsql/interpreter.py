@@ -1,119 +1,736 @@
-"""Runs a parsed batch: control flow, variables, errors, procedures; everything else asks an Evaluator."""
+"""Runs a parsed batch: control flow, variables, errors, procedures; everything else asks an Evaluator.
+
+The tokens that each statement ends with, and which errors end what, follow captures of SQL Server 2022 and
+2025: IF and WHILE end each test with COND, a variable assignment counts one row, TRY, END TRY and END CATCH
+have tokens of their own, RETURN of a value looks like a SELECT of one row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
 
-from tdsproxy.tsql import ast
-from tdsproxy.tsql.functions.registry import FunctionContext, Functions
-from tdsproxy.tsql.replies import Reply
-from tdsproxy.tsql.scalar import TypedValue
-from tdsproxy.tsql.state import Frame, FrameKind, Options, SessionState, VariableCell
+from tdsproxy.tsql import ast, binding, cursors, operators
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.calling import Calls
+from tdsproxy.tsql.conversions import convert, implicit_ok
+from tdsproxy.tsql.environment import FrameEnvironment
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
+from tdsproxy.tsql.evaluator import Argument, Evaluator, Procedure, PythonProcedure, StoredProcedure
+from tdsproxy.tsql.failures import clash, not_implicit
+from tdsproxy.tsql.functions.registry import CaughtError
+from tdsproxy.tsql.message_format import format_message
+from tdsproxy.tsql.replies import Column, Command, Done, DoneKind, Message, Reply, ResultSet, Rows
+from tdsproxy.tsql.scalar import NeedsQuery, TypedValue, evaluate, test
+from tdsproxy.tsql.severity import Reach, reach
+from tdsproxy.tsql.signals import (
+    BatchEnded,
+    BreakLoop,
+    Cancelled,
+    Caught,
+    ContinueLoop,
+    Jump,
+    Returned,
+    ScopeEnded,
+)
+from tdsproxy.tsql.state import (
+    Frame,
+    FrameKind,
+    Options,
+    SessionState,
+    TableVariable,
+    VariableCell,
+)
 from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.waiting import sleep, wait_seconds
 
 __all__ = [
+    "Argument",
+    "Cancelled",
     "Evaluator",
     "Frame",
     "FrameKind",
     "Interpreter",
     "Options",
+    "Procedure",
     "PythonProcedure",
     "SessionState",
     "StoredProcedure",
     "VariableCell",
 ]
 
+CONDITION: Final = 192
+RETURN: Final = 219
+RAISERROR: Final = 246
+PRINT: Final = 247
+BEGIN_TRY: Final = 349
+END_TRY: Final = 350
+END_CATCH: Final = 351
+SET_ON: Final = 185
+SET_OFF: Final = 186
 
-@dataclass(frozen=True, slots=True)
-class StoredProcedure:
-    """A T-SQL procedure of the catalog, parsed."""
+_OWN_OPTIONS: Final = frozenset({"NOCOUNT", "XACT_ABORT"})
+_COMMANDS: Final[dict[type[ast.Statement], int]] = {
+    ast.QueryStatement: Command.SELECT,
+    ast.Insert: Command.INSERT,
+    ast.Update: Command.UPDATE,
+    ast.Delete: Command.DELETE,
+    ast.CreateTable: Command.CREATE_TABLE,
+    ast.AlterTable: Command.ALTER_TABLE,
+    ast.CreateIndex: Command.CREATE_INDEX,
+    ast.DropIndex: Command.DROP_INDEX,
+    ast.CreateView: Command.CREATE_VIEW,
+    ast.CreateProcedure: 222,
+    ast.CreateDatabase: Command.CREATE_DATABASE,
+    ast.AlterDatabase: Command.ALTER_DATABASE,
+    ast.DropDatabase: Command.DROP_DATABASE,
+    ast.SetVariable: Command.SELECT,
+    ast.Declare: Command.SELECT,
+    ast.Use: Command.USE,
+    ast.Raiserror: RAISERROR,
+    ast.Throw: RAISERROR,
+    ast.Print: PRINT,
+    ast.If: CONDITION,
+    ast.While: CONDITION,
+}
+_DROPS: Final = {"TABLE": Command.DROP_TABLE, "VIEW": Command.DROP_VIEW, "PROCEDURE": 223}
+_RESTORES: Final = {
+    "HEADERONLY": Command.RESTORE_HEADERONLY,
+    "FILELISTONLY": Command.RESTORE_FILELISTONLY,
+    "VERIFYONLY": Command.RESTORE_VERIFYONLY,
+}
+_COUNTED: Final = frozenset({Command.SELECT, Command.INSERT, Command.UPDATE, Command.DELETE})
 
-    name: str
-    parameters: tuple[ast.Parameter, ...]
-    body: tuple[ast.Statement, ...]
-    object_id: int = 0
-    text: str = ""
-    quoted_identifier: bool = True
 
-
-@dataclass(slots=True)
-class Argument:
-    """One evaluated argument of an EXEC. ``value`` None (not a TypedValue) is DEFAULT. ``set`` writes an
-    OUTPUT argument back to the caller's variable; None when OUTPUT was not written."""
-
-    name: str | None
-    value: TypedValue | None
-    set: Callable[[TypedValue], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PythonProcedure:
-    """A system procedure written in Python. ``run`` gets the calling frame and the arguments in order,
-    yields result sets, messages and (through the interpreter, unchanged but for ``kind``) Done replies of
-    its statements, and returns the procedure's status; SqlError ends it as it would a statement."""
-
-    name: str
-    run: Callable[[Interpreter, Frame, tuple[Argument, ...]], Iterator[Reply]]
-
-
-class Evaluator(Protocol):
-    """What the interpreter needs of a database engine (the embedded server, or an upstream)."""
-
-    @property
-    def functions(self) -> Functions: ...
-
-    def context(self, frame: Frame) -> FunctionContext:
-        """What functions may ask, as the frame sees it."""
-
-    def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
-        """Run one leaf statement (SELECT also with assignment to the frame's variables, DML, DDL, USE,
-        transactions, SET options, native statements) and yield its replies with its ``Done``.
-
-        ``Done.count`` is @@ROWCOUNT after it (None leaves @@ROWCOUNT at 0); the interpreter sets ``kind`` and
-        applies NOCOUNT. Raises SqlError when the statement fails: replies already yielded stand.
-        """
-
-    def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
-        """An expression that ``scalar.evaluate`` refuses (subqueries)."""
-
-    def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
-        """A predicate that ``scalar.test`` refuses (EXISTS, IN (SELECT ...))."""
-
-    def global_variable(self, name: str, frame: Frame) -> TypedValue:
-        """@@name (upper case), but for those that the interpreter keeps. Raises SqlError 137."""
-
-    def procedure(self, name: ast.Name, frame: Frame) -> StoredProcedure | PythonProcedure | None:
-        """The procedure called ``name``; None when there is none (2812)."""
-
-    def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
-        """A declared type; for user-defined ones the base type. Raises SqlError 2715."""
-
-    def parse(self, text: str, frame: Frame) -> ast.Batch:
-        """Parse dynamic SQL under the frame's options. Raises SyntaxError_."""
-
-    def enter(self, frame: Frame) -> None:
-        """A procedure's or string's frame begins."""
-
-    def leave(self, frame: Frame) -> None:
-        """A frame ends (also by an error): drop what it owned (#temp tables, table variables)."""
-
-    def transaction_count(self) -> int:
-        """@@TRANCOUNT."""
-
-    def rollback(self, frame: Frame) -> Iterator[Reply]:
-        """Roll back everything (XACT_ABORT, batch-aborting errors in a transaction): environment changes."""
+def command_of(statement: ast.Statement) -> int:
+    """The CurCmd of a statement, for the token that ends it when it fails."""
+    if isinstance(statement, ast.Backup):
+        return Command.BACKUP_LOG if statement.kind == "LOG" else Command.BACKUP_DATABASE
+    if isinstance(statement, ast.Restore):
+        return _RESTORES.get(statement.kind, Command.RESTORE_DATABASE)
+    if isinstance(statement, ast.DropObject):
+        return _DROPS.get(statement.kind, Command.NONE)
+    if isinstance(statement, ast.Transaction):
+        words = {"BEGIN": Command.BEGIN_TRANSACTION, "COMMIT": Command.COMMIT}
+        return words.get(statement.action, Command.ROLLBACK)
+    return _COMMANDS.get(type(statement), Command.NONE)
 
 
 class Interpreter:
-    """Runs batches over ``evaluator``. ``cancelled`` is asked between statements and while waiting."""
+    """Runs batches over ``evaluator``. ``cancelled`` is asked between statements and while waiting; when it
+    says so, the run ends with ``Cancelled``. ``pause`` waits seconds for WAITFOR, asking ``cancelled``."""
 
-    def __init__(self, evaluator: Evaluator, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        cancelled: Callable[[], bool] = lambda: False,
+        pause: Callable[[float, Callable[[], bool]], None] = sleep,
+    ) -> None:
         self.evaluator = evaluator
         self.cancelled = cancelled
+        self._pause = pause
+        self.calls = Calls(self)
+
+    # ----------------------------------------------------------------- entrances
 
     def run(self, batch: ast.Batch, frame: Frame) -> Iterator[Reply]:
-        """Run ``batch`` in ``frame``, yielding every reply. Errors become messages; none is raised."""
-        del batch, frame
-        return iter(())
+        """Run a client's batch in ``frame``, yielding every reply. T-SQL errors become messages; raises only
+        Cancelled."""
+        try:
+            binding.check(batch.statements, frame.variables)
+        except SyntaxError_ as error:
+            yield from self.report(error, frame, None)
+            yield Done(Command.PARSE_ERROR, error=True)
+            return
+        try:
+            yield from self.statements(batch.statements, frame)
+        except Returned:
+            pass
+        except (ScopeEnded, BatchEnded):
+            yield Done(Command.PARSE_ERROR, error=True)
+        yield from self._end_of_batch(frame)
+
+    def rpc(self, name: ast.Name | Procedure, arguments: Sequence[Argument], frame: Frame) -> Iterator[Reply]:
+        """Run a procedure as a client's RPC: its replies, ReturnStatus, a ReturnValue for each output
+        argument, and Done of kind PROC. ``frame`` is the session's outermost (kind BATCH)."""
+        yield from self.calls.rpc(name, arguments, frame)
+        yield from self._end_of_batch(frame)
+
+    def _end_of_batch(self, frame: Frame) -> Iterator[Reply]:
+        if frame.session.doomed:
+            if self.evaluator.transaction_count():
+                text = (
+                    "Uncommittable transaction is detected at the end of the batch. The "
+                    "transaction is rolled back."
+                )
+                yield Message(3998, 16, 1, text)
+                frame.session.error = 3998
+                yield from self.evaluator.rollback(frame)
+                yield Done(Command.PARSE_ERROR, error=True)
+            frame.session.doomed = False
+        frame.session.caught.clear()
+        frame.session.caught_messages.clear()
+
+    # ----------------------------------------------------------------- lists of statements
+
+    def statements(
+        self, statements: Sequence[ast.Statement], frame: Frame, target: str | None = None
+    ) -> Iterator[Reply]:
+        """Run ``statements`` in order; from the label ``target`` on when one is given."""
+        index = 0 if target is None else _place(statements, target)
+        while index is not None and index < len(statements):
+            try:
+                yield from self._statement(statements[index], frame, target)
+                target = None
+                index += 1
+            except Jump as jump:
+                index = _place(statements, jump.label)
+                if index is None:
+                    raise
+                target = jump.label
+
+    def _statement(self, statement: ast.Statement, frame: Frame, target: str | None) -> Iterator[Reply]:
+        if self.cancelled():
+            raise Cancelled
+        match statement:
+            case ast.Block():
+                yield from self.statements(statement.statements, frame, target)
+            case ast.If():
+                yield from self._if(statement, frame, target)
+            case ast.While():
+                yield from self._while(statement, frame, target)
+            case ast.TryCatch():
+                yield from self._try(statement, frame)
+            case ast.Goto():
+                raise Jump(statement.label)
+            case ast.Break():
+                raise BreakLoop
+            case ast.Continue():
+                raise ContinueLoop
+            case ast.Label():
+                pass
+            case _:
+                yield from self._guarded(statement, frame)
+
+    def _guarded(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+        """Run a statement that is no control flow; turn its SqlError into what it ends."""
+        began = False
+        try:
+            for reply in self._leaf(statement, frame):
+                began = began or isinstance(reply, ResultSet)
+                yield reply
+            self._transaction_ended(frame)
+        except SqlError as error:
+            yield from self.failed(error, statement, frame, began=began)
+
+    def _transaction_ended(self, frame: Frame) -> None:
+        if frame.session.doomed and not self.evaluator.transaction_count():
+            frame.session.doomed = False
+
+    # ----------------------------------------------------------------- control flow
+
+    def _if(self, statement: ast.If, frame: Frame, target: str | None) -> Iterator[Reply]:
+        if target is not None:
+            chosen: ast.Statement | None = statement.then
+            if not binding.contains_label(statement.then, target):
+                chosen = statement.otherwise
+        else:
+            truth = yield from self._condition(statement.condition, statement, frame)
+            if truth is None:
+                return
+            chosen = statement.then if truth else statement.otherwise
+        if chosen is not None:
+            yield from self._statement(chosen, frame, target)
+
+    def _condition(
+        self, condition: ast.Predicate, statement: ast.Statement, frame: Frame
+    ) -> Generator[Reply, None, bool | None]:
+        """The truth of a condition (UNKNOWN is False), with its token; None when evaluating it failed."""
+        try:
+            truth = bool(self.predicate(condition, frame))
+        except SqlError as error:
+            yield from self.failed(error, statement, frame)
+            return None
+        self.succeeded(frame, 0)
+        yield from self.done(Done(CONDITION), frame)
+        return truth
+
+    def _while(self, statement: ast.While, frame: Frame, target: str | None) -> Iterator[Reply]:
+        while True:
+            if target is None:
+                truth = yield from self._condition(statement.condition, statement, frame)
+                if not truth:
+                    return
+            try:
+                yield from self._statement(statement.body, frame, target)
+            except ContinueLoop:
+                pass
+            except BreakLoop:
+                return
+            target = None
+            if self.cancelled():
+                raise Cancelled
+
+    def _try(self, statement: ast.TryCatch, frame: Frame) -> Iterator[Reply]:
+        yield from self.done(Done(BEGIN_TRY), frame)
+        frame.try_depth += 1
+        caught: Caught | None = None
+        try:
+            yield from self.statements(statement.try_, frame)
+        except Caught as signal:
+            if signal.frame is frame and not signal.own_frame_too:
+                raise
+            caught = signal
+        finally:
+            frame.try_depth -= 1
+        if caught is None:
+            yield from self.done(Done(END_CATCH), frame)
+            return
+        yield from self._catch(statement, caught, frame)
+
+    def _catch(self, statement: ast.TryCatch, caught: Caught, frame: Frame) -> Iterator[Reply]:
+        session, last = frame.session, caught.last
+        if self.evaluator.transaction_count() and (caught.dooms or frame.options.xact_abort):
+            session.doomed = True
+        session.error = last.number
+        session.caught.append(
+            CaughtError(last.number, last.severity, last.state, last.text, last.line, last.procedure or None)
+        )
+        session.caught_messages.append(caught.messages)
+        depth = len(session.caught)
+        yield from self.done(Done(END_TRY), frame)
+        try:
+            yield from self.statements(statement.catch, frame)
+        finally:
+            del session.caught[depth - 1 :]
+            del session.caught_messages[depth - 1 :]
+        yield from self.done(Done(END_CATCH), frame)
+
+    # ----------------------------------------------------------------- leaves
+
+    def _leaf(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+        match statement:
+            case ast.Declare():
+                yield from self._declare(statement, frame)
+            case ast.SetVariable():
+                self._assign(statement, frame)
+                yield from self._counted(1, frame)
+            case ast.Print():
+                yield from self._print(statement, frame)
+            case ast.Raiserror():
+                yield from self._raiserror(statement, frame)
+            case ast.Throw():
+                yield from self._throw(statement, frame)
+            case ast.Return():
+                yield from self._return(statement, frame)
+            case ast.WaitFor():
+                yield from self._wait(statement, frame)
+            case ast.Execute():
+                yield from self.calls.execute(statement, frame)
+            case ast.ExecuteString():
+                yield from self.calls.execute_string(statement, frame)
+            case ast.Insert(execute=ast.Execute() | ast.ExecuteString()):
+                yield from self._insert_execute(statement, frame)
+            case ast.SetOption() if _OWN_OPTIONS.issuperset(statement.names):
+                yield from self._set_option(statement, frame)
+            case ast.DeclareCursor():
+                cursors.declare(statement, frame)
+                yield from self._plain(frame)
+            case ast.CursorAction():
+                yield from self._cursor_action(statement, frame)
+            case ast.Fetch():
+                yield from self._fetch(statement, frame)
+            case _:
+                yield from self._evaluated(self.evaluator.execute(statement, frame), frame)
+
+    def _evaluated(self, replies: Iterator[Reply], frame: Frame) -> Iterator[Reply]:
+        """An evaluator's replies: its Done tokens get their kind, @@ROWCOUNT and @@ERROR their values.
+        Errors that come as replies (a native statement's) go to a CATCH block as those that are raised."""
+        rows = False
+        errors: list[Message] = []
+        for reply in replies:
+            if isinstance(reply, Done):
+                if errors:
+                    raise SqlError(*errors)
+                if reply.error:
+                    yield from self.done(reply, frame, rows=rows)
+                    continue
+                self.succeeded(frame, reply.count or 0)
+                yield from self.done(reply, frame, rows=rows)
+                rows = False
+            else:
+                if isinstance(reply, ResultSet):
+                    rows = True
+                elif isinstance(reply, Message) and reply.is_error:
+                    if frame.catches():
+                        errors.append(reply)
+                        continue
+                    self._remember(reply, frame)
+                yield reply
+        if errors:
+            raise SqlError(*errors)
+
+    def _plain(self, frame: Frame) -> Iterator[Reply]:
+        self.succeeded(frame, 0)
+        yield from self.done(Done(Command.NONE), frame)
+
+    def _counted(self, count: int, frame: Frame) -> Iterator[Reply]:
+        self.succeeded(frame, count)
+        yield from self.done(Done(Command.SELECT, count), frame)
+
+    def _declare(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
+        for item in statement.items:
+            name = item.name.lower()
+            if item.type is None:
+                if name not in frame.tables:
+                    frame.tables[name] = TableVariable(item.name, item.table, item.table_constraints)
+                    yield from self._quiet(self.evaluator.execute(statement, frame))
+                continue
+            if name not in frame.variables:
+                frame.declare(item.name, self.evaluator.resolve_type(item.type, frame))
+            if item.value is not None:
+                self.store(item.name, self.scalar(item.value, frame), frame)
+                yield from self._counted(1, frame)
+
+    def _quiet(self, replies: Iterator[Reply]) -> Iterator[Reply]:
+        for reply in replies:
+            if not isinstance(reply, Done):
+                yield reply
+
+    def _assign(self, statement: ast.SetVariable, frame: Frame) -> None:
+        made = self.scalar(statement.value, frame)
+        if statement.op != "=":
+            old = self.environment(frame).variable(statement.name)
+            op = statement.op.rstrip("=")
+            new_type = operators.operand_type(statement.value, made.type, old.type)
+            type_ = operators.binary_type(op, old.type, new_type)
+            made = TypedValue(operators.binary(op, old.value, old.type, made.value, new_type), type_)
+        self.store(statement.name, made, frame)
+
+    def _print(self, statement: ast.Print, frame: Frame) -> Iterator[Reply]:
+        made = self.scalar(statement.value, frame)
+        wide = made.type.is_unicode
+        text = convert(made.value, made.type, t.nvarchar(4000) if wide else t.varchar(8000))
+        self.succeeded(frame, 0)
+        yield Message(0, 0, 1, "" if text is None else str(text), statement.line, frame.procedure)
+        yield from self.done(Done(PRINT), frame)
+
+    def _return(self, statement: ast.Return, frame: Frame) -> Iterator[Reply]:
+        if statement.value is None:
+            frame.session.rowcount = 0
+            yield from self.done(Done(RETURN), frame)
+            raise Returned
+        made = self.scalar(statement.value, frame)
+        status = convert(made.value, made.type, t.INT)
+        if status is None:
+            text = (
+                f"The '{frame.procedure}' procedure attempted to return a status of NULL, which is "
+                "not allowed. "
+                "A status of 0 will be returned instead."
+            )
+            yield Message(282, 0, 1, text, statement.line, frame.procedure)
+        frame.return_status = status if isinstance(status, int) else 0
+        yield from self._counted(1, frame)
+        raise Returned
+
+    def _wait(self, statement: ast.WaitFor, frame: Frame) -> Iterator[Reply]:
+        made = self.scalar(statement.value, frame)
+        now = self.evaluator.context(frame).now()
+        seconds = wait_seconds(statement.kind, made, now)
+        self._pause(seconds, self.cancelled)
+        if self.cancelled():
+            raise Cancelled
+        yield from self._plain(frame)
+
+    def _set_option(self, statement: ast.SetOption, frame: Frame) -> Iterator[Reply]:
+        on = statement.value.upper() == "ON"
+        self.succeeded(frame, 0)
+        for name in statement.names:
+            if name == "NOCOUNT":
+                frame.options.nocount = on
+            else:
+                frame.options.xact_abort = on
+        yield from self.done(Done(SET_ON if on else SET_OFF), frame)
+
+    def _insert_execute(self, statement: ast.Insert, frame: Frame) -> Iterator[Reply]:
+        if frame.session.inserting:
+            raise SqlError.of(8164, 16, 1, "An INSERT EXEC statement cannot be nested.")
+        results: list[tuple[tuple[Column, ...], list[tuple[object, ...]]]] = []
+        frame.session.inserting = True
+        try:
+            source = statement.execute
+            if isinstance(source, ast.Execute):
+                replies = self.calls.execute(source, frame)
+            elif isinstance(source, ast.ExecuteString):
+                replies = self.calls.execute_string(source, frame)
+            else:
+                replies = iter(())
+            for reply in replies:
+                if isinstance(reply, ResultSet):
+                    results.append((reply.columns, []))
+                elif isinstance(reply, Rows):
+                    results[-1][1].extend(reply.rows)
+                elif isinstance(reply, Message):
+                    yield reply
+        finally:
+            frame.session.inserting = False
+        yield from self._evaluated(self.evaluator.insert_rows(statement, results, frame), frame)  # type: ignore[arg-type]
+
+    # ----------------------------------------------------------------- cursors
+
+    def _cursor_action(self, statement: ast.CursorAction, frame: Frame) -> Iterator[Reply]:
+        if statement.action == "CLOSE":
+            cursors.close(statement.cursor, frame)
+        elif statement.action == "DEALLOCATE":
+            cursors.deallocate(statement.cursor, frame)
+        else:
+            cursor = cursors.find(statement.cursor, frame)
+            cursors.check_closed(cursor)
+            query = ast.QueryStatement(cursor.query, line=statement.line)
+            columns: tuple[Column, ...] = ()
+            rows = []
+            for reply in self.evaluator.execute(query, frame):
+                if isinstance(reply, ResultSet):
+                    columns = reply.columns
+                elif isinstance(reply, Rows):
+                    rows.extend(reply.rows)
+                elif isinstance(reply, Message):
+                    yield reply
+            cursor.columns, cursor.rows, cursor.at = columns, rows, 0
+            frame.session.cursor_rows = len(rows)
+        yield from self._plain(frame)
+
+    def _fetch(self, statement: ast.Fetch, frame: Frame) -> Iterator[Reply]:
+        cursor = cursors.find(statement.cursor, frame)
+        count: int | None = None
+        if statement.count is not None:
+            made = self.scalar(statement.count, frame)
+            number = convert(made.value, made.type, t.INT)
+            count = number if isinstance(number, int) else 0
+        index = cursors.move(cursor, statement.direction, count)
+        columns = cursor.columns or ()
+        frame.session.fetch_status = -1 if index is None else 0
+        if not statement.into:
+            yield ResultSet(columns)
+            if index is not None:
+                yield Rows([cursor.rows[index]])
+            self.succeeded(frame, int(index is not None))
+            yield from self.done(Done(Command.SELECT, int(index is not None)), frame, rows=True)
+            return
+        if len(statement.into) != len(columns):
+            text = (
+                "Cursorfetch: The number of variables declared in the INTO list must match that of selected "
+                "columns."
+            )
+            raise SqlError.of(16924, 16, 1, text)
+        if index is not None:
+            for name, column, value in zip(statement.into, columns, cursor.rows[index], strict=True):
+                self.store(name, TypedValue(value, column.type), frame)
+        yield from self._counted(int(index is not None), frame)
+
+    # ----------------------------------------------------------------- RAISERROR and THROW
+
+    def _raiserror(self, statement: ast.Raiserror, frame: Frame) -> Iterator[Reply]:
+        severity = max(self._int(statement.severity, frame), 0)
+        state = self._int(statement.state, frame)
+        state = 1 if state < 0 else state % 256
+        first = self.scalar(statement.message, frame)
+        options = {option.upper() for option in statement.options}
+        number = 50000
+        if isinstance(first.value, int) and not first.type.is_character:
+            number = first.value
+            template = self.evaluator.message_text(number, frame)
+            if template is None:
+                raise _no_message(number, severity, state)
+        else:
+            template = str(convert(first.value, first.type, t.nvarchar(2048)) or "")
+        if severity > 18 and "LOG" not in options:
+            text = (
+                "Error severity levels greater than 18 can only be specified by members of the "
+                "sysadmin role, "
+                "using the WITH LOG option."
+            )
+            raise SqlError.of(2754, 16, 1, text)
+        text = format_message(template, [self.scalar(arg, frame) for arg in statement.args])
+        if severity > 10:
+            message = Message(number, severity, state, text, statement.line, frame.procedure)
+            raise _Raised(message)
+        frame.session.rowcount = 0
+        frame.session.error = number if "SETERROR" in options else 0
+        shown = 0 if severity == 10 else severity
+        yield Message(number, shown, state, text, statement.line, frame.procedure)
+        yield from self.done(Done(RAISERROR), frame)
+
+    def _throw(self, statement: ast.Throw, frame: Frame) -> Iterator[Reply]:
+        if statement.number is None or statement.message is None or statement.state is None:
+            caught = frame.session.caught_messages
+            if not caught:
+                raise SqlError.of(
+                    10704, 15, 1, "To rethrow an error, a THROW statement must be used inside a CATCH block."
+                )
+            raise _Thrown(*caught[-1])
+        number = self._int(statement.number, frame)
+        made = self.scalar(statement.message, frame)
+        text = convert(made.value, made.type, t.nvarchar(2048))
+        state = self._int(statement.state, frame) % 256
+        if number < 50000:
+            raise SqlError.of(
+                35100,
+                16,
+                10,
+                f"Error number {number} in the THROW statement is outside the valid range. Specify an "
+                "error number "
+                "in the valid range of 50000 to 2147483647.",
+            )
+        message = Message(number, 16, state, str(text or ""), statement.line, frame.procedure)
+        yield from ()
+        raise _Thrown(message)
+
+    def _int(self, expr: ast.Expr, frame: Frame) -> int:
+        made = self.scalar(expr, frame)
+        number = convert(made.value, made.type, t.INT)
+        return number if isinstance(number, int) else 0
+
+    # ----------------------------------------------------------------- values
+
+    def environment(self, frame: Frame) -> FrameEnvironment:
+        return FrameEnvironment(self.evaluator, frame)
+
+    def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
+        """The value of an expression; the evaluator's where it needs a query. Raises SqlError."""
+        try:
+            return evaluate(expr, self.environment(frame))
+        except NeedsQuery:
+            return self.evaluator.scalar(expr, frame)
+
+    def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
+        try:
+            return test(predicate, self.environment(frame))
+        except NeedsQuery:
+            return self.evaluator.predicate(predicate, frame)
+
+    def store(self, name: str, made: TypedValue, frame: Frame) -> None:
+        """Assign to a variable: converted to its type, cut to its length. Raises SqlError 137, 206, 257."""
+        cell = frame.variables.get(name.lower())
+        if cell is None:
+            raise SqlError.of(137, 15, 1, f'Must declare the scalar variable "{name}".')
+        cell.value = converted(made, cell.type).value
+
+    # ----------------------------------------------------------------- ends of statements
+
+    def done(self, done: Done, frame: Frame, *, rows: bool = False) -> Iterator[Reply]:
+        """A statement's token as the frame sends it: its kind, and what SET NOCOUNT leaves of it."""
+        kind = DoneKind.IN_PROC if frame.in_proc else DoneKind.BATCH
+        if frame.options.nocount:
+            if frame.in_proc and not rows and not done.error:
+                return
+            yield replace(done, kind=kind, count=None)
+            return
+        yield replace(done, kind=kind)
+
+    def succeeded(self, frame: Frame, rowcount: int) -> None:
+        frame.session.error = 0
+        frame.session.rowcount = rowcount
+
+    def failed(
+        self, error: SqlError, statement: ast.Statement, frame: Frame, *, began: bool = False
+    ) -> Iterator[Reply]:
+        """A statement's error: to a CATCH block, or to the client and on (or out) as far as it reaches."""
+        raised = isinstance(error, _Raised)
+        extent = Reach.BATCH if isinstance(error, _Thrown) else reach(error)
+        messages = self.located(error, statement, frame)
+        dooms = extent is Reach.BATCH and not isinstance(error, _Thrown)
+        if not raised and frame.options.xact_abort and extent is Reach.STATEMENT:
+            extent, dooms = Reach.BATCH, True
+        command = command_of(statement)
+        compiled = extent is Reach.FRAME
+        if max(m.severity for m in messages) < 20 and frame.catches(above=compiled):
+            self._note(messages, frame)
+            if not compiled and (began or command):
+                count = 0 if command in _COUNTED else None
+                yield from self.done(Done(command, count), frame, rows=began)
+            raise Caught(messages, frame, own_frame_too=not compiled, dooms=dooms)
+        yield from messages
+        self._note(messages, frame)
+        if extent is Reach.STATEMENT:
+            yield from self.done(Done(command, error=True), frame, rows=began)
+            return
+        if extent is Reach.FRAME:
+            raise ScopeEnded
+        if self.evaluator.transaction_count():
+            yield from self.evaluator.rollback(frame)
+        raise BatchEnded
+
+    def report(self, error: SqlError, frame: Frame, statement: ast.Statement | None) -> Iterator[Reply]:
+        """Send an error's messages and set @@ERROR, without a token."""
+        messages = self.located(error, statement, frame)
+        yield from messages
+        self._note(messages, frame)
+
+    def _note(self, messages: Sequence[Message], frame: Frame) -> None:
+        for message in messages:
+            if message.is_error:
+                self._remember(message, frame)
+        frame.session.rowcount = 0
+
+    def _remember(self, message: Message, frame: Frame) -> None:
+        frame.session.error = message.number
+        frame.worst_severity = max(frame.worst_severity, message.severity)
+
+    def located(self, error: SqlError, statement: ast.Statement | None, frame: Frame) -> tuple[Message, ...]:
+        """The error's messages with the statement's line and the procedure's name."""
+        if statement is None or isinstance(error, _Thrown):
+            return error.messages
+        return tuple(
+            replace(
+                message,
+                line=max(message.line, statement.line) if message.line else 0,
+                procedure=message.procedure or frame.procedure,
+            )
+            for message in error.messages
+        )
+
+
+class _Raised(SqlError):
+    """From RAISERROR: XACT_ABORT does not count."""
+
+
+class _Thrown(SqlError):
+    """From THROW: ends the batch, keeps its own line."""
+
+
+def _no_message(number: int, severity: int, state: int) -> SqlError:
+    if number < 13000 or number == 50000:
+        text = (
+            f"Error number {number} is invalid. The number must be from 13000 through 2147483647 and "
+            "it cannot "
+            "be 50000."
+        )
+        return SqlError.of(2732, 16, 1, text)
+    text = (
+        f"Error {number}, severity {severity}, state {state} was raised, but no message with that "
+        "error number was "
+        "found in sys.messages. If error is larger than 50000, make sure the user-defined message is "
+        "added using "
+        "sp_addmessage."
+    )
+    return SqlError.of(18054, 16, 1, text)
+
+
+def converted(made: TypedValue, target: SqlType) -> TypedValue:
+    """A value for a variable or parameter. Raises SqlError 206, 257 and conversion errors."""
+    if made.type.name == "null":
+        return TypedValue(None, target)
+    if made.type != target and not implicit_ok(made.type, target):
+        if target.name in ("table", "cursor") or made.type.name in ("table", "cursor"):
+            raise clash(made.type, target)
+        raise not_implicit(made.type, target)
+    return TypedValue(convert(made.value, made.type, target), target)
+
+
+def _place(statements: Sequence[ast.Statement], label: str) -> int | None:
+    for index, statement in enumerate(statements):
+        if binding.contains_label(statement, label):
+            return index
+    return None

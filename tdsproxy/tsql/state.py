@@ -7,6 +7,7 @@ from enum import Enum
 
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.functions.registry import CaughtError
+from tdsproxy.tsql.replies import Column, Message
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
@@ -47,8 +48,15 @@ class SessionState:
     error: int = 0
     rowcount: int = 0
     fetch_status: int = 0
+    cursor_rows: int = 0
     caught: list[CaughtError] = field(default_factory=list)
     """The errors of the CATCH blocks that run, innermost last."""
+    caught_messages: list[tuple[Message, ...]] = field(default_factory=list)
+    """The messages of ``caught``, for a bare THROW."""
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    """GLOBAL cursors, by lower-case name."""
+    inserting: bool = False
+    """An INSERT ... EXEC runs: it cannot be nested."""
     doomed: bool = False
     """An error that dooms its transaction was caught: XACT_STATE() is -1."""
 
@@ -68,6 +76,24 @@ class TableVariable:
     name: str
     columns: tuple[ast.ColumnDefinition, ...]
     constraints: tuple[ast.Constraint, ...] = ()
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A cursor. Its rows are read when it is opened (INSENSITIVE); ``at`` counts from 1, 0 is before the
+    first row."""
+
+    name: str
+    query: ast.Query
+    scroll: bool = False
+    columns: tuple[Column, ...] | None = None
+    """None while it is closed."""
+    rows: list[tuple[Value, ...]] = field(default_factory=list)
+    at: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.columns is not None
 
 
 class FrameKind(Enum):
@@ -93,11 +119,17 @@ class Frame:
     nest_level: int = 0
     procedure: str = ""
     procedure_id: int = 0
+    database: str | None = None
+    """The database that is current while the frame runs; None is the caller's."""
     text: str = ""
     parent: Frame | None = None
     variables: dict[str, VariableCell] = field(default_factory=dict)
     tables: dict[str, TableVariable] = field(default_factory=dict)
     storage: dict[str, object] = field(default_factory=dict)
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    """LOCAL cursors, by lower-case name."""
+    try_depth: int = 0
+    """How many TRY blocks of this frame are open."""
     return_status: int | None = None
     """Set by RETURN n."""
     worst_severity: int = 0
@@ -111,6 +143,16 @@ class Frame:
     def get(self, name: str) -> TypedValue | None:
         cell = self.variables.get(name.lower())
         return None if cell is None else TypedValue(cell.value, cell.type)
+
+    def catches(self, *, above: bool = False) -> bool:
+        """Whether an error of this frame ends in a CATCH block: of its own (not with ``above``) or of a
+        caller."""
+        frame = self.parent if above else self
+        while frame is not None:
+            if frame.try_depth:
+                return True
+            frame = frame.parent
+        return False
 
     def declare(self, name: str, type_: SqlType, value: Value = None) -> None:
         self.variables[name.lower()] = VariableCell(type_, value)
