@@ -50,6 +50,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     155: (15, 1, "'{}' is not a recognized {} option."),
     226: (16, 6, "{} statement not allowed within multi-statement transaction."),
     262: (14, 1, "{} permission denied in database '{}'."),
+    574: (16, 0, "{} statement cannot be used inside a user transaction."),
     911: (16, 11, "Database '{}' does not exist. Make sure that the name is entered correctly."),
     916: (
         14,
@@ -148,6 +149,11 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Online.",
     ),
     3110: (14, 1, "User does not have permission to RESTORE database '{}'."),
+    3117: (
+        16,
+        1,
+        "The log or differential backup cannot be restored because no files are ready to rollforward.",
+    ),
     3118: (
         16,
         1,
@@ -165,6 +171,16 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         16,
         1,
         "The media set has {} media families but only {} are provided. All members must be provided.",
+    ),
+    3135: (
+        16,
+        1,
+        "The backup set in file '{}' was created by {} and cannot be used for this restore operation.",
+    ),
+    3145: (
+        16,
+        1,
+        "The STOPAT option is not supported for databases that use the SIMPLE recovery model.",
     ),
     3147: (16, 1, "Backup and restore operations are not allowed on database tempdb."),
     3153: (16, 1, "The database is already fully recovered."),
@@ -210,6 +226,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Studio.",
     ),
     3211: (10, 1, "{} percent processed."),
+    3216: (16, 1, "RESTORE REWINDONLY is only applicable to tape devices."),
     3217: (16, 1, "Invalid value specified for {} parameter."),
     3231: (
         16,
@@ -269,6 +286,11 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     ),
     4212: (16, 1, "Cannot back up the log of the master database. Use BACKUP DATABASE instead."),
     4214: (16, 1, "BACKUP LOG cannot be performed because there is no current database backup."),
+    5008: (
+        16,
+        1,
+        "This ALTER DATABASE statement is not supported. Correct the syntax and execute the statement again.",
+    ),
     5011: (
         14,
         5,
@@ -309,6 +331,8 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Cannot create file '{}' because it already exists. Change the file path or the file name, and retry "
         "the operation.",
     ),
+    5133: (16, 1, 'Directory lookup for the file "{}" failed with the operating system error {}.'),
+    15048: (16, 1, "Valid values of the database compatibility level are {}."),
     12104: (
         16,
         2,

@@ -26,7 +26,7 @@ _URL: Final = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class DiskDevice:
+class DeviceFile:
     """A backup device of type DISK: ``name`` as messages and msdb show it, ``path`` where it lies, with
     every symbolic link resolved."""
 
@@ -56,15 +56,15 @@ class DevicePaths:
         usual = ((SHOWN_BACKUP_DIRECTORY, directory), (SHOWN_DATA_DIRECTORY, store))
         return cls(directory.absolute(), tuple(allowed), (*mappings, *usual))
 
-    def for_writing(self, name: str, databases: Sequence[Path]) -> DiskDevice:
+    def for_writing(self, name: str, databases: Sequence[Path]) -> DeviceFile:
         """Raises CommandError 3044, 3057, 3078 or 3201 (state 1). ``databases`` are never a device."""
         return self._resolve(name, databases, state=1)
 
-    def for_reading(self, name: str, databases: Sequence[Path]) -> DiskDevice:
+    def for_reading(self, name: str, databases: Sequence[Path]) -> DeviceFile:
         """As ``for_writing``, with state 2; whether the file exists is seen when it is opened."""
         return self._resolve(name, databases, state=2)
 
-    def _resolve(self, name: str, databases: Sequence[Path], state: int) -> DiskDevice:
+    def _resolve(self, name: str, databases: Sequence[Path], state: int) -> DeviceFile:
         if not name.strip():
             raise fail(3044)
         if len(name) > MAX_DEVICE_NAME:
@@ -88,7 +88,7 @@ class DevicePaths:
             raise _cannot_open(shown, OsError.ACCESS_DENIED, state) from error
         if not self._is_permitted(real) or is_live_file(real, databases):
             raise _cannot_open(shown, OsError.ACCESS_DENIED, state)
-        return DiskDevice(shown, real)
+        return DeviceFile(shown, real)
 
     def _is_permitted(self, real: Path) -> bool:
         for directory in (self.backup_directory, *self.allowed):

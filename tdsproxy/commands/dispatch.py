@@ -1,0 +1,150 @@
+"""A native statement in, its replies out.
+
+``run`` parses the text, hands the statement to its handler, and closes the response as SQL Server does: an
+error is followed by the message that names the statement (3013, 5069) in one DONE; of a success the last
+DONE ends the response.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tdsproxy.commands.backup_statement import backup
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.database_statements import alter_database, create_database, drop_database
+from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.header_statements import read_media
+from tdsproxy.commands.messages import message
+from tdsproxy.commands.operands import Operands
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.restore_statement import restore
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
+from tdsproxy.tsql.parser import parse
+from tdsproxy.tsql.replies import Command, Done, Message, Reply
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How the responses of one statement look: its CurCmd value, its name in 3013 (None: another closing
+    message, or none), and the number of that other message."""
+
+    command: int
+    name: str | None = None
+    closing: int | None = None
+
+
+_BACKUP: Final = {
+    "DATABASE": _Form(Command.BACKUP_DATABASE, "BACKUP DATABASE"),
+    "LOG": _Form(Command.BACKUP_LOG, "BACKUP LOG"),
+}
+_RESTORE_LOG: Final = 236
+_RESTORE_LABELONLY: Final = 375
+_RESTORE: Final = {
+    "DATABASE": _Form(Command.RESTORE_DATABASE, "RESTORE DATABASE"),
+    "LOG": _Form(_RESTORE_LOG, "RESTORE LOG"),
+    "HEADERONLY": _Form(Command.RESTORE_HEADERONLY, "RESTORE HEADERONLY"),
+    "FILELISTONLY": _Form(Command.RESTORE_FILELISTONLY, "RESTORE FILELIST"),
+    "LABELONLY": _Form(_RESTORE_LABELONLY, "RESTORE LABELONLY"),
+    "VERIFYONLY": _Form(Command.RESTORE_VERIFYONLY, "VERIFY DATABASE"),
+    "REWINDONLY": _Form(_RESTORE_LABELONLY, "RESTORE REWINDONLY"),
+}
+_CREATE_DATABASE: Final = _Form(Command.CREATE_DATABASE)
+_ALTER_DATABASE: Final = _Form(Command.ALTER_DATABASE, closing=5069)
+_DROP_DATABASE: Final = _Form(Command.DROP_DATABASE)
+
+
+def warm_up() -> None:
+    """Loads what the first statement would have to wait for."""
+    parse("BACKUP DATABASE x TO DISK = 'x' WITH STATS")
+
+
+def run(request: NativeRequest, env: CommandEnvironment) -> Iterator[Reply]:
+    """The replies of one statement, ending with its ``Done``; failures are among them, nothing is raised for
+    what a user can cause. Setting ``env.cancelled`` ends a long one soon: what it had begun is undone."""
+    try:
+        statement = _parse(request)
+    except SyntaxError_ as error:
+        yield from _relocated(error.messages, request.line)
+        yield Done(Command.PARSE_ERROR, error=True)
+        return
+    form = _form_of(statement)
+    context = Context(env, request, Operands(request.variables), form.command)
+    try:
+        yield from _handle(context, statement)
+    except SyntaxError_ as error:
+        yield from _relocated(error.messages, request.line)
+        yield Done(Command.PARSE_ERROR, error=True)
+    except CommandError as error:
+        yield from _at_line(error.messages, request.line)
+        if not error.closed:
+            yield from _closing(form, request.line)
+        yield Done(Command.PARSE_ERROR if error.early else form.command, error=True)
+    except SqlError as error:
+        yield from _at_line(error.messages, request.line)
+        yield from _closing(form, request.line)
+        yield Done(form.command, error=True)
+
+
+def _parse(request: NativeRequest) -> ast.Statement:
+    batch = parse(request.text, quoted_identifier=request.session.quoted_identifier)
+    if len(batch.statements) != 1:
+        raise SyntaxError_(message(102, request.text.strip()[:32]))
+    return batch.statements[0]
+
+
+def _relocated(messages: tuple[Message, ...], line: int) -> Iterator[Message]:
+    """Messages whose lines count within the statement, as lines of the batch."""
+    for item in messages:
+        yield replace(item, line=item.line + line - 1)
+
+
+def _at_line(messages: tuple[Message, ...], line: int) -> Iterator[Message]:
+    for item in messages:
+        yield replace(item, line=line)
+
+
+def _closing(form: _Form, line: int) -> Iterator[Message]:
+    if form.name is not None:
+        yield message(3013, form.name, line=line)
+    elif form.closing is not None:
+        yield message(form.closing, line=line)
+
+
+def _form_of(statement: ast.Statement) -> _Form:
+    match statement:
+        case ast.Backup():
+            return _BACKUP[statement.kind]
+        case ast.Restore():
+            return _RESTORE[statement.kind]
+        case ast.CreateDatabase():
+            return _CREATE_DATABASE
+        case ast.AlterDatabase():
+            return _ALTER_DATABASE
+        case ast.DropDatabase():
+            return _DROP_DATABASE
+    return _Form(Command.NONE, type(statement).__name__)
+
+
+def _handle(context: Context, statement: ast.Statement) -> Iterator[Reply]:
+    match statement:
+        case ast.Backup():
+            yield from backup(context, statement)
+        case ast.Restore(kind="DATABASE" | "LOG"):
+            yield from restore(context, statement)
+        case ast.Restore():
+            yield from read_media(context, statement)
+        case ast.CreateDatabase():
+            yield from create_database(context, statement)
+        case ast.AlterDatabase():
+            yield from alter_database(context, statement)
+        case ast.DropDatabase():
+            yield from drop_database(context, statement)
+        case _:
+            raise fail(3015, type(statement).__name__)

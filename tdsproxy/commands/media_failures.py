@@ -1,0 +1,124 @@
+"""What goes wrong below, in SQL Server's messages."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tdsproxy.backup.errors import (
+    InsufficientSpace,
+    OperationCancelled,
+    TargetError,
+    TargetExists,
+    WrongSet,
+)
+from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.messages import OsError, message
+from tdsproxy.media.errors import (
+    DeviceCancelled,
+    DeviceError,
+    MediaDamaged,
+    MediaEmpty,
+    MediaError,
+    MediaIncompatible,
+    MediaMissing,
+    NotMedia,
+    SetMissing,
+    UnsupportedVersion,
+)
+from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreadable, StoreError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CREATED_BY: Final = {
+    2: "BACKUP LOG",
+    4: "BACKUP DATABASE with FILE or FILEGROUP",
+    5: "BACKUP DATABASE WITH DIFFERENTIAL",
+}
+
+
+@contextmanager
+def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
+    """Raises CommandError for what the block raises. ``database`` is the one of the statement,
+    ``shown_file`` the physical name of its data file."""
+    try:
+        yield
+    except (OperationCancelled, DeviceCancelled) as error:
+        raise fail(3204) from error
+    except MediaError as error:
+        raise media_failure(error) from error
+    except DatabaseBusy as error:
+        raise fail(3101) from error
+    except (DatabaseMissing, DatabaseUnreadable) as error:
+        raise fail(945, database) from error
+    except StoreError as error:
+        raise fail(3271, shown_file or database, str(error)) from error
+    except InsufficientSpace as error:
+        too_small = message(3257, f"{error.path.parent}", error.needed, error.free)
+        raise CommandError(too_small, message(3119)) from error
+    except TargetExists as error:
+        raise fail(3101) from error
+    except TargetError as error:
+        raise fail(3202, shown_file, _reason(error.errno).words) from error
+    except WrongSet as error:
+        raise fail(3135, shown_file, _CREATED_BY.get(error.backup_type, "another statement")) from error
+
+
+def media_failure(error: MediaError) -> CommandError:
+    """The messages for a medium that cannot be used."""
+    device = error.device
+    match error:
+        case DeviceError():
+            return _device_failure(error)
+        case NotMedia() | UnsupportedVersion():
+            return fail(3241, device)
+        case MediaEmpty():
+            return fail(3254, device)
+        case SetMissing():
+            return fail(3287, error.position, device)
+        case MediaIncompatible():
+            return fail(3231, device, "other", "1")
+        case MediaDamaged():
+            # A medium whose own header is damaged cannot even be told to be one of ours.
+            return fail(3241, device) if error.part == "media header" else fail(3189)
+    return fail(3270)
+
+
+def _device_failure(error: DeviceError) -> CommandError:
+    device = error.device
+    if error.operation == "open":
+        return fail(3201, device, _reason(error.errno).words, state=2)
+    if error.operation == "lock":
+        return fail(3201, device, OsError.SHARING_VIOLATION.words, state=1)
+    number = 3203 if error.operation == "read" else 3202
+    return fail(number, device, _reason(error.errno).words)
+
+
+def backup_media_failure(error: MediaError, asked_compression: bool | None) -> CommandError:
+    """As ``media_failure``, where it differs for a medium that is to be written."""
+    match error:
+        case MediaMissing():
+            # SQL Server on Linux says so of a directory that is not there.
+            return fail(3201, error.device, OsError.ACCESS_DENIED.words, state=1)
+        case DeviceError(operation="open"):
+            return fail(3201, error.device, _reason(error.errno).words, state=1)
+        case MediaIncompatible(reason="compression"):
+            words = ("COMPRESSION", "NO_COMPRESSION")
+            asked, other = words if asked_compression else words[::-1]
+            return fail(3098, asked, other)
+        case MediaDamaged() if error.part != "media header":
+            return fail(3266, error.device)
+    return media_failure(error)
+
+
+def _reason(number: int) -> OsError:
+    if number in _FULL:
+        return OsError.DISK_FULL
+    if number == errno.ENOENT:
+        return OsError.FILE_NOT_FOUND
+    if number == errno.ENOTDIR:
+        return OsError.PATH_NOT_FOUND
+    if number in (errno.EIO, errno.ENXIO):
+        return OsError.IO_DEVICE
+    return OsError.ACCESS_DENIED
