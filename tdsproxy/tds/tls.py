@@ -11,13 +11,13 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.client_hello import offered_protocols
+from tdsproxy.tds.errors import ProtocolError, Truncated
 from tdsproxy.tds.packets import DEFAULT_PACKET_SIZE, HEADER_SIZE, PacketReader, PacketType, packetize
 
 ALPN: Final = "tds/8.0"
 _READ_SIZE: Final = 65_536
 _RECORD_HEADER: Final = 5
-_APPLICATION_DATA: Final = 0x17
 _ALERT: Final = 0x15
 _MAX_RECORD: Final = 16_384 + 2_048
 _MAX_HANDSHAKE: Final = 65_536
@@ -44,7 +44,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def strict_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """For TDS 8.0: TLS 1.2 or 1.3, ALPN ``tds/8.0``. A client that offers no ALPN is served."""
+    """For TDS 8.0: TLS 1.2 or 1.3, ALPN ``tds/8.0``. A client that offers no ALPN is served, as boxes in
+    the middle strip it; one that offers other protocols only is refused."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _harden(context)
@@ -116,6 +117,7 @@ class TlsTunnel:
         self._raw = bytearray()
         self._output = bytearray()
         self._established = False
+        self._hello = bytearray() if server_side and not wrapped else None
         self._login_seen = False
         self._login_sent = False
         self._plain_head = bytearray()
@@ -174,8 +176,11 @@ class TlsTunnel:
 
     def _feed_handshake(self, data: bytes) -> bytes:
         if not self._wrapped:
-            self._incoming.write(data)
-            self._handshake()
+            if self._hello is not None:
+                data = self._check_hello(self._hello, data)
+            if data:
+                self._incoming.write(data)
+                self._handshake()
             return b""
         self._packets.feed(data)
         while not self._established and (packet := self._packets.next_packet()) is not None:
@@ -189,6 +194,20 @@ class TlsTunnel:
                 self._message.clear()
                 self._handshake()
         return self._packets.take_leftover() if self._established else b""
+
+    def _check_hello(self, hello: bytearray, data: bytes) -> bytes:
+        """Hold the ClientHello back until it is whole; refuse one for another protocol only."""
+        hello += data
+        try:
+            offered = offered_protocols(bytes(hello))
+        except Truncated:
+            if len(hello) > _MAX_HANDSHAKE:
+                raise
+            return b""
+        if offered and ALPN not in offered:
+            raise TlsError(f"the client's ALPN does not offer {ALPN}")
+        self._hello = None
+        return bytes(hello)
 
     def _handshake(self) -> None:
         try:
