@@ -8,7 +8,7 @@ DONE ends the response.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -65,7 +65,7 @@ def warm_up() -> None:
     parse("BACKUP DATABASE x TO DISK = 'x' WITH STATS")
 
 
-def run(request: NativeRequest, env: CommandEnvironment) -> Iterator[Reply]:
+def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, None, None]:
     """The replies of one statement, ending with its ``Done``; failures are among them, nothing is raised for
     what a user can cause. Setting ``env.cancelled`` ends a long one soon: what it had begun is undone."""
     try:

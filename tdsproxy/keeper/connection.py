@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
+from contextlib import closing
 from typing import Any
 
 from tdsproxy.commands.request import NativeRequest
@@ -16,7 +17,7 @@ from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.tsql.replies import Reply
 
-Runner = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
+Runner = Callable[[NativeRequest, threading.Event], Generator[Reply, None, None]]
 """Runs a statement; the event is set when its replies are not wanted any more."""
 
 _log = logging.getLogger(__name__)
@@ -133,9 +134,10 @@ class ClientConnection:
 
     def _run(self, id_: int, request: NativeRequest, cancelled: threading.Event) -> None:
         """In a worker thread."""
-        for reply in self._runner(request, cancelled):
-            message = protocol.frame(Kind.REPLIES, id_, [protocol.pack_reply(reply)])
-            self._loop.call_soon_threadsafe(self._write, message)
+        with closing(self._runner(request, cancelled)) as replies:
+            for reply in replies:
+                message = protocol.frame(Kind.REPLIES, id_, [protocol.pack_reply(reply)])
+                self._loop.call_soon_threadsafe(self._write, message)
 
     def _ended(self, id_: int, done: asyncio.Future[None]) -> None:
         self._running.pop(id_, None)

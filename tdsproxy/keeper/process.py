@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -181,7 +181,7 @@ class Keeper:
         if left:
             await asyncio.wait(left)
 
-    def _run(self, request: NativeRequest, cancelled: threading.Event) -> Iterator[Reply]:
+    def _run(self, request: NativeRequest, cancelled: threading.Event) -> Generator[Reply, None, None]:
         from tdsproxy.commands.dispatch import run
 
         return run(request, replace(self._environment, cancelled=cancelled))

@@ -55,6 +55,9 @@ class _Ext(IntEnum):
     DATETIMEOFFSET = 6
     VARIANT = 7
 
+    def holding(self, data: bytes) -> msgspec.msgpack.Ext:
+        return msgspec.msgpack.Ext(self.value, data)
+
 
 def frame(kind: Kind, *fields: Any) -> bytes:
     """One message, ready to be sent. ``fields`` are plain values, or what the ``pack_`` functions return."""
@@ -80,16 +83,16 @@ def pack_value(value: Value) -> Any:
     if value is None or isinstance(value, int | float | str | bytes):
         return value
     if isinstance(value, Decimal):
-        return msgspec.msgpack.Ext(_Ext.DECIMAL, str(value).encode("ascii"))
+        return _Ext.DECIMAL.holding(str(value).encode("ascii"))
     if isinstance(value, UUID):
-        return msgspec.msgpack.Ext(_Ext.UUID, value.bytes)
+        return _Ext.UUID.holding(value.bytes)
     if isinstance(value, Variant):
         body = [_pack_type(value.type), pack_value(value.value)]
-        return msgspec.msgpack.Ext(_Ext.VARIANT, _encoder.encode(body))
-    return msgspec.msgpack.Ext(_TEMPORAL[type(value)], _encoder.encode(list(value)))
+        return _Ext.VARIANT.holding(_encoder.encode(body))
+    return _TEMPORAL[type(value)].holding(_encoder.encode(list(value)))
 
 
-_TEMPORAL: Final[dict[type, int]] = {
+_TEMPORAL: Final[dict[type, _Ext]] = {
     Date: _Ext.DATE,
     Time: _Ext.TIME,
     DateTime: _Ext.DATETIME,
