@@ -34,6 +34,8 @@ def build(path: str, options: dict[str, object]) -> None:
         size = rng.choice((5, 50, 700, 9000))
         connection.execute("INSERT INTO plain(body) VALUES(?)", (rng.randbytes(size // 2).hex(),))
         connection.execute("INSERT INTO keyed VALUES(?, ?)", (f"key {number}", rng.randbytes(size)))
+    for _ in range(int(str(options.get("megabytes", 0)))):
+        connection.execute("INSERT INTO keyed VALUES(hex(randomblob(8)), ?)", (rng.randbytes(1 << 20),))
     connection.execute("COMMIT")
     if options.get("free"):
         connection.execute("DELETE FROM plain WHERE id % 3 = 0")
