@@ -24,7 +24,7 @@ from uuid import UUID
 from tdsproxy.tds import codepages, temporal
 from tdsproxy.tds.buffer import decode_ucs2, encode_ucs2
 from tdsproxy.tds.errors import EncodeError, ProtocolError, UnsupportedType
-from tdsproxy.tds.types import DECIMALS, TypeId, TypeInfo
+from tdsproxy.tds.types import DECIMALS, TypeId, TypeInfo, decimal_size
 
 # A value's Python type follows from its TYPE_INFO, which is data: no static type can follow it.
 Encode = Callable[[Any], bytes]
@@ -63,7 +63,7 @@ def _encode_bit(value: int) -> bytes:
 
 
 def _encode_decimal(info: TypeInfo) -> Encode:
-    scale, size = info.scale, info.length - 1
+    scale, size = info.scale, decimal_size(info.precision) - 1
 
     def encode(value: Decimal | int) -> bytes:
         number = scaled_int(value, scale)

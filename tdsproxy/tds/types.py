@@ -21,6 +21,7 @@ DEFAULT_COLLATION: Final = bytes.fromhex("0904d00034")
 TEXT_LENGTH: Final = 0x7FFFFFFF
 NTEXT_LENGTH: Final = 0x7FFFFFFE
 VARIANT_LENGTH: Final = 8009
+MAX_DECIMAL: Final = 17
 MAX_COLUMNS: Final = 4096
 
 
@@ -212,13 +213,14 @@ def datetimn(size: int) -> TypeInfo:
 
 
 def decimaln(precision: int, scale: int, *, numeric: bool = False) -> TypeInfo:
-    """decimal, or numeric, by its precision (1..38) and scale."""
+    """decimal, or numeric, by its precision (1..38) and scale. As SQL Server does, the type states the
+    greatest length and each value has the length of the precision."""
     type_id = TypeId.NUMERICN if numeric else TypeId.DECIMALN
-    return TypeInfo(type_id, decimal_size(precision), precision, scale)
+    return TypeInfo(type_id, MAX_DECIMAL, precision, scale)
 
 
 def decimal_size(precision: int) -> int:
-    """Bytes of a decimal's sign and magnitude."""
+    """Bytes of a decimal value's sign and magnitude."""
     for most, size in ((9, 5), (19, 9), (28, 13), (38, 17)):
         if precision <= most:
             return size
@@ -311,7 +313,7 @@ def _collation(reader: Reader, type_id: int, collations: bool) -> bytes:
 
 def _decimal(reader: Reader, type_id: int) -> TypeInfo:
     length, precision, scale = reader.u8(), reader.u8(), reader.u8()
-    if not (1 <= precision <= 38 and scale <= precision and 1 <= length <= 17):
+    if not (1 <= precision <= 38 and scale <= precision and 1 <= length <= MAX_DECIMAL):
         raise ProtocolError(f"decimal({precision},{scale}) of length {length}")
     return TypeInfo(type_id, length, precision, scale)
 

@@ -15,7 +15,7 @@ from tdsproxy.tds.buffer import Reader, encode_ucs2
 from tdsproxy.tds.errors import EncodeError, ProtocolError, TooLarge, UnsupportedType
 from tdsproxy.tds.plp import MAX_PLP, encode_plp, read_plp
 from tdsproxy.tds.plp import NULL as PLP_NULL
-from tdsproxy.tds.scalars import INTEGERS, Encode, scalar_decoder, scalar_encoder
+from tdsproxy.tds.scalars import BY_SIZE, INTEGERS, Encode, scalar_decoder, scalar_encoder
 from tdsproxy.tds.types import FIXED_SIZES, LONG_TYPES, SHORT_STRINGS, TypeId, TypeInfo
 from tdsproxy.tds.variant import VariantValue, decode_variant, encode_variant
 
@@ -228,13 +228,14 @@ def _short_reader(info: TypeInfo) -> ReadValue:
 def _byte_reader(info: TypeInfo) -> ReadValue:
     usual = info.length
     decode = scalar_decoder(info)
+    varies = info.type_id in BY_SIZE
 
     def read(reader: Reader) -> Any:
         size = reader.u8()
         if not size:
             return None
         data = reader.take(size)
-        return decode(data) if size == usual else scalar_decoder(info, size)(data)
+        return scalar_decoder(info, size)(data) if varies and size != usual else decode(data)
 
     return read
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from tdsproxy.tds.buffer import Reader
 from tdsproxy.tds.errors import EncodeError, ProtocolError
 from tdsproxy.tds.scalars import BY_SIZE, scalar_decoder, scalar_encoder
-from tdsproxy.tds.types import FIXED_SIZES, TypeId, TypeInfo, decimal_size
+from tdsproxy.tds.types import FIXED_SIZES, MAX_DECIMAL, TypeId, TypeInfo
 
 _U16: Final = struct.Struct("<H")
 _PLAIN: Final = frozenset(FIXED_SIZES) - {TypeId.NULL} | {TypeId.GUID, TypeId.DATE}
@@ -16,7 +16,6 @@ _SCALED: Final = frozenset({TypeId.TIME, TypeId.DATETIME2, TypeId.DATETIMEOFFSET
 _NUMERIC: Final = frozenset({TypeId.DECIMALN, TypeId.NUMERICN})
 _BINARY: Final = frozenset({TypeId.VARBINARY, TypeId.BINARY})
 _TEXT: Final = frozenset({TypeId.VARCHAR, TypeId.CHAR, TypeId.NVARCHAR, TypeId.NCHAR})
-_WIDEST_DECIMAL: Final = 17
 
 
 class VariantValue(NamedTuple):
@@ -40,7 +39,6 @@ def encode_variant(variant: VariantValue) -> bytes:
         properties = bytes((info.scale,))
     elif type_id in _NUMERIC:
         properties = bytes((info.precision, info.scale))
-        info = TypeInfo(type_id, decimal_size(info.precision), info.precision, info.scale)
     elif type_id in _BINARY:
         properties = _U16.pack(info.length)
     elif type_id in _TEXT:
@@ -74,9 +72,9 @@ def _base_type(type_id: int, properties: Reader, size: int) -> TypeInfo:
         return TypeInfo(type_id, size, scale=scale)
     if type_id in _NUMERIC:
         precision, scale = properties.u8(), properties.u8()
-        if not (1 <= precision <= 38 and scale <= precision and size <= _WIDEST_DECIMAL):
+        if not (1 <= precision <= 38 and scale <= precision and size <= MAX_DECIMAL):
             raise ProtocolError(f"decimal({precision},{scale}) in {size} bytes")
-        return TypeInfo(type_id, decimal_size(precision), precision, scale)
+        return TypeInfo(type_id, MAX_DECIMAL, precision, scale)
     if type_id in _BINARY:
         return TypeInfo(type_id, properties.u16())
     if type_id in _TEXT:
