@@ -7,7 +7,7 @@ have tokens of their own, RETURN of a value looks like a SELECT of one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 

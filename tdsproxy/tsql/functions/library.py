@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.tsql.functions.registry import FunctionDef, Functions
+from tdsproxy.tsql.functions import conditional, dates, formatting, maths, strings, system
+from tdsproxy.tsql.functions.registry import Functions
 
-_ALL: tuple[FunctionDef, ...] = ()
-
-LIBRARY: Final = Functions().with_extras(_ALL)
+LIBRARY: Final = Functions().with_extras(
+    (
+        *conditional.FUNCTIONS,
+        *dates.FUNCTIONS,
+        *formatting.FUNCTIONS,
+        *maths.FUNCTIONS,
+        *strings.FUNCTIONS,
+        *system.FUNCTIONS,
+    )
+)
