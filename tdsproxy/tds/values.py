@@ -11,12 +11,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from tdsproxy.tds.buffer import Reader, encode_ucs2
+from tdsproxy.tds.buffer import Reader
 from tdsproxy.tds.errors import EncodeError, ProtocolError, TooLarge, UnsupportedType
 from tdsproxy.tds.plp import MAX_PLP, encode_plp, read_plp
 from tdsproxy.tds.plp import NULL as PLP_NULL
-from tdsproxy.tds.scalars import BY_SIZE, INTEGERS, Encode, scalar_decoder, scalar_encoder
-from tdsproxy.tds.types import FIXED_SIZES, LONG_TYPES, SHORT_STRINGS, TypeId, TypeInfo
+from tdsproxy.tds.scalars import BY_SIZE, FLOATS, INTEGERS, Encode, scalar_decoder, scalar_encoder
+from tdsproxy.tds.types import (
+    DECIMALS,
+    FIXED_SIZES,
+    LEGACY_STRINGS,
+    LONG_TYPES,
+    SHORT_STRINGS,
+    TypeId,
+    TypeInfo,
+    decimal_size,
+)
 from tdsproxy.tds.variant import VariantValue, decode_variant, encode_variant
 
 __all__ = [
@@ -68,12 +77,22 @@ def value_encoder(info: TypeInfo, *, rpc: bool = False) -> Encode:
         return _short_ucs2
     if type_id in SHORT_STRINGS or type_id == TypeId.VECTOR:
         return lambda value: _short(scalar(value))
-    if type_id == TypeId.INTN:
-        packed = struct.Struct("<B" + INTEGERS[info.length].format.removeprefix("<"))
+    if type_id in LEGACY_STRINGS:
+        return lambda value: _byte(scalar(value))
+    return _same_size(info, scalar)
+
+
+def _same_size(info: TypeInfo, scalar: Encode) -> Encode:
+    """All values of the type have one length, which is its prefix."""
+    numbers = {TypeId.INTN: INTEGERS, TypeId.FLTN: FLOATS}.get(TypeId(info.type_id))
+    if numbers is not None:
+        packed = struct.Struct("<B" + numbers[info.length].format.removeprefix("<"))
         return partial(packed.pack, info.length)
-    if type_id == TypeId.BITN:
+    if info.type_id == TypeId.BITN:
         return lambda value: b"\1\1" if value else b"\1\0"
-    return lambda value: _byte(scalar(value))
+    size = decimal_size(info.precision) if info.type_id in DECIMALS else info.length
+    prefix = bytes((size,))
+    return lambda value: prefix + scalar(value)
 
 
 def _nothing(_value: object) -> bytes:
@@ -92,7 +111,9 @@ def _short(data: bytes) -> bytes:
 
 
 def _short_ucs2(value: str) -> bytes:
-    return _short(encode_ucs2(value))
+    # Too long a text overflows the struct; 65535, the NULL, is odd and cannot be.
+    data = value.encode("utf-16-le", "surrogatepass")
+    return _U16.pack(len(data)) + data
 
 
 def _long(prefix: bytes, data: bytes) -> bytes:

@@ -112,7 +112,7 @@ def typed(draw: st.DrawFn) -> tuple[TypeInfo, Any]:
     if kind == 5:
         return t.SQL_VARIANT, VariantValue(*draw(simple()))
     if kind == 6:
-        text = draw(st.text(st.characters(exclude_categories=("Cs",)), max_size=30))
+        text = draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
         return draw(st.sampled_from([t.varchar(200, UTF8), TypeInfo(TypeId.JSON)])), text
     if kind == 7:
         return t.varchar(200, JAPANESE), draw(st.text(st.sampled_from("abc日本語かな"), max_size=20))

@@ -23,7 +23,7 @@ prelogins = st.builds(
     version=st.tuples(BYTE, BYTE, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)),
     encryption=st.none() | st.sampled_from(Encryption),
     instance=st.none()
-    | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20),
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
     thread_id=st.none() | st.integers(0, 2**32 - 1),
     mars=st.none() | st.booleans(),
     trace_id=st.none() | st.binary(min_size=36, max_size=36),

@@ -182,7 +182,15 @@ def test_pytds_parameters_are_read() -> None:
         seen.append(parse_rpc(payload))
         return build.return_status(0) + build.done(kind=TokenType.DONEPROC)
 
-    values = (5, "text", Decimal("1.50"), b"\1\2", dt.datetime(2024, 2, 29, 12, 0, 5), 2.5, True)
+    values = (
+        5,
+        "text",
+        Decimal("1.50"),
+        pytds.Binary(b"\1\2"),
+        dt.datetime(2024, 2, 29, 12, 0, 5),
+        2.5,
+        True,
+    )
     connection, codec = connect(run)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(["%s"] * len(values)), values)
