@@ -194,7 +194,7 @@ class Calls:
             procedure = name
         if isinstance(procedure, PythonProcedure):
             return (yield from self._python(procedure, arguments, frame, statement))
-        return (yield from self._stored(procedure, arguments, frame, statement))
+        return (yield from self._stored(procedure, arguments, frame, statement, rpc=rpc))
 
     def _fail(
         self, error: SqlError, frame: Frame, statement: ast.Statement, status: int | None = None
@@ -249,6 +249,8 @@ class Calls:
         arguments: Sequence[Argument],
         frame: Frame,
         statement: ast.Statement,
+        *,
+        rpc: bool,
     ) -> Generator[Reply, None, int]:
         inner = self._frame(frame, FrameKind.PROCEDURE, procedure.name)
         inner.procedure_id = procedure.object_id
@@ -260,7 +262,9 @@ class Calls:
         if len(arguments) > len(procedure.parameters):
             yield from self._too_many(procedure, frame, statement)
         try:
-            outputs = self._bind(procedure.parameters, arguments, inner, procedure.name)
+            outputs = self._bind(
+                procedure.parameters, arguments, inner, procedure.name, state=1 if rpc else 5
+            )
         except SqlError as error:
             yield from self._fail(_placed(error, procedure.name), frame, statement)
         yield from self._body(procedure.body, inner)
@@ -410,6 +414,7 @@ class Calls:
         inner: Frame,
         procedure: str,
         query: str | None = None,
+        state: int = 5,
     ) -> list[tuple[str, Argument]]:
         """Declare the parameters with their values in ``inner``; answers the outputs to write back.
 
@@ -430,7 +435,7 @@ class Calls:
                     raise SqlError.of(8162, 16, 2, text)
                 outputs.append((parameter.name, argument))
             made = self._value(parameter, argument, inner, procedure, query)
-            inner.declare(parameter.name, type_, _passed(made, type_))
+            inner.declare(parameter.name, type_, _passed(made, type_, state))
         return outputs
 
     def _value(
@@ -482,7 +487,7 @@ def _match(
     return given
 
 
-def _passed(made: TypedValue, type_: SqlType) -> Value:
+def _passed(made: TypedValue, type_: SqlType, state: int) -> Value:
     """A value for a parameter. Raises SqlError 8114 whatever is wrong with it."""
     if made.type.name == "null" or made.value is None:
         return None
@@ -491,7 +496,7 @@ def _passed(made: TypedValue, type_: SqlType) -> Value:
     try:
         return convert(made.value, made.type, type_)
     except SqlError:
-        raise cannot_convert(made.type, type_) from None
+        raise cannot_convert(made.type, type_, state) from None
 
 
 def _write_back(outputs: Sequence[tuple[str, Argument]], inner: Frame) -> None:
@@ -533,6 +538,13 @@ def _executesql_arguments(arguments: Sequence[Argument]) -> tuple[str, str, Sequ
             raise SqlError(Message(214, 16, state, text, 1, "sp_executesql"))
         texts.append("" if made is None or made.value is None else str(made.value))
     return texts[0], texts[1] if len(texts) > 1 else "", arguments[2:]
+
+
+def _bind_status(error: SqlError, parameters: Sequence[ast.Parameter], values: Sequence[Argument]) -> int:
+    """The status of sp_executesql when its arguments do not fit: 1 for one that is missing and no more."""
+    names = {parameter.name.lower().lstrip("@") for parameter in parameters}
+    strange = any(value.name and value.name.lower().lstrip("@") not in names for value in values)
+    return error.number if error.number != 8178 or strange else 1
 
 
 def _placed(error: SqlError, procedure: str) -> SqlError:

@@ -69,6 +69,8 @@ END_TRY: Final = 350
 END_CATCH: Final = 351
 SET_ON: Final = 185
 SET_OFF: Final = 186
+TERMINATED: Final = 3621
+"""The message "The statement has been terminated.", which does not come when the batch ends."""
 
 _OWN_OPTIONS: Final = frozenset({"NOCOUNT", "XACT_ABORT"})
 _COMMANDS: Final[dict[type[ast.Statement], int]] = {
@@ -643,6 +645,7 @@ class Interpreter:
         dooms = extent is Reach.BATCH and not isinstance(error, _Thrown)
         if not raised and frame.options.xact_abort and extent is Reach.STATEMENT:
             extent, dooms = Reach.BATCH, True
+            messages = tuple(m for m in messages if m.number != TERMINATED)
         command = command_of(statement)
         compiled = extent is Reach.FRAME
         if max(m.severity for m in messages) < 20 and frame.catches(above=compiled):

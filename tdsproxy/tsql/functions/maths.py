@@ -60,7 +60,8 @@ def _given(value: Value, type_: SqlType) -> int | float | Decimal:
 
 
 def _abs(value: Value, *, arg_types: Types, result_type: SqlType) -> Value:
-    return _fit(abs(_given(value, arg_types[0])), result_type)
+    number = _given(value, arg_types[0])
+    return _fit(-number if number < 0 else number, result_type)
 
 
 def _sign(value: Value, *, arg_types: Types, result_type: SqlType) -> Value:
