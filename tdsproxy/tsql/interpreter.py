@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tdsproxy.tsql import ast, binding, cursors, operators
+from tdsproxy.tsql import ast, binding, cursor_statements, cursors, operators
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import Calls
 from tdsproxy.tsql.conversions import convert, implicit_ok
@@ -20,7 +20,7 @@ from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.evaluator import Argument, Evaluator, Procedure, PythonProcedure, StoredProcedure
 from tdsproxy.tsql.failures import clash, not_implicit
 from tdsproxy.tsql.functions.registry import CaughtError
-from tdsproxy.tsql.message_format import format_message
+from tdsproxy.tsql.raising import RAISERROR, Raised, Thrown, raiserror, throw
 from tdsproxy.tsql.replies import Column, Command, Done, DoneKind, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import NeedsQuery, TypedValue, evaluate, test
 from tdsproxy.tsql.severity import Reach, reach
@@ -62,7 +62,6 @@ __all__ = [
 
 CONDITION: Final = 192
 RETURN: Final = 219
-RAISERROR: Final = 246
 PRINT: Final = 247
 BEGIN_TRY: Final = 349
 END_TRY: Final = 350
@@ -317,13 +316,13 @@ class Interpreter:
                 yield from self._declare(statement, frame)
             case ast.SetVariable():
                 self._assign(statement, frame)
-                yield from self._counted(1, frame)
+                yield from self.counted(1, frame)
             case ast.Print():
                 yield from self._print(statement, frame)
             case ast.Raiserror():
-                yield from self._raiserror(statement, frame)
+                yield from raiserror(self, statement, frame)
             case ast.Throw():
-                yield from self._throw(statement, frame)
+                yield from throw(self, statement, frame)
             case ast.Return():
                 yield from self._return(statement, frame)
             case ast.WaitFor():
@@ -338,11 +337,11 @@ class Interpreter:
                 yield from self._set_option(statement, frame)
             case ast.DeclareCursor():
                 cursors.declare(statement, frame)
-                yield from self._plain(frame)
+                yield from self.plain(frame)
             case ast.CursorAction():
-                yield from self._cursor_action(statement, frame)
+                yield from cursor_statements.action(self, statement, frame)
             case ast.Fetch():
-                yield from self._fetch(statement, frame)
+                yield from cursor_statements.fetch(self, statement, frame)
             case _:
                 yield from self._evaluated(self.evaluator.execute(statement, frame), frame)
 
@@ -373,11 +372,11 @@ class Interpreter:
         if errors:
             raise SqlError(*errors)
 
-    def _plain(self, frame: Frame) -> Iterator[Reply]:
+    def plain(self, frame: Frame) -> Iterator[Reply]:
         self.succeeded(frame, 0)
         yield from self.done(Done(Command.NONE), frame)
 
-    def _counted(self, count: int, frame: Frame) -> Iterator[Reply]:
+    def counted(self, count: int, frame: Frame) -> Iterator[Reply]:
         self.succeeded(frame, count)
         yield from self.done(Done(Command.SELECT, count), frame)
 
@@ -393,7 +392,7 @@ class Interpreter:
                 frame.declare(item.name, self.evaluator.resolve_type(item.type, frame))
             if item.value is not None:
                 self.store(item.name, self.scalar(item.value, frame), frame)
-                yield from self._counted(1, frame)
+                yield from self.counted(1, frame)
 
     def _quiet(self, replies: Iterator[Reply]) -> Iterator[Reply]:
         for reply in replies:
@@ -433,7 +432,7 @@ class Interpreter:
             )
             yield Message(282, 0, 1, text, statement.line, frame.procedure)
         frame.return_status = status if isinstance(status, int) else 0
-        yield from self._counted(1, frame)
+        yield from self.counted(1, frame)
         raise Returned
 
     def _wait(self, statement: ast.WaitFor, frame: Frame) -> Iterator[Reply]:
@@ -443,7 +442,7 @@ class Interpreter:
         self._pause(seconds, self.cancelled)
         if self.cancelled():
             raise Cancelled
-        yield from self._plain(frame)
+        yield from self.plain(frame)
 
     def _set_option(self, statement: ast.SetOption, frame: Frame) -> Iterator[Reply]:
         on = statement.value.upper() == "ON"
@@ -478,121 +477,6 @@ class Interpreter:
         finally:
             frame.session.inserting = False
         yield from self._evaluated(self.evaluator.insert_rows(statement, results, frame), frame)  # type: ignore[arg-type]
-
-    # ----------------------------------------------------------------- cursors
-
-    def _cursor_action(self, statement: ast.CursorAction, frame: Frame) -> Iterator[Reply]:
-        if statement.action == "CLOSE":
-            cursors.close(statement.cursor, frame)
-        elif statement.action == "DEALLOCATE":
-            cursors.deallocate(statement.cursor, frame)
-        else:
-            cursor = cursors.find(statement.cursor, frame)
-            cursors.check_closed(cursor)
-            query = ast.QueryStatement(cursor.query, line=statement.line)
-            columns: tuple[Column, ...] = ()
-            rows = []
-            for reply in self.evaluator.execute(query, frame):
-                if isinstance(reply, ResultSet):
-                    columns = reply.columns
-                elif isinstance(reply, Rows):
-                    rows.extend(reply.rows)
-                elif isinstance(reply, Message):
-                    yield reply
-            cursor.columns, cursor.rows, cursor.at = columns, rows, 0
-            frame.session.cursor_rows = len(rows)
-        yield from self._plain(frame)
-
-    def _fetch(self, statement: ast.Fetch, frame: Frame) -> Iterator[Reply]:
-        cursor = cursors.find(statement.cursor, frame)
-        count: int | None = None
-        if statement.count is not None:
-            made = self.scalar(statement.count, frame)
-            number = convert(made.value, made.type, t.INT)
-            count = number if isinstance(number, int) else 0
-        index = cursors.move(cursor, statement.direction, count)
-        columns = cursor.columns or ()
-        frame.session.fetch_status = -1 if index is None else 0
-        if not statement.into:
-            yield ResultSet(columns)
-            if index is not None:
-                yield Rows([cursor.rows[index]])
-            self.succeeded(frame, int(index is not None))
-            yield from self.done(Done(Command.SELECT, int(index is not None)), frame, rows=True)
-            return
-        if len(statement.into) != len(columns):
-            text = (
-                "Cursorfetch: The number of variables declared in the INTO list must match that of selected "
-                "columns."
-            )
-            raise SqlError.of(16924, 16, 1, text)
-        if index is not None:
-            for name, column, value in zip(statement.into, columns, cursor.rows[index], strict=True):
-                self.store(name, TypedValue(value, column.type), frame)
-        yield from self._counted(int(index is not None), frame)
-
-    # ----------------------------------------------------------------- RAISERROR and THROW
-
-    def _raiserror(self, statement: ast.Raiserror, frame: Frame) -> Iterator[Reply]:
-        severity = max(self._int(statement.severity, frame), 0)
-        state = self._int(statement.state, frame)
-        state = 1 if state < 0 else state % 256
-        first = self.scalar(statement.message, frame)
-        options = {option.upper() for option in statement.options}
-        number = 50000
-        if isinstance(first.value, int) and not first.type.is_character:
-            number = first.value
-            template = self.evaluator.message_text(number, frame)
-            if template is None:
-                raise _no_message(number, severity, state)
-        else:
-            template = str(convert(first.value, first.type, t.nvarchar(2048)) or "")
-        if severity > 18 and "LOG" not in options:
-            text = (
-                "Error severity levels greater than 18 can only be specified by members of the "
-                "sysadmin role, "
-                "using the WITH LOG option."
-            )
-            raise SqlError.of(2754, 16, 1, text)
-        text = format_message(template, [self.scalar(arg, frame) for arg in statement.args])
-        if severity > 10:
-            message = Message(number, severity, state, text, statement.line, frame.procedure)
-            raise _Raised(message)
-        frame.session.rowcount = 0
-        frame.session.error = number if "SETERROR" in options else 0
-        shown = 0 if severity == 10 else severity
-        yield Message(number, shown, state, text, statement.line, frame.procedure)
-        yield from self.done(Done(RAISERROR), frame)
-
-    def _throw(self, statement: ast.Throw, frame: Frame) -> Iterator[Reply]:
-        if statement.number is None or statement.message is None or statement.state is None:
-            caught = frame.session.caught_messages
-            if not caught:
-                raise SqlError.of(
-                    10704, 15, 1, "To rethrow an error, a THROW statement must be used inside a CATCH block."
-                )
-            raise _Thrown(*caught[-1])
-        number = self._int(statement.number, frame)
-        made = self.scalar(statement.message, frame)
-        text = convert(made.value, made.type, t.nvarchar(2048))
-        state = self._int(statement.state, frame) % 256
-        if number < 50000:
-            raise SqlError.of(
-                35100,
-                16,
-                10,
-                f"Error number {number} in the THROW statement is outside the valid range. Specify an "
-                "error number "
-                "in the valid range of 50000 to 2147483647.",
-            )
-        message = Message(number, 16, state, str(text or ""), statement.line, frame.procedure)
-        yield from ()
-        raise _Thrown(message)
-
-    def _int(self, expr: ast.Expr, frame: Frame) -> int:
-        made = self.scalar(expr, frame)
-        number = convert(made.value, made.type, t.INT)
-        return number if isinstance(number, int) else 0
 
     # ----------------------------------------------------------------- values
 
@@ -639,10 +523,10 @@ class Interpreter:
         self, error: SqlError, statement: ast.Statement, frame: Frame, *, began: bool = False
     ) -> Iterator[Reply]:
         """A statement's error: to a CATCH block, or to the client and on (or out) as far as it reaches."""
-        raised = isinstance(error, _Raised)
-        extent = Reach.BATCH if isinstance(error, _Thrown) else reach(error)
+        raised = isinstance(error, Raised)
+        extent = Reach.BATCH if isinstance(error, Thrown) else reach(error)
         messages = self.located(error, statement, frame)
-        dooms = extent is Reach.BATCH and not isinstance(error, _Thrown)
+        dooms = extent is Reach.BATCH and not isinstance(error, Thrown)
         if not raised and frame.options.xact_abort and extent is Reach.STATEMENT:
             extent, dooms = Reach.BATCH, True
             messages = tuple(m for m in messages if m.number != TERMINATED)
@@ -683,7 +567,7 @@ class Interpreter:
 
     def located(self, error: SqlError, statement: ast.Statement | None, frame: Frame) -> tuple[Message, ...]:
         """The error's messages with the statement's line and the procedure's name."""
-        if statement is None or isinstance(error, _Thrown):
+        if statement is None or isinstance(error, Thrown):
             return error.messages
         return tuple(
             replace(
@@ -693,32 +577,6 @@ class Interpreter:
             )
             for message in error.messages
         )
-
-
-class _Raised(SqlError):
-    """From RAISERROR: XACT_ABORT does not count."""
-
-
-class _Thrown(SqlError):
-    """From THROW: ends the batch, keeps its own line."""
-
-
-def _no_message(number: int, severity: int, state: int) -> SqlError:
-    if number < 13000 or number == 50000:
-        text = (
-            f"Error number {number} is invalid. The number must be from 13000 through 2147483647 and "
-            "it cannot "
-            "be 50000."
-        )
-        return SqlError.of(2732, 16, 1, text)
-    text = (
-        f"Error {number}, severity {severity}, state {state} was raised, but no message with that "
-        "error number was "
-        "found in sys.messages. If error is larger than 50000, make sure the user-defined message is "
-        "added using "
-        "sp_addmessage."
-    )
-    return SqlError.of(18054, 16, 1, text)
 
 
 def converted(made: TypedValue, target: SqlType) -> TypedValue:
