@@ -26,6 +26,7 @@ from tdsproxy.media.reader import MediaMap, MediaReader
 from tdsproxy.media.writer import EncodedRun, SetWriter, encode_run, write_media_header
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
+from tdsproxy.store.errors import DatabaseBusy
 from tdsproxy.store.snapshot import Snapshot
 
 Progress = Callable[[int, int], None]
@@ -100,10 +101,14 @@ def backup_database(
     try:
         with device.lock(stop.is_set) as medium:
             plan = _plan(medium, options)
-            with Snapshot(source) as snapshot:
+            with Snapshot(source, cancelled=stop.is_set) as snapshot:
                 header, trailer = _write(medium, plan, snapshot, description, options, progress, stop)
     except DeviceCancelled as error:
         raise OperationCancelled(str(error)) from error
+    except DatabaseBusy as error:
+        if stop.is_set():
+            raise OperationCancelled(str(error)) from error
+        raise
     return BackupResult(plan.position, plan.media, header, trailer, time.monotonic() - begun)
 
 

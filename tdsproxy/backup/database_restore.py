@@ -25,14 +25,12 @@ from tdsproxy.media.errors import MediaDamaged
 from tdsproxy.media.reader import MediaReader, SetInfo, SetLocation, StoredRun
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
-from tdsproxy.store.errors import InstallFailed
-from tdsproxy.store.install import install_new, replace_live
+from tdsproxy.store.errors import DatabaseBusy, InstallFailed
+from tdsproxy.store.install import image_path, install_new, replace_live
 
 Progress = Callable[[int, int], None]
 
 _FLUSH_BYTES = 8 << 20
-# A live database gets the pages through its WAL, and its old content is kept aside.
-_LIVE_COPIES = 3
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -83,7 +81,7 @@ def restore_database(
         if existing and not replace:
             raise TargetExists(target)
         _check_space(target, info.header.image, existing)
-        image = target.with_name(f".{target.name}.restoring")
+        image = image_path(target)
         try:
             build_image(reader, location, info, image, progress, stop)
             crashpoints.reach("restore.image-ready")
@@ -99,7 +97,7 @@ def restore_database(
                 )
             else:
                 installed = install_new(image, target)
-        except InstallFailed as error:
+        except (InstallFailed, DatabaseBusy) as error:
             if stop.is_set():
                 raise OperationCancelled("the restore was cancelled") from error
             raise
@@ -119,9 +117,11 @@ def _target_error(target: Path, error: OSError) -> TargetError:
 
 
 def _check_space(target: Path, image: Image, existing: bool) -> None:
-    size = image.page_size * image.page_count
-    needed = size * _LIVE_COPIES if existing else size
+    needed = image.page_size * image.page_count
     try:
+        if existing:
+            # A live database gets the pages through its WAL, and its old content is kept aside.
+            needed = 2 * needed + target.stat().st_size
         status = os.statvfs(target.parent)
     except OSError as error:
         raise _target_error(target, error) from error
@@ -164,7 +164,7 @@ def build_image(
     image = info.header.image
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
 
         def write(run: StoredRun, data: bytes | memoryview) -> None:

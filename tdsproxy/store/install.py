@@ -29,11 +29,13 @@ import apsw
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed
-from tdsproxy.store.files import UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
+from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
 from tdsproxy.store.snapshot import PageView, copy_pages, open_database
 
 _COPY_PAGES = 4096
+_IMAGE_SUFFIX = ".restoring"
+_UNDO_SUFFIX = ".new"
 _UNREADABLE = (apsw.NotADBError, apsw.CorruptError)
 _LOCKED = (apsw.BusyError, apsw.LockedError)
 
@@ -81,7 +83,7 @@ def replace_live(
     true raises InstallFailed.
     """
     source_wal = _leave_wal_mode(image)
-    live = open_database(target, busy_milliseconds)
+    live = open_database(target, busy_milliseconds, cancelled)
     converted: Path | None = None
     try:
         page_size, live_wal, readable = _state_of(live, target)
@@ -168,17 +170,21 @@ def _keep_old(live: apsw.Connection, target: Path, wal: bool | None) -> Path:
         fsync_directory(directory.parent)
     moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
     undo = directory / f"{target.stem}-{moment}.db"
-    temporary = directory / f".{target.stem}.new"
-    if wal is None:
-        _copy_bytes(PageFile(live), temporary)
-    else:
-        view = PageView(live, target, wal)
-        try:
-            copy_pages(view.page_size, view.page_count, view.read_run, temporary)
-            view.check()
-        finally:
-            view.close()
-    rename_durably(temporary, undo)
+    temporary = directory / f".{target.stem}{_UNDO_SUFFIX}"
+    try:
+        if wal is None:
+            _copy_bytes(PageFile(live), temporary)
+        else:
+            view = PageView(live, target, wal)
+            try:
+                copy_pages(view.page_size, view.page_count, view.read_run, temporary)
+                view.check()
+            finally:
+                view.close()
+        rename_durably(temporary, undo)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     for path in directory.glob("*.db"):
         stem, dash, _ = path.stem.rpartition("-")
         if dash and stem == target.stem and path != undo:
@@ -247,11 +253,30 @@ def _settle(live: apsw.Connection, wal: bool) -> None:
 
     Nothing here can harm the restore any more, so a lock that others hold is left to them.
     """
-    live.set_busy_timeout(0)
+    live.set_busy_handler(None)
     with contextlib.suppress(*_LOCKED):
         if wal:
             live.execute("PRAGMA journal_mode=WAL").fetchall()
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def image_path(target: Path) -> Path:
+    """Where the image of ``target`` is built: beside it, so that a rename can put it in place."""
+    return target.with_name(f".{target.name}{_IMAGE_SUFFIX}")
+
+
+def remove_leftovers(store: Path) -> list[Path]:
+    """Remove what killed restores left in a store; for its owner, while nothing is being restored there.
+
+    Returns what was removed. Raises OSError.
+    """
+    if not store.is_dir():
+        return []
+    patterns = (f".*{SUFFIX}{_IMAGE_SUFFIX}*", f"{UNDO_DIRECTORY}/.*{_UNDO_SUFFIX}")
+    found = [path for pattern in patterns for path in store.glob(pattern)]
+    for path in found:
+        path.unlink()
+    return found
 
 
 def wait_for_release(path: Path, seconds: float, poll: float = 0.05) -> None:

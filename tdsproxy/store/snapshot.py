@@ -25,6 +25,8 @@ import bisect
 import contextlib
 import os
 import tempfile
+import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,23 +40,47 @@ from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreada
 from tdsproxy.store.pagefile import VFS, PageFile
 
 RUN_BYTES = 1 << 20
-_BUSY_MILLISECONDS = 10_000
+BUSY_MILLISECONDS = 10_000
 _INDEX_ATTEMPTS = 10_000
 _WAL_HEADER = 32
 _FRAME_HEADER = 24
+_LOCK_POLL_SECONDS = 0.002
 _IOVECS = 512
 _DEFAULT_PAGE_SIZE = 4096
 
 
-def open_database(path: Path, busy_milliseconds: int = _BUSY_MILLISECONDS) -> apsw.Connection:
-    """A connection whose pages can be read raw. Raises DatabaseMissing, DatabaseUnreadable."""
+def _never() -> bool:
+    return False
+
+
+def open_database(
+    path: Path, busy_milliseconds: int, cancelled: Callable[[], bool] = _never
+) -> apsw.Connection:
+    """A connection whose pages can be read raw; it waits for locks so long, and no longer once ``cancelled``.
+
+    Raises DatabaseMissing, DatabaseUnreadable.
+    """
     if not path.exists():
         raise DatabaseMissing(path, f"there is no database file {path}")
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=VFS)
     except apsw.CantOpenError as error:
         raise DatabaseUnreadable(path, f"SQLite cannot open {path}: {error}") from error
-    connection.set_busy_timeout(busy_milliseconds)
+    pause = threading.Event()
+    deadline = 0.0
+
+    def wait(attempt: int) -> bool:
+        nonlocal deadline
+        now = time.monotonic()
+        if attempt == 0:
+            deadline = now + busy_milliseconds / 1000
+        if cancelled() or now >= deadline:
+            return False
+        # Short: a busy writer leaves only short gaps.
+        pause.wait(_LOCK_POLL_SECONDS)
+        return True
+
+    connection.set_busy_handler(wait)
     return connection
 
 
@@ -214,15 +240,23 @@ class PageView:
 class Snapshot:
     """One committed state of the database at ``path``, held until ``close``.
 
-    ``spool_directory`` is where the copy of a rollback-journal database lies (default: beside it). Raises
-    DatabaseMissing, DatabaseBusy, DatabaseUnreadable, SnapshotBroken, OSError (spool).
+    ``spool_directory`` is where the copy of a rollback-journal database lies (default: beside it). Waiting
+    for a lock ends early, as DatabaseBusy, when ``cancelled`` says so. Raises DatabaseMissing, DatabaseBusy,
+    DatabaseUnreadable, SnapshotBroken, OSError (spool).
     """
 
-    def __init__(self, path: Path, spool_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spool_directory: Path | None = None,
+        *,
+        busy_milliseconds: int = BUSY_MILLISECONDS,
+        cancelled: Callable[[], bool] = _never,
+    ) -> None:
         self.path = path
         self._view: PageView | None = None
         self._spool = -1
-        self._connection: apsw.Connection | None = open_database(path)
+        self._connection: apsw.Connection | None = open_database(path, busy_milliseconds, cancelled)
         try:
             self.wal = self._begin(self._connection)
             self._view = PageView(self._connection, path, self.wal)

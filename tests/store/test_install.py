@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
-from tdsproxy.store.install import install_new, replace_live, wait_for_release
+from tdsproxy.store.install import install_new, remove_leftovers, replace_live, wait_for_release
 from tests.store import processes
 
 
@@ -130,6 +130,18 @@ def test_a_destroyed_database_can_be_replaced(tmp_path: Path, sidecar: bool) -> 
     assert (found["content"], found["integrity"], found["journal"]) == (wanted, ["ok"], "wal")
     assert installed.undo is not None
     assert installed.undo.read_bytes() == broken
+
+
+def test_what_killed_restores_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".undo").mkdir()
+    kept = ["x.db", "x.db-wal", ".hidden", ".undo/x-1.db"]
+    left = [".x.db.restoring", ".x.db.restoring.converted", ".x.db.restoring-journal", ".undo/.x.new"]
+    for name in kept + left:
+        (tmp_path / name).touch()
+    assert sorted(remove_leftovers(tmp_path)) == sorted(tmp_path / name for name in left)
+    assert all((tmp_path / name).exists() for name in kept)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert remove_leftovers(tmp_path / "missing") == []
 
 
 def test_waiting_for_release(tmp_path: Path) -> None:

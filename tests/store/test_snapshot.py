@@ -224,15 +224,15 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         Snapshot(write(tmp_path / "cipher.db", bytes(range(256)) * 16))
 
 
-def test_an_exclusively_locked_database_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdsproxy.store.snapshot._BUSY_MILLISECONDS", 10)
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_exclusively_locked_database_is_busy(tmp_path: Path, cancelled: bool) -> None:
     path = tmp_path / "x.db"
     processes.build(path, journal="delete", rows=5)
     owner = open_database(path, 10)
     owner.execute("BEGIN EXCLUSIVE").fetchall()
-    monkeypatch.setattr("tdsproxy.store.snapshot.open_database", lambda path: open_database(path, 10))
+    # Cancelled, it does not wait the minute.
     with pytest.raises(DatabaseBusy):
-        Snapshot(path)
+        Snapshot(path, busy_milliseconds=60_000 if cancelled else 10, cancelled=lambda: cancelled)
     owner.close()
 
 
@@ -253,7 +253,7 @@ def test_frames_that_are_not_the_indexs_are_refused(tmp_path: Path) -> None:
 
 def test_the_wal_index_is_read_as_sqlite_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
-    writer = open_database(path if path.exists() else write(path, b""))
+    writer = open_database(write(path, b""), 0)
     writer.execute("PRAGMA journal_mode=wal").fetchall()
     writer.execute("CREATE TABLE t(a)").fetchall()
     writer.execute("INSERT INTO t VALUES(zeroblob(20000))").fetchall()
