@@ -1,0 +1,226 @@
+"""DBCC: checks through SQLite's own, session options, and what has nothing to do here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from tdsproxy.server.options import ISOLATION
+from tdsproxy.server.workspace import TEMP, quoted
+from tdsproxy.tsql import ast
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Column, Command, Done, Message, Reply, ResultSet, Rows
+from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.values import Value
+
+if TYPE_CHECKING:
+    from tdsproxy.server.session import Session
+
+DBCC_COMMAND: Final = 0xE6
+_COMPLETED: Final = Message(
+    2528,
+    0,
+    1,
+    "DBCC execution completed. If DBCC printed error messages, contact your system administrator.",
+)
+
+
+def run_dbcc(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    """The replies of one DBCC statement. Raises SqlError 2526 for a command that SQL Server has not."""
+    run = _COMMANDS.get(statement.command)
+    if run is not None:
+        yield from run(session, statement, frame)
+    elif statement.command not in _ACCEPTED:
+        raise SqlError.of(
+            2526,
+            16,
+            3,
+            "Incorrect DBCC statement. Check the documentation for the correct DBCC syntax and options.",
+            statement.line,
+        )
+    if "NO_INFOMSGS" not in statement.options:
+        yield _COMPLETED
+        yield Done(Command.NONE)
+    elif run is None:
+        yield Done(Command.NONE)
+
+
+def _text(session: Session, statement: ast.Dbcc, frame: Frame, place: int = 0) -> str | None:
+    if len(statement.args) <= place:
+        return None
+    value = session.interpreter.scalar(statement.args[place], frame).value
+    return None if value is None else str(value)
+
+
+def _database(session: Session, statement: ast.Dbcc, frame: Frame) -> str:
+    wanted = _text(session, statement, frame)
+    if wanted is None or wanted == "0":
+        return session.database
+    if wanted.isdigit():
+        for facts in session.visible_databases():
+            if facts.id == int(wanted):
+                return facts.name
+    return session.workspace.database(wanted).name
+
+
+def _check(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    name = _database(session, statement, frame)
+    session.rights.require_owner(
+        name,
+        f"User 'guest' does not have permission to run DBCC {statement.command.lower()} for database '{name}'.",
+    )
+    schema = session.workspace.schema_of(name)
+    problems = []
+    if schema != TEMP:
+        problems = [
+            str(row[0])
+            for row in session.workspace.run(f"PRAGMA {schema}.integrity_check(100)")
+            if row[0] != "ok"
+        ]
+    for problem in problems:
+        yield Message(8939, 16, 98, f"Table error: {problem}", statement.line)
+    if problems or "NO_INFOMSGS" not in statement.options:
+        text = (
+            f"{statement.command} found 0 allocation errors and {len(problems)} consistency errors in"
+            f" database '{name}'."
+        )
+        yield Message(8989, 0, 1, text, statement.line)
+        yield Done(Command.NONE, error=bool(problems))
+
+
+def _user_options(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    options, others = frame.options, frame.options.others
+    rows: list[tuple[str, str]] = [
+        ("textsize", others.get("TEXTSIZE", "2147483647")),
+        ("language", options.language),
+        ("dateformat", options.date_format),
+        ("datefirst", str(options.date_first)),
+        ("lock_timeout", others.get("LOCK_TIMEOUT", "-1")),
+    ]
+    flags = (
+        ("nocount", options.nocount),
+        ("quoted_identifier", options.quoted_identifier),
+        ("arithabort", others.get("ARITHABORT") == "ON"),
+        ("xact_abort", options.xact_abort),
+        ("ansi_null_dflt_on", others.get("ANSI_NULL_DFLT_ON") == "ON"),
+        ("ansi_warnings", others.get("ANSI_WARNINGS") == "ON"),
+        ("ansi_padding", others.get("ANSI_PADDING") == "ON"),
+        ("ansi_nulls", options.ansi_nulls),
+        ("concat_null_yields_null", others.get("CONCAT_NULL_YIELDS_NULL") == "ON"),
+    )
+    rows += [(name, "SET") for name, on in flags if on]
+    rows.append(("isolation level", others.get(ISOLATION, "READ COMMITTED").lower()))
+    yield ResultSet((Column("Set Option", t.nvarchar(128)), Column("Value", t.nvarchar(46))))
+    table: list[tuple[Value, ...]] = [tuple(row) for row in rows]
+    yield Rows(table)
+    yield Done(Command.SELECT, len(rows))
+
+
+def _shrink(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    name = _database(session, statement, frame)
+    session.rights.require_owner(name, "User does not have permission to perform this action.")
+    if session.transaction_count():
+        raise SqlError.of(
+            226,
+            16,
+            6,
+            "DBCC SHRINKDATABASE statement not allowed within multi-statement transaction.",
+            statement.line,
+        )
+    schema = session.workspace.schema_of(name)
+    if schema != TEMP:
+        session.workspace.run(f"VACUUM {schema}")
+    yield from ()
+
+
+def _check_identity(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    name = _text(session, statement, frame)
+    found = session.identity_table(name or "")
+    if found is None:
+        raise SqlError.of(
+            2501,
+            16,
+            45,
+            f'Cannot find a table or object with the name "{name}". Check the system catalog.',
+            statement.line,
+        )
+    schema, table = found
+    column = table.identity_column
+    if column is None:
+        raise SqlError.of(7997, 16, 1, f"'{table.name}' does not contain an identity column.", statement.line)
+    sql = session.evaluator.sql
+    current = sql.identity_current(schema, table)
+    mode = (_text(session, statement, frame, 1) or "").upper()
+    seed = _text(session, statement, frame, 2)
+    largest = session.workspace.value(
+        f"SELECT max({quoted(column.name)}) FROM {schema}.{quoted(table.sqlite_name)}"
+    )
+    shown = "NULL" if current is None else str(current)
+    if mode == "RESEED" and seed is not None:
+        sql.seed_identity(schema, table, int(seed))
+        yield Message(
+            7998, 0, 1, f"Checking identity information: current identity value '{shown}'.", statement.line
+        )
+        return
+    top = "NULL" if largest is None else str(largest)
+    text = f"Checking identity information: current identity value '{shown}', current column value '{top}'."
+    if mode == "RESEED" and largest is not None and int(str(largest)) > (current or 0):
+        sql.seed_identity(schema, table, int(str(largest)))
+    yield Message(7998, 0, 1, text, statement.line)
+
+
+def _open_transaction(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    yield Message(7969, 0, 1, "No active open transactions.", statement.line)
+
+
+def _input_buffer(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    wanted = _text(session, statement, frame) or "0"
+    other = session.engine.session(int(wanted)) if wanted.isdigit() else None
+    if other is None:
+        raise SqlError.of(7955, 16, 2, f"Invalid SPID {wanted} specified.", statement.line)
+    yield ResultSet(
+        (
+            Column("EventType", t.nvarchar(30)),
+            Column("Parameters", t.INT),
+            Column("EventInfo", t.nvarchar(4000)),
+        )
+    )
+    yield Rows([("Language Event", 0, other.facts().request_text[:4000])])
+    yield Done(Command.SELECT, 1)
+
+
+def _log_space(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    yield ResultSet(
+        (
+            Column("Database Name", t.nvarchar(128)),
+            Column("Log Size (MB)", t.REAL),
+            Column("Log Space Used (%)", t.REAL),
+            Column("Status", t.INT),
+        )
+    )
+    rows: list[tuple[Value, ...]] = [
+        (d.name, d.log_pages / 128, 1.0, 0) for d in session.visible_databases() if d.online
+    ]
+    yield Rows(rows)
+    yield Done(Command.SELECT, len(rows))
+
+
+_COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]]] = {
+    "CHECKDB": _check,
+    "CHECKALLOC": _check,
+    "CHECKCATALOG": _check,
+    "USEROPTIONS": _user_options,
+    "SHRINKDATABASE": _shrink,
+    "CHECKIDENT": _check_identity,
+    "OPENTRAN": _open_transaction,
+    "INPUTBUFFER": _input_buffer,
+    "SQLPERF": _log_space,
+}
+_ACCEPTED: Final = frozenset(
+    {
+        "CHECKTABLE", "CHECKFILEGROUP", "CHECKCONSTRAINTS", "SHRINKFILE", "TRACEON", "TRACEOFF", "TRACESTATUS",
+        "DROPCLEANBUFFERS", "FREEPROCCACHE", "FREESYSTEMCACHE", "FREESESSIONCACHE", "LOGINFO", "UPDATEUSAGE",
+        "INDEXDEFRAG", "DBREINDEX", "CLEANTABLE", "SHOW_STATISTICS", "HELP", "FLUSHPROCINDB", "ERRORLOG",
+    }
+)  # fmt: skip

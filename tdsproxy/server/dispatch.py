@@ -1,0 +1,332 @@
+"""Which part of the server runs a statement: the ``Evaluator`` that the interpreter drives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final
+
+from tdsproxy.server import dbcc
+from tdsproxy.server.evaluator import SqliteEvaluator
+from tdsproxy.server.functions import FUNCTIONS
+from tdsproxy.server.globals import global_variable
+from tdsproxy.server.native import NATIVE, run_native
+from tdsproxy.server.options import set_option
+from tdsproxy.server.permissions import require_permission
+from tdsproxy.server.procedures import find_procedure
+from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.scope import SessionFunctions
+from tdsproxy.server.security import run_security
+from tdsproxy.tsql import ast
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.calling import split_name
+from tdsproxy.tsql.conversions import convert
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
+from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, Functions
+from tdsproxy.tsql.parser import parse
+from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply
+from tdsproxy.tsql.scalar import TypedValue
+from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.types import SqlType
+
+if TYPE_CHECKING:
+    from tdsproxy.server.session import Session
+
+_SECURITY: Final = (
+    ast.CreateLogin,
+    ast.DropLogin,
+    ast.CreateUser,
+    ast.DropUser,
+    ast.AlterRole,
+    ast.Permission,
+)
+_SET_ON: Final = 185
+_SET_OFF: Final = 186
+_NO_EXECUTION: Final = (
+    "NOEXEC",
+    "FMTONLY",
+    "SHOWPLAN_ALL",
+    "SHOWPLAN_TEXT",
+    "SHOWPLAN_XML",
+)
+_STARTS_TRANSACTION: Final = (
+    ast.Insert,
+    ast.Update,
+    ast.Delete,
+    ast.Truncate,
+    ast.CreateTable,
+    ast.AlterTable,
+    ast.CreateIndex,
+    ast.DropIndex,
+    ast.DropObject,
+    ast.CreateView,
+    ast.CreateSchema,
+)
+
+
+class Dispatcher:
+    """Implements ``tsql.evaluator.Evaluator`` and ``server.evaluator.Host`` for one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.sql = SqliteEvaluator(session.workspace, session.views, self)
+
+    # ------------------------------------------------------------------ statements
+
+    def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+        session = self._session
+        session.statement_begins(frame)
+        if isinstance(statement, ast.SetOption):
+            yield from self._set(statement, frame)
+            return
+        if any(frame.options.others.get(name) == "ON" for name in _NO_EXECUTION):
+            return
+        require_permission(session, statement)
+        if self._starts_transaction(statement, frame):
+            yield from (r for r in self.sql.transactions.begin() if not isinstance(r, Done))
+        if self.sql.handles(statement):
+            yield from self.sql.execute(statement, frame)
+        elif isinstance(statement, NATIVE):
+            yield from run_native(session, statement, frame)
+        elif isinstance(statement, _SECURITY):
+            yield from run_security(session, statement)
+        else:
+            yield from self._other(statement, frame)
+
+    def _other(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+        match statement:
+            case ast.Use():
+                yield from self._session.use(statement.database)
+                yield Done(Command.USE)
+            case ast.Dbcc():
+                yield from dbcc.run_dbcc(self._session, statement, frame)
+            case ast.Kill():
+                yield from self._kill(statement, frame)
+            case ast.Declare() | ast.Checkpoint() | ast.Reconfigure() | ast.Accepted() | ast.AlterIndex():
+                yield Done(Command.NONE)
+            case _:
+                words = _WORDS.get(type(statement).__name__, type(statement).__name__.upper())
+                raise SqlError.of(
+                    40510,
+                    16,
+                    1,
+                    f"Statement '{words}' is not supported in this version of SQL Server.",
+                    statement.line,
+                )
+
+    def _starts_transaction(self, statement: ast.Statement, frame: Frame) -> bool:
+        """SET IMPLICIT_TRANSACTIONS ON: the first statement that touches a table begins a transaction."""
+        if frame.options.others.get("IMPLICIT_TRANSACTIONS") != "ON" or self.transaction_count():
+            return False
+        if isinstance(statement, ast.QueryStatement):
+            query = statement.query
+            return not isinstance(query, ast.Select) or bool(query.sources)
+        return isinstance(statement, _STARTS_TRANSACTION)
+
+    def _set(self, statement: ast.SetOption, frame: Frame) -> Iterator[Reply]:
+        value = statement.value
+        if statement.expr is not None:
+            made = self._session.interpreter.scalar(statement.expr, frame)
+            value = (
+                f"0x{made.value.hex()}"
+                if isinstance(made.value, bytes)
+                else str(convert(made.value, made.type, t.nvarchar(4000)) or "")
+            )
+        for name in statement.names:
+            if name == "CONTEXT_INFO":
+                self._session.context_info = bytes.fromhex(value[2:])[:128]
+                continue
+            old = frame.options.language
+            set_option(frame.options, name, value)
+            if name == "LANGUAGE":
+                new = frame.options.language
+                yield LanguageChanged(new, old)
+                yield Message(5703, 0, 1, f"Changed language setting to {new}.", statement.line)
+            elif name == "LOCK_TIMEOUT":
+                self._session.workspace.lock_timeout_ms = int(value)
+        on = {"ON": _SET_ON, "OFF": _SET_OFF}
+        yield Done(on.get(value.upper(), Command.SET))
+
+    def _kill(self, statement: ast.Kill, frame: Frame) -> Iterator[Reply]:
+        session = self._session
+        session.rights.require_server_role("processadmin")
+        made = session.interpreter.scalar(statement.session, frame)
+        spid = convert(made.value, made.type, t.INT)
+        if not isinstance(spid, int) or spid <= 0:
+            raise SqlError.of(6101, 16, 1, f"Session ID {spid} is not valid.")
+        if spid == session.spid:
+            raise SqlError.of(6104, 16, 1, "Cannot use KILL to kill your own process.")
+        if session.engine.session(spid) is None:
+            raise SqlError.of(6106, 16, 2, f"Process ID {spid} is not an active process ID.")
+        session.engine.kill(spid)
+        yield Done(Command.NONE)
+
+    def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
+        self._session.statement_begins(frame)
+        require_permission(self._session, statement)
+        yield from self.sql.insert_rows(statement, results, frame)
+
+    # ------------------------------------------------------------------ expressions
+
+    @property
+    def functions(self) -> Functions:
+        return FUNCTIONS
+
+    def context(self, frame: Frame) -> FunctionContext:
+        return SessionFunctions(self._session, frame)
+
+    def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
+        self._session.statement_begins(frame)
+        require_permission(self._session, expr)
+        return self.sql.scalar(expr, frame)
+
+    def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
+        self._session.statement_begins(frame)
+        require_permission(self._session, predicate)
+        return self.sql.predicate(predicate, frame)
+
+    def global_variable(self, name: str, frame: Frame) -> TypedValue:
+        found = global_variable(name, SessionFunctions(self._session, frame))
+        if found is None:
+            raise SqlError.of(137, 15, 2, f'Must declare the scalar variable "{name}".')
+        return found
+
+    def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
+        if type_name.type is not None:
+            return type_name.type
+        name = type_name.name
+        shown = ".".join(part for part in (name.schema, name.object) if part)
+        raise SqlError.of(
+            2715, 16, 3, f"Column, parameter, or variable #1: Cannot find data type {shown}.", name.line
+        )
+
+    def user_function(self, name: ast.Name, frame: Frame) -> FunctionDef | None:
+        return None
+
+    def message_text(self, number: int, frame: Frame) -> str | None:
+        return None
+
+    def parse(self, text: str, frame: Frame) -> ast.Batch:
+        return parse(text, quoted_identifier=frame.options.quoted_identifier)
+
+    # ------------------------------------------------------------------ procedures and frames
+
+    def procedure(self, name: ast.Name, frame: Frame) -> Procedure | None:
+        system = find_procedure(name.object, name.schema)
+        if system is not None:
+            return PythonProcedure(name.object.lower(), partial(system, self._session))
+        database = name.database or self._session.database
+        objects = self._session.find_objects(database) if name.database else self.objects(database)
+        if objects is None:
+            return None
+        schema = name.schema or self._session.rights.user(database).default_schema or "dbo"
+        module = objects.module(schema, name.object)
+        if module is None and name.schema is None:
+            module = objects.module("dbo", name.object)
+        if module is None or module.kind != "P":
+            return None
+        self._session.rights.require("EXECUTE", database, module.schema, module.name)
+        definition = _procedure(module.text, module.quoted_identifier)
+        return StoredProcedure(
+            module.name,
+            definition.parameters,
+            definition.body,
+            module.object_id,
+            module.text,
+            module.quoted_identifier,
+            database if database.lower() != self._session.database.lower() else None,
+        )
+
+    def enter(self, frame: Frame) -> None:
+        """The current database is the caller's again when the frame ends."""
+        frame.storage["caller_database"] = self._session.database
+        if frame.database is not None:
+            self._session.move(frame.database)
+
+    def leave(self, frame: Frame) -> Iterator[Reply]:
+        self.sql.leave(frame)
+        caller = frame.storage.get("caller_database")
+        if isinstance(caller, str) and caller != self._session.database:
+            self._session.move(caller)
+        yield from ()
+
+    # ------------------------------------------------------------------ transactions
+
+    def transaction_count(self) -> int:
+        return self.sql.transactions.count
+
+    def rollback(self, frame: Frame) -> Iterator[Reply]:
+        yield from self.sql.transactions.rollback_all()
+
+    # ------------------------------------------------------------------ server.evaluator.Host
+
+    def database(self, frame: Frame) -> str:
+        return self._session.database
+
+    def committed(self, database: str) -> None:
+        """Nothing waits for commits yet."""
+
+    # ------------------------------------------------------------------ for the session
+
+    def objects(self, database: str) -> DatabaseSchema:
+        return self.sql.objects(database)
+
+    def drop_temporary(self) -> None:
+        self.sql.drop_temp_tables()
+
+    def release(self, database: str) -> None:
+        """Lets go of a database's file; a transaction that has it open is rolled back."""
+        workspace = self._session.workspace
+        wanted = database.rstrip().lower()
+        if not any(file.name.lower() == wanted for file in workspace.attached()):
+            return
+        if workspace.in_transaction:
+            for _reply in self.sql.transactions.rollback_all():
+                continue
+        workspace.detach(database)
+        self.sql.reader.forget()
+
+    def scope_identity(self, frame: Frame) -> Decimal | None:
+        found = self.sql.scope_identity(frame)
+        return self._session.batch_identity if found is None and not frame.in_proc else found
+
+    def last_identity(self) -> Decimal | None:
+        return self.sql.last_identity
+
+    def temporary_object_id(self, name: str, frame: Frame) -> int | None:
+        table = self.sql.temp_table(name, frame)
+        return table.object_id if table else None
+
+    def identity_of(self, table: str, part: str) -> Decimal | None:
+        written = split_name(table)
+        database = written.database or self._session.database
+        objects = self._session.find_objects(database)
+        found = objects.table(written.schema or "dbo", written.object) if objects else None
+        column = found.identity_column if found else None
+        if found is None or column is None or column.identity is None:
+            return None
+        if part == "SEED":
+            return Decimal(column.identity.seed)
+        if part == "INCREMENT":
+            return Decimal(column.identity.increment)
+        current = self.sql.identity_current(self._session.workspace.schema_of(database), found)
+        return None if current is None else Decimal(current)
+
+    def row_count(self, database: str, table: TableInfo) -> int:
+        schema = self._session.workspace.schema_of(database)
+        quoted = table.sqlite_name.replace('"', '""')
+        value = self._session.workspace.value(f'SELECT count(*) FROM {schema}."{quoted}"')
+        return int(str(value))
+
+
+_WORDS: Final = {"Merge": "MERGE", "InsertBulk": "INSERT BULK", "UpdatePredicate": "UPDATE()"}
+
+
+@lru_cache(maxsize=256)
+def _procedure(text: str, quoted_identifier: bool) -> ast.CreateProcedure:
+    statement = parse(text, quoted_identifier=quoted_identifier).statements[0]
+    if not isinstance(statement, ast.CreateProcedure):
+        raise TypeError("a stored procedure's text holds another statement")
+    return statement

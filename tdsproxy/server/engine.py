@@ -1,0 +1,236 @@
+"""The embedded server: a store's databases, its logins, and the sessions that are open on them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tdsproxy.catalog.catalog import Catalog, initialise
+from tdsproxy.catalog.databases import Database, DatabaseState, UserAccess
+from tdsproxy.frontend.handler import LoginRequest
+from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
+from tdsproxy.server import configurations
+from tdsproxy.server.applocks import ApplicationLocks
+from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
+from tdsproxy.server.logins import authenticate, login_failed, needs_sa_password, set_sa_password
+from tdsproxy.server.scope import database_facts, login_facts
+from tdsproxy.server.session import Session
+from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts
+from tdsproxy.server.workspace import DatabaseFile
+from tdsproxy.tsql.errors import BatchAborted, SqlError
+from tdsproxy.tsql.replies import Message
+from tdsproxy.tsql.values import DateTime
+
+FIRST_SPID: Final = 51
+"""The session numbers below are SQL Server's own; used where no keeper hands out numbers."""
+
+
+class Engine:
+    """The server over one store; implements ``frontend.handler.Server``.
+
+    ``keeper`` runs native statements; without one they are refused. Usable from any thread.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        keeper: KeeperPort | None = None,
+        *,
+        name: str | None = None,
+        backup_directory: Path | None = None,
+    ) -> None:
+        self.store = store.absolute()
+        self.catalog: Catalog = initialise(self.store)
+        self.keeper = keeper
+        self.started = DateTime.of(dt.datetime.now())
+        self.identity = ServerIdentity(
+            name or host_name(), self.store, (backup_directory or self.store / "backup").absolute()
+        )
+        self._first_spid = keeper.spid_base if keeper is not None else FIRST_SPID
+        self._sessions: dict[int, Session] = {}
+        self._lock = threading.Lock()
+        self.locks = ApplicationLocks()
+        if keeper is not None:
+            keeper.on_release(self.release)
+            keeper.on_kill(self.kill)
+
+    # ------------------------------------------------------------------ frontend.handler.Server
+
+    @property
+    def name(self) -> str:
+        return self.identity.name
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        return VERSION
+
+    def login(self, request: LoginRequest) -> Session:
+        """Raises SqlError 18456, 18452, 18470, or 4060 with 18456 when the database can't be used."""
+        login = authenticate(self.catalog, request.user, request.password)
+        session = self._register(lambda spid: Session(self, spid, login, request))
+        try:
+            wanted = request.database or login.default_database or "master"
+            try:
+                session.start(wanted)
+            except SqlError as error:
+                if not request.database:
+                    session.start("master")
+                    return session
+                raise SqlError(
+                    Message(
+                        4060,
+                        11,
+                        1,
+                        f'Cannot open database "{wanted}" requested by the login. The login failed.',
+                    ),
+                    login_failed(request.user),
+                ) from error
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def close(self) -> None:
+        """Ends every session and closes the catalog."""
+        for session in self.sessions():
+            session.close()
+        self.catalog.close()
+
+    # ------------------------------------------------------------------ sessions
+
+    def _register(self, make: Callable[[int], Session]) -> Session:
+        with self._lock:
+            spid = next(
+                number
+                for number in range(self._first_spid, self._first_spid + SPID_BLOCK)
+                if number not in self._sessions
+            )
+            session = make(spid)
+            self._sessions[spid] = session
+            return session
+
+    def forget(self, session: Session) -> None:
+        """A session has ended."""
+        with self._lock:
+            if self._sessions.get(session.spid) is session:
+                del self._sessions[session.spid]
+        self.locks.release_all(session.spid)
+        if self.keeper is not None:
+            self.keeper.note_session(session.spid, session.rights.login.name, None)
+
+    def sessions(self) -> list[Session]:
+        with self._lock:
+            return [self._sessions[spid] for spid in sorted(self._sessions)]
+
+    def session(self, spid: int) -> Session | None:
+        with self._lock:
+            return self._sessions.get(spid)
+
+    def is_connected(self, login: str) -> bool:
+        return any(s.rights.login.name.lower() == login.lower() for s in self.sessions())
+
+    def kill(self, spid: int) -> None:
+        """Ends a session: its request stops, its transaction is rolled back, its connection is closed."""
+        session = self.session(spid)
+        if session is not None:
+            session.kill()
+
+    def release(self, database: str) -> None:
+        """Lets go of a database's file in every session; returns when no handle is left."""
+        for session in self.sessions():
+            session.release(database)
+
+    # ------------------------------------------------------------------ what the catalog knows
+
+    def set_sa_password(self, password: str) -> None:
+        """Gives sa this password; makes the login when there is none."""
+        set_sa_password(self.catalog, password)
+
+    @property
+    def needs_sa_password(self) -> bool:
+        """Whether there is no login yet."""
+        return needs_sa_password(self.catalog)
+
+    def resolve(self, name: str) -> DatabaseFile | None:
+        """The file of a database for a workspace. Raises SqlError when it is there and can't be used."""
+        database = self.catalog.databases.find(name)
+        if database is None:
+            return None
+        self._require_online(database)
+        path = database.path(self.store) if database.file else None
+        return DatabaseFile(database.id, database.name, path, database.read_only)
+
+    @staticmethod
+    def _require_online(database: Database) -> None:
+        state = database.state
+        if state in (DatabaseState.ONLINE, DatabaseState.EMERGENCY):
+            return
+        name = database.name
+        if state in (DatabaseState.RESTORING, DatabaseState.RECOVERING):
+            raise BatchAborted.of(
+                927, 14, 2, f"Database '{name}' cannot be opened. It is in the middle of a restore."
+            )
+        if state is DatabaseState.OFFLINE:
+            raise BatchAborted.of(942, 14, 4, f"Database '{name}' cannot be opened because it is offline.")
+        if state is DatabaseState.SUSPECT:
+            raise BatchAborted.of(
+                926,
+                14,
+                1,
+                f"Database '{name}' cannot be opened. It has been marked SUSPECT by recovery. See the SQL"
+                " Server errorlog for more information.",
+            )
+        raise BatchAborted.of(
+            945,
+            14,
+            2,
+            f"Database '{name}' cannot be opened due to inaccessible files or insufficient memory or disk"
+            " space. See the SQL Server errorlog for details.",
+        )
+
+    def require_seat(self, database: Database, spid: int) -> None:
+        """Raises SqlError 924 when a SINGLE_USER database has its user."""
+        if database.user_access is not UserAccess.SINGLE_USER:
+            return
+        others = [
+            session
+            for session in self.sessions()
+            if session.spid != spid and session.database.lower() == database.name.lower()
+        ]
+        if others or database.holder not in (None, spid):
+            raise SqlError.of(
+                924,
+                14,
+                1,
+                f"Database '{database.name}' is already open and can only have one user at a time.",
+            )
+
+    def databases(self) -> list[DatabaseFacts]:
+        sids = {login.name.lower(): login.sid for login in self.logins()}
+        return [
+            database_facts(database, sids, self._size(database)) for database in self.catalog.databases.all()
+        ]
+
+    def _size(self, database: Database) -> int | None:
+        with contextlib.suppress(OSError):
+            return database.path(self.store).stat().st_size if database.file else None
+        return None
+
+    def logins(self) -> list[LoginFacts]:
+        return [login_facts(login) for login in self.catalog.logins.all()]
+
+    def configurations(self) -> Mapping[int, int]:
+        """The values of sp_configure that were set."""
+        values = {}
+        for item in configurations.CONFIGURATIONS:
+            text = self.catalog.setting(item.name)
+            if text is not None and text.lstrip("-").isdigit():
+                values[item.id] = int(text)
+        return values
+
+    def set_configuration(self, item: configurations.Configuration, value: int) -> None:
+        self.catalog.set_setting(item.name, str(value))

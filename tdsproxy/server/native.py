@@ -1,0 +1,48 @@
+"""Native statements of a session: sent to the keeper with the session's context, answered as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.replies import Reply
+from tdsproxy.tsql.state import Frame
+
+if TYPE_CHECKING:
+    from tdsproxy.server.session import Session
+
+NATIVE: Final = (ast.NativeStatement, ast.CreateDatabase, ast.AlterDatabase, ast.DropDatabase)
+
+
+def run_native(session: Session, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+    """The keeper's replies to ``statement``, its errors among them."""
+    request = NativeRequest(
+        text=frame.text[statement.pos : statement.end],
+        session=context_of(session, frame),
+        line=statement.line,
+        variables={name: cell.value for name, cell in frame.variables.items()},
+    )
+    replies = session.ask_keeper(request)
+    try:
+        yield from replies
+    finally:
+        session.after_native()
+
+
+def context_of(session: Session, frame: Frame) -> SessionContext:
+    """The session as a native statement sees it."""
+    databases = [] if session.rights.is_sysadmin else session.engine.catalog.databases.all()
+    roles = {d.name.lower(): session.rights.roles(d.name) for d in databases}
+    return SessionContext(
+        login=session.rights.login.name,
+        database=session.database,
+        spid=session.spid,
+        server_roles=session.rights.server_roles,
+        database_roles={name: found for name, found in roles.items() if found},
+        in_transaction=session.transaction_count() > 0,
+        quoted_identifier=frame.options.quoted_identifier,
+        host=session.request.host,
+        application=session.request.application,
+    )

@@ -1,0 +1,35 @@
+"""The system procedures: found by name in any database, as SQL Server finds what begins with sp_ or xp_."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tdsproxy.server.procedures import catalog, drivers, server, sessions
+from tdsproxy.server.procedures.define import SystemProcedure
+
+__all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
+
+PROCEDURES: Final[dict[str, SystemProcedure]] = {
+    **catalog.PROCEDURES,
+    **drivers.PROCEDURES,
+    **server.PROCEDURES,
+    **sessions.PROCEDURES,
+}
+
+
+def is_system_procedure(name: str) -> bool:
+    """Whether there is a system procedure called ``name``, whatever its case."""
+    return name.lower() in PROCEDURES or name.lower() in (
+        "sp_executesql",
+        "sp_prepare",
+        "sp_execute",
+        "sp_prepexec",
+        "sp_unprepare",
+    )
+
+
+def find_procedure(name: str, schema: str | None) -> SystemProcedure | None:
+    """The procedure behind ``name``; ``schema`` may be sys, dbo or none."""
+    if schema is not None and schema.lower() not in ("sys", "dbo", ""):
+        return None
+    return PROCEDURES.get(name.lower())

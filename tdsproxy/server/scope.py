@@ -1,0 +1,220 @@
+"""What views and functions may ask, answered from the catalog and the live sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.logins import Login
+from tdsproxy.server.identity import ServerIdentity
+from tdsproxy.server.schema import DatabaseSchema
+from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
+from tdsproxy.tsql.functions.registry import CaughtError
+from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
+
+if TYPE_CHECKING:
+    from tdsproxy.server.session import Session
+
+_PAGE = 8192
+
+
+def database_facts(database: Database, logins: Mapping[str, bytes], size: int | None) -> DatabaseFacts:
+    """A catalog entry as the views show it. ``logins`` gives the sids by lower-case name; ``size`` is the
+    file's length in bytes, None when there is no file."""
+    pages = max(1024, -(-(size or 0) // _PAGE))
+    return DatabaseFacts(
+        id=database.id,
+        name=database.name,
+        state=database.state.name,
+        recovery_model=database.recovery_model.name,
+        user_access=database.user_access.name,
+        created=DateTime.of(database.created),
+        owner_sid=logins.get(database.owner.lower(), b"\x01"),
+        compatibility_level=database.compatibility,
+        collation=database.collation,
+        read_only=database.read_only,
+        options=view_options(database.options),
+        logical_name=database.data_name,
+        log_name=database.log_name,
+        data_file=database.data_path,
+        log_file=database.log_path,
+        pages=pages,
+        broker_guid=database.guid if database.id != 2 else UUID(int=0),
+        database_guid=database.guid,
+        family_guid=database.family,
+        fork_guid=database.fork,
+    )
+
+
+_OPTION_COLUMNS = {
+    "AUTO_CLOSE": "is_auto_close_on",
+    "AUTO_SHRINK": "is_auto_shrink_on",
+    "AUTO_CREATE_STATISTICS": "is_auto_create_stats_on",
+    "AUTO_UPDATE_STATISTICS": "is_auto_update_stats_on",
+    "AUTO_UPDATE_STATISTICS_ASYNC": "is_auto_update_stats_async_on",
+    "ANSI_NULL_DEFAULT": "is_ansi_null_default_on",
+    "ANSI_NULLS": "is_ansi_nulls_on",
+    "ANSI_PADDING": "is_ansi_padding_on",
+    "ANSI_WARNINGS": "is_ansi_warnings_on",
+    "ARITHABORT": "is_arithabort_on",
+    "CONCAT_NULL_YIELDS_NULL": "is_concat_null_yields_null_on",
+    "NUMERIC_ROUNDABORT": "is_numeric_roundabort_on",
+    "QUOTED_IDENTIFIER": "is_quoted_identifier_on",
+    "RECURSIVE_TRIGGERS": "is_recursive_triggers_on",
+    "CURSOR_CLOSE_ON_COMMIT": "is_cursor_close_on_commit_on",
+    "READ_COMMITTED_SNAPSHOT": "is_read_committed_snapshot_on",
+    "ALLOW_SNAPSHOT_ISOLATION": "allow_snapshot_isolation",
+    "TRUSTWORTHY": "is_trustworthy_on",
+    "DB_CHAINING": "is_db_chaining_on",
+    "DATE_CORRELATION_OPTIMIZATION": "is_date_correlation_on",
+    "HONOR_BROKER_PRIORITY": "is_honor_broker_priority_on",
+    "ENABLE_BROKER": "is_broker_enabled",
+}
+
+
+def view_options(options: Mapping[str, str]) -> dict[str, int]:
+    """The ALTER DATABASE options as the bit columns of sys.databases."""
+    return {
+        column: int(options[word].upper() in ("", "ON"))
+        for word, column in _OPTION_COLUMNS.items()
+        if word in options
+    }
+
+
+def login_facts(login: Login) -> LoginFacts:
+    return LoginFacts(
+        id=login.id,
+        name=login.name,
+        sid=login.sid,
+        disabled=login.disabled,
+        created=DateTime.of(login.created),
+        default_database=login.default_database,
+        roles=login.roles,
+    )
+
+
+class DatabaseScope:
+    """What the system views of one database read (``sysviews.scope.Scope``)."""
+
+    def __init__(self, session: Session, database: str) -> None:
+        self._session = session
+        self._name = database
+
+    @property
+    def identity(self) -> ServerIdentity:
+        return self._session.engine.identity
+
+    @property
+    def started(self) -> DateTime:
+        return self._session.engine.started
+
+    @property
+    def spid(self) -> int:
+        return self._session.spid
+
+    @property
+    def database(self) -> DatabaseFacts:
+        wanted = self._name.rstrip().lower()
+        return next(d for d in self.databases() if d.name.lower() == wanted)
+
+    @property
+    def objects(self) -> DatabaseSchema:
+        return self._session.objects_of(self._name)
+
+    def databases(self) -> Sequence[DatabaseFacts]:
+        return self._session.visible_databases()
+
+    def sessions(self) -> Sequence[SessionFacts]:
+        return self._session.visible_sessions()
+
+    def logins(self) -> Sequence[LoginFacts]:
+        return self._session.logins()
+
+    def users(self) -> Sequence[UserFacts]:
+        return self._session.users_of(self._name)
+
+    def configurations(self) -> Mapping[int, int]:
+        return self._session.engine.configurations()
+
+
+class SessionFunctions:
+    """What functions ask of a session (``functions.context.ServerContext``), as one frame sees it."""
+
+    def __init__(self, session: Session, frame: Frame) -> None:
+        self._session = session
+        self.frame = frame
+
+    def now(self) -> DateTimeOffset:
+        return self._session.statement_time()
+
+    @property
+    def date_first(self) -> int:
+        return self.frame.options.date_first
+
+    @property
+    def caught(self) -> CaughtError | None:
+        caught = self.frame.session.caught
+        return caught[-1] if caught else None
+
+    def random(self, seed: int | None) -> float:
+        return self._session.random(seed)
+
+    def transaction_state(self) -> int:
+        return self._session.transaction_state()
+
+    @property
+    def identity(self) -> ServerIdentity:
+        return self._session.engine.identity
+
+    @property
+    def session(self) -> SessionFacts:
+        return self._session.facts()
+
+    @property
+    def database_name(self) -> str:
+        return self._session.database
+
+    @property
+    def identity_scope(self) -> Decimal | None:
+        return self._session.scope_identity(self.frame)
+
+    @property
+    def last_identity(self) -> Decimal | None:
+        return self._session.last_identity()
+
+    @property
+    def values(self) -> dict[str, Value]:
+        return self._session.values
+
+    @property
+    def server_roles(self) -> frozenset[str]:
+        return self._session.rights.server_roles
+
+    @property
+    def user(self) -> UserFacts:
+        return self._session.rights.user(self._session.database)
+
+    def databases(self) -> Sequence[DatabaseFacts]:
+        return self._session.visible_databases()
+
+    def logins(self) -> Sequence[LoginFacts]:
+        return self._session.logins()
+
+    def users(self) -> Sequence[UserFacts]:
+        return self._session.users_of(self._session.database)
+
+    def may_use(self, database: str) -> bool:
+        return self._session.rights.may_use(database)
+
+    def objects(self, database: str | None = None) -> DatabaseSchema | None:
+        return self._session.find_objects(self._session.database if database is None else database)
+
+    def temporary_object_id(self, name: str) -> int | None:
+        return self._session.temporary_object_id(name, self.frame)
+
+    def identity_of(self, table: str, part: str) -> Decimal | None:
+        return self._session.identity_of(table, part)

@@ -1,0 +1,496 @@
+"""One logged-in session: what it runs, in which database, under which options, as which login."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.logins import Login
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
+from tdsproxy.server.dispatch import Dispatcher
+from tdsproxy.server.identity import LANGUAGE
+from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
+from tdsproxy.server.rights import Rights
+from tdsproxy.server.rpc import run_rpc
+from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.scope import DatabaseScope
+from tdsproxy.server.sysviews.catalog import VirtualCatalog
+from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
+from tdsproxy.server.users import Users
+from tdsproxy.server.workspace import Workspace
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.calling import split_name
+from tdsproxy.tsql.collation import collation_key
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
+from tdsproxy.tsql.interpreter import (
+    Cancelled,
+    Frame,
+    FrameKind,
+    Interpreter,
+    Options,
+    SessionState,
+)
+from tdsproxy.tsql.parser import parse
+from tdsproxy.tsql.replies import Command, DatabaseChanged, Done, Message, Reply
+from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
+
+if TYPE_CHECKING:
+    from tdsproxy.server.engine import Engine
+    from tdsproxy.server.rpc import Prepared
+
+KILLED = Message(
+    596, 21, 1, "Cannot continue the execution because the session is in the kill state.", line=0
+)
+
+
+class Session:
+    """Implements ``frontend.handler.Session``. ``cancel``, ``kill`` and ``release`` may come from any
+    thread; everything else from the one that runs its requests."""
+
+    def __init__(self, engine: Engine, spid: int, login: Login, request: LoginRequest) -> None:
+        self.engine = engine
+        self.request = request
+        self._spid = spid
+        self._database_id = 1
+        self._database = "master"
+        self.rights = Rights(login, self._find_database, self._find_user)
+        self.options: Options = initial_options(odbc=request.odbc)
+        self.state = SessionState()
+        self.values: dict[str, Value] = {}
+        self.context_info: bytes | None = None
+        self.prepared: dict[int, Prepared] = {}
+        self.next_handle = 1
+        self.batch_identity: Decimal | None = None
+        self._active: Options = self.options
+        self._logged_in = self._now()
+        self._request_text = ""
+        self._request_start = self._logged_in
+        self._request_end: DateTime | None = None
+        self._busy = threading.RLock()
+        self._running = False
+        self._cancelled = threading.Event()
+        self._killed = False
+        self._closed = False
+        self._keeper_replies: object = None
+        self._statement_time: DateTimeOffset | None = None
+        self._random = random.Random()
+        self._memo: dict[str, object] = {}
+        self.workspace = Workspace(engine.resolve, _compare)
+        self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
+        self.evaluator = Dispatcher(self)
+        self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
+
+    # ------------------------------------------------------------------ frontend.handler.Session
+
+    @property
+    def spid(self) -> int:
+        return self._spid
+
+    @property
+    def database(self) -> str:
+        return self._database
+
+    @property
+    def language(self) -> str:
+        return LANGUAGE
+
+    def start(self, database: str) -> None:
+        """Makes ``database`` the current one. Raises SqlError when it can't be."""
+        self._enter(database)
+
+    def run_batch(self, text: str) -> Iterator[Reply]:
+        with self._request(text):
+            yield from self._stoppable(self._run_text(text))
+
+    def run_rpc(self, request: RpcRequest) -> Iterator[Reply]:
+        with self._request(str(request.procedure)):
+            yield from self._stoppable(run_rpc(self, request))
+
+    def run_transaction(self, request: TransactionRequest) -> Iterator[Reply]:
+        with self._request(request.action.name):
+            yield from self._run_transaction(request)
+
+    def reset(self, *, keep_transaction: bool) -> list[Reply]:
+        """Options, temporary tables, prepared statements and the database of the login again."""
+        replies: list[Reply] = []
+        with self._busy:
+            if not keep_transaction:
+                replies += list(self.evaluator.rollback(self.batch_frame("")))
+            self.evaluator.drop_temporary()
+            level = self.options.others.get(ISOLATION)
+            self.options = initial_options(odbc=self.request.odbc)
+            if level is not None:
+                self.options.others[ISOLATION] = level
+            self.state = SessionState()
+            self.values.clear()
+            self.context_info = None
+            self.prepared.clear()
+            old = self._database
+            try:
+                self._enter(self.request.database or "master")
+            except SqlError:
+                self._enter("master")
+            if self._database != old:
+                replies.append(DatabaseChanged(self._database, old))
+        return replies
+
+    def cancel(self) -> None:
+        if self._running:
+            self._cancelled.set()
+            self.workspace.interrupt()
+            cancel = getattr(self._keeper_replies, "cancel", None)
+            if cancel is not None:
+                cancel()
+
+    def kill(self) -> None:
+        """Ends the session: what runs is cancelled; the next request is refused with a fatal error."""
+        self._killed = True
+        self.cancel()
+        with self._busy:
+            if not self._closed:
+                for _reply in self.evaluator.rollback(self.batch_frame("")):
+                    continue
+
+    def close(self) -> None:
+        self.cancel()
+        with self._busy:
+            if self._closed:
+                return
+            self._closed = True
+            self.engine.forget(self)
+            self.workspace.close()
+
+    # ------------------------------------------------------------------ running
+
+    @contextmanager
+    def _request(self, text: str) -> Iterator[None]:
+        with self._busy:
+            if self._killed or self._closed:
+                raise SqlError(KILLED)
+            self._cancelled.clear()
+            self.workspace.arm()
+            self._refresh_login()
+            self._request_text = text
+            self._request_start = self._now()
+            self._running = True
+            try:
+                yield
+            finally:
+                self._running = False
+                self._request_end = self._now()
+                self.workspace.arm()
+
+    def batch_frame(self, text: str) -> Frame:
+        return Frame(session=self.state, options=self.options, kind=FrameKind.BATCH, text=text)
+
+    def _run_text(self, text: str) -> Iterator[Reply]:
+        try:
+            batch = parse(text, quoted_identifier=self.options.quoted_identifier)
+        except SyntaxError_ as error:
+            yield from error.messages
+            self.state.error = error.number
+            yield Done(Command.PARSE_ERROR, error=True)
+            return
+        if self._only_parses(batch):
+            yield Done(Command.NONE)
+            return
+        frame = self.batch_frame(text)
+        try:
+            yield from self.interpreter.run(batch, frame)
+        finally:
+            self.batch_identity = self.evaluator.scope_identity(frame)
+            self.evaluator.sql.leave(frame)
+
+    def _stoppable(self, replies: Iterator[Reply]) -> Iterator[Reply]:
+        """Replies until the end, or until the request is cancelled; a killed session says so."""
+        try:
+            yield from replies
+        except Cancelled:
+            pass
+        if self._killed:
+            yield KILLED
+
+    def _only_parses(self, batch: ast.Batch) -> bool:
+        """SET PARSEONLY takes effect while a batch is parsed, so it can be switched off by a batch."""
+        for statement in batch.statements:
+            if isinstance(statement, ast.SetOption) and "PARSEONLY" in statement.names:
+                self.options.others["PARSEONLY"] = statement.value
+                return True
+        return self.options.others.get("PARSEONLY") == "ON"
+
+    def statement_begins(self, frame: Frame) -> None:
+        """Called before each leaf statement: time and what views show are constant within it."""
+        self._active = frame.options
+        self._statement_time = None
+        self._memo.clear()
+        self.views.new_epoch()
+
+    # ------------------------------------------------------------------ transactions
+
+    def _run_transaction(self, request: TransactionRequest) -> Iterator[Reply]:
+        word = request.action.name
+        statement = ast.Transaction(word, request.name or None)
+        yield from self._run_statement(statement, fallback=_TRANSACTION_COMMANDS[request.action])
+        if request.action in (TransactionAction.BEGIN,) and request.isolation:
+            self._set_isolation(request.isolation)
+        if request.begin_after:
+            if request.isolation:
+                self._set_isolation(request.isolation)
+            yield from self._run_statement(ast.Transaction("BEGIN"), fallback=Command.BEGIN_TRANSACTION)
+
+    def _set_isolation(self, number: int) -> None:
+        name = next((word for word, level in ISOLATION_LEVELS.items() if level == number), None)
+        if name is not None:
+            self.options.others[ISOLATION] = name
+
+    def _run_statement(self, statement: ast.Statement, *, fallback: int) -> Iterator[Reply]:
+        frame = self.batch_frame("")
+        try:
+            yield from self.evaluator.execute(statement, frame)
+        except SqlError as error:
+            yield from error.messages
+            self.state.error = error.number
+            yield Done(fallback, error=True)
+
+    def transaction_count(self) -> int:
+        return self.evaluator.transaction_count()
+
+    def transaction_state(self) -> int:
+        """XACT_STATE(): also 1 while a statement outside of any transaction runs its own."""
+        if self.state.doomed:
+            return -1
+        return 1
+
+    # ------------------------------------------------------------------ the keeper
+
+    def ask_keeper(self, request: NativeRequest) -> Iterator[Reply]:
+        """Runs a native statement; while it runs, this session's handles may be taken from it."""
+        keeper = self.engine.keeper
+        if keeper is None:
+            raise SqlError.of(3041, 16, 1, "BACKUP and RESTORE are not available: the store has no keeper.")
+        replies = keeper.run(request)
+        self._keeper_replies = replies
+        try:
+            while True:
+                with self._lent():
+                    reply = next(replies, None)
+                if reply is None or self._cancelled.is_set():
+                    return
+                yield reply
+        finally:
+            self._keeper_replies = None
+            close = getattr(replies, "close", None)
+            if close is not None:
+                with self._lent():
+                    close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Others may use the session's handles within: it waits for the keeper, not for SQLite."""
+        self._busy.release()
+        try:
+            yield
+        finally:
+            self._busy.acquire()
+
+    def release(self, database: str) -> None:
+        """Lets go of a database's file; waits for a request that uses it."""
+        with self._busy:
+            if not self._closed:
+                self.evaluator.release(database)
+
+    def after_native(self) -> None:
+        """The catalog may have changed: the current database may have another name now."""
+        self._memo.clear()
+        self.views.new_epoch()
+        current = self.engine.catalog.databases.by_id(self._database_id)
+        if current is not None and current.name != self._database:
+            self._database = current.name
+            self._note()
+
+    # ------------------------------------------------------------------ databases
+
+    def use(self, name: str) -> Iterator[Reply]:
+        """USE: raises SqlError 911, 916, 924, 927 ..."""
+        old = self._database
+        self._enter(name)
+        yield DatabaseChanged(self._database, old)
+        yield Message(5701, 0, 1, f"Changed database context to '{self._database}'.")
+
+    def move(self, name: str) -> None:
+        """Makes ``name`` the current database for a frame, unseen by the client. Raises as ``use``."""
+        self._enter(name)
+
+    def _enter(self, name: str) -> None:
+        database = self.engine.catalog.databases.find(name)
+        if database is None:
+            raise SqlError.of(
+                911,
+                16,
+                1,
+                f"Database '{name}' does not exist. Make sure that the name is entered correctly.",
+            )
+        self.engine.resolve(database.name)
+        self.rights.require_use(database.name)
+        self.engine.require_seat(database, self._spid)
+        self._database_id = database.id
+        self._database = database.name
+        self._note()
+
+    def _note(self) -> None:
+        if self.engine.keeper is not None:
+            self.engine.keeper.note_session(self._spid, self.rights.login.name, self._database)
+
+    def _find_database(self, name: str) -> Database | None:
+        return self.engine.catalog.databases.find(name)
+
+    def identity_table(self, name: str) -> tuple[str, TableInfo] | None:
+        """The SQLite schema and the table called ``name``; None when there is none."""
+        written = split_name(name)
+        objects = self.find_objects(written.database or self._database)
+        found = objects.table(written.schema or "dbo", written.object) if objects else None
+        if found is None:
+            return None
+        return self.workspace.schema_of(written.database or self._database), found
+
+    def row_count_of(self, database: str, table: TableInfo) -> int:
+        return self.evaluator.row_count(database, table)
+
+    def objects_of(self, database: str) -> DatabaseSchema:
+        return self.evaluator.objects(database)
+
+    def find_objects(self, database: str) -> DatabaseSchema | None:
+        """As ``objects_of``; None when the database is not there, not online, or not for this login."""
+        try:
+            if not self.rights.may_use(database):
+                return None
+            return self.evaluator.objects(database)
+        except SqlError:
+            return None
+
+    # ------------------------------------------------------------------ principals
+
+    def _refresh_login(self) -> None:
+        login = self.engine.catalog.logins.find(self.rights.login.name)
+        if login is not None and login.roles != self.rights.login.roles:
+            self.rights = Rights(login, self._find_database, self._find_user)
+
+    def users_table(self, database: str) -> Users:
+        return Users(self.workspace, self.workspace.schema_of(database))
+
+    def users_of(self, database: str) -> list[UserFacts]:
+        facts = next(d for d in self.visible_databases() if d.name.lower() == database.lower())
+        return self.users_table(database).all(facts.owner_sid)
+
+    def _find_user(self, database: str, sid: bytes) -> UserFacts | None:
+        try:
+            return self.users_table(database).of_sid(sid)
+        except SqlError:
+            return None
+
+    # ------------------------------------------------------------------ what functions and views ask
+
+    def _once(self, key: str, make: Callable[[], object]) -> object:
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
+
+    def visible_databases(self) -> list[DatabaseFacts]:
+        return self._once("databases", self.engine.databases)  # type: ignore[return-value]
+
+    def logins(self) -> list[LoginFacts]:
+        return self._once("logins", self.engine.logins)  # type: ignore[return-value]
+
+    def visible_sessions(self) -> list[SessionFacts]:
+        """All sessions for those who may see the server's state, otherwise only this one."""
+        if self.rights.is_sysadmin:
+            return [session.facts() for session in self.engine.sessions()]
+        return [self.facts()]
+
+    def facts(self) -> SessionFacts:
+        options = self._active if self._running else self.options
+        return SessionFacts(
+            spid=self._spid,
+            login=self.rights.login.name,
+            login_sid=self.rights.login.sid,
+            database_id=self._database_id,
+            login_time=self._logged_in,
+            host=self.request.host,
+            application=self.request.application,
+            library=self.request.library,
+            client_pid=self.request.client_pid,
+            address=self.request.address,
+            encrypted=self.request.encrypted,
+            running=self._running,
+            request_text=self._request_text,
+            request_command=self._request_text.lstrip()[:32].split(" ")[0].upper() or "SELECT",
+            request_start=self._request_start,
+            request_end=self._request_end,
+            isolation=isolation(options),
+            language=options.language,
+            date_format=options.date_format,
+            date_first=options.date_first,
+            text_size=int(options.others.get("TEXTSIZE", "2147483647")),
+            lock_timeout=int(options.others.get("LOCK_TIMEOUT", "-1")),
+            quoted_identifier=options.quoted_identifier,
+            arithabort=options.others.get("ARITHABORT") == "ON",
+            ansi_defaults=options.others.get("ANSI_WARNINGS") == "ON",
+            context_info=self.context_info,
+            open_transactions=self.evaluator.transaction_count(),
+            row_count=self.state.rowcount,
+            last_error=self.state.error,
+        )
+
+    @staticmethod
+    def _now() -> DateTime:
+        return DateTime.of(dt.datetime.now())
+
+    def statement_time(self) -> DateTimeOffset:
+        if self._statement_time is None:
+            now = dt.datetime.now().astimezone()
+            offset = now.utcoffset() or dt.timedelta()
+            moment = DateTime.of(now - offset)
+            self._statement_time = DateTimeOffset(
+                moment.days, moment.ticks, offset // dt.timedelta(minutes=1)
+            )
+        return self._statement_time
+
+    def random(self, seed: int | None) -> float:
+        if seed is not None:
+            self._random = random.Random(seed)
+        return self._random.random()
+
+    def scope_identity(self, frame: Frame) -> Decimal | None:
+        return self.evaluator.scope_identity(frame)
+
+    def last_identity(self) -> Decimal | None:
+        return self.evaluator.last_identity()
+
+    def temporary_object_id(self, name: str, frame: Frame) -> int | None:
+        return self.evaluator.temporary_object_id(name, frame)
+
+    def identity_of(self, table: str, part: str) -> Decimal | None:
+        return self.evaluator.identity_of(table, part)
+
+
+def _compare(left: str, right: str) -> int:
+    """The order of two texts under the server's collation."""
+    if left == right:
+        return 0
+    first, second = collation_key(left), collation_key(right)
+    return (first > second) - (first < second)
+
+
+_TRANSACTION_COMMANDS = {
+    TransactionAction.BEGIN: Command.BEGIN_TRANSACTION,
+    TransactionAction.COMMIT: Command.COMMIT,
+    TransactionAction.ROLLBACK: Command.ROLLBACK,
+    TransactionAction.SAVE: Command.BEGIN_TRANSACTION,
+}

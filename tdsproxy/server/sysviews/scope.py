@@ -1,0 +1,159 @@
+"""What the system views read: plain records of databases, sessions, logins and users.
+
+The engine makes them; a view never opens a file or takes a lock itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from tdsproxy.server.identity import ServerIdentity
+from tdsproxy.server.schema import DatabaseSchema
+from tdsproxy.tsql.values import DateTime
+
+STATES = {
+    "ONLINE": 0,
+    "RESTORING": 1,
+    "RECOVERING": 2,
+    "RECOVERY_PENDING": 3,
+    "SUSPECT": 4,
+    "EMERGENCY": 5,
+    "OFFLINE": 6,
+}
+RECOVERY_MODELS = {"FULL": 1, "BULK_LOGGED": 2, "SIMPLE": 3}
+USER_ACCESS = {"MULTI_USER": 0, "SINGLE_USER": 1, "RESTRICTED_USER": 2}
+SYSTEM_DATABASES = ("master", "tempdb", "model", "msdb")
+EPOCH = DateTime(737790, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """A database as the catalog knows it. ``pages`` is its size in pages of 8 KB."""
+
+    id: int
+    name: str
+    state: str = "ONLINE"
+    recovery_model: str = "SIMPLE"
+    user_access: str = "MULTI_USER"
+    created: DateTime = EPOCH
+    owner_sid: bytes = b"\x01"
+    compatibility_level: int = 160
+    collation: str = "SQL_Latin1_General_CP1_CI_AS"
+    read_only: bool = False
+    standby: bool = False
+    options: Mapping[str, int] = field(default_factory=dict)
+    logical_name: str = ""
+    log_name: str = ""
+    data_file: str = ""
+    log_file: str = ""
+    pages: int = 1024
+    log_pages: int = 1024
+    broker_guid: UUID = UUID(int=0)
+    database_guid: UUID | None = None
+    family_guid: UUID | None = None
+    fork_guid: UUID | None = None
+    source_database_id: int | None = None
+
+    @property
+    def online(self) -> bool:
+        return self.state == "ONLINE"
+
+    @property
+    def is_system(self) -> bool:
+        return self.name.lower() in SYSTEM_DATABASES
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """A session as sys.dm_exec_sessions shows it."""
+
+    spid: int
+    login: str
+    login_sid: bytes
+    database_id: int
+    login_time: DateTime
+    host: str = ""
+    application: str = ""
+    library: str = ""
+    client_pid: int = 0
+    address: str = ""
+    encrypted: bool = False
+    running: bool = False
+    request_text: str = ""
+    request_command: str = ""
+    request_start: DateTime = EPOCH
+    request_end: DateTime | None = None
+    isolation: int = 2
+    language: str = "us_english"
+    date_format: str = "mdy"
+    date_first: int = 7
+    text_size: int = 2147483647
+    lock_timeout: int = -1
+    quoted_identifier: bool = True
+    arithabort: bool = False
+    ansi_defaults: bool = True
+    context_info: bytes | None = None
+    open_transactions: int = 0
+    row_count: int = 0
+    last_error: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """A login or a server role. ``kind`` is S (SQL login) or R (server role)."""
+
+    id: int
+    name: str
+    sid: bytes
+    kind: str = "S"
+    disabled: bool = False
+    created: DateTime = EPOCH
+    default_database: str = "master"
+    roles: frozenset[str] = frozenset()
+    check_policy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """A database user or role. ``kind`` is S (user) or R (role)."""
+
+    id: int
+    name: str
+    sid: bytes | None = None
+    kind: str = "S"
+    fixed_role: bool = False
+    default_schema: str | None = None
+    roles: frozenset[str] = frozenset()
+    created: DateTime = EPOCH
+
+
+class Scope(Protocol):
+    """What a view's rows are made from: the server, and the database in whose name it was asked for."""
+
+    @property
+    def identity(self) -> ServerIdentity: ...
+
+    @property
+    def started(self) -> DateTime: ...
+
+    @property
+    def spid(self) -> int: ...
+
+    @property
+    def database(self) -> DatabaseFacts: ...
+
+    @property
+    def objects(self) -> DatabaseSchema: ...
+
+    def databases(self) -> Sequence[DatabaseFacts]: ...
+
+    def sessions(self) -> Sequence[SessionFacts]: ...
+
+    def logins(self) -> Sequence[LoginFacts]: ...
+
+    def users(self) -> Sequence[UserFacts]: ...
+
+    def configurations(self) -> Mapping[int, int]: ...

@@ -1,0 +1,234 @@
+"""Server-wide views: configurations, servers, languages, and those that are empty here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from tdsproxy.server.configurations import CONFIGURATIONS
+from tdsproxy.server.sysviews.model import Row, View, view
+from tdsproxy.server.sysviews.scope import Scope
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.values import Variant
+
+
+def _configurations(scope: Scope) -> Iterator[Row]:
+    values = scope.configurations()
+    for item in CONFIGURATIONS:
+        value = Variant(t.INT, values.get(item.id, item.default))
+        yield {
+            "configuration_id": item.id,
+            "name": item.name,
+            "value": value,
+            "minimum": Variant(t.INT, item.minimum),
+            "maximum": Variant(t.INT, item.maximum),
+            "value_in_use": value,
+            "description": item.description,
+            "is_dynamic": int(item.dynamic),
+            "is_advanced": int(item.advanced),
+        }
+
+
+def _servers(scope: Scope) -> Iterator[Row]:
+    yield {
+        "server_id": 0,
+        "name": scope.identity.name,
+        "product": "SQL Server",
+        "provider": "MSOLEDBSQL",
+        "data_source": scope.identity.name,
+        "is_linked": 0,
+        "is_remote_login_enabled": 1,
+        "modify_date": scope.started,
+    }
+
+
+def _languages(scope: Scope) -> Iterator[Row]:
+    yield {
+        "langid": 0,
+        "dateformat": "mdy",
+        "datefirst": 7,
+        "upgrade": 0,
+        "name": "us_english",
+        "alias": "English",
+        "months": "January,February,March,April,May,June,July,August,September,October,November,December",
+        "shortmonths": "Jan,Feb,Mar,Apr,May,Jun,Jul,Aug,Sep,Oct,Nov,Dec",
+        "days": "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
+        "lcid": 1033,
+        "msglangid": 1033,
+    }
+
+
+def _scoped_configurations(scope: Scope) -> Iterator[Row]:
+    for id_, name, value in (
+        (1, "MAXDOP", 0),
+        (2, "LEGACY_CARDINALITY_ESTIMATION", 0),
+        (3, "PARAMETER_SNIFFING", 1),
+        (4, "QUERY_OPTIMIZER_HOTFIXES", 0),
+    ):
+        yield {
+            "configuration_id": id_,
+            "name": name,
+            "value": Variant(t.INT, value),
+            "is_value_default": 1,
+        }
+
+
+def _extended_property_columns() -> str:
+    return "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, name sysname!, value sql_variant"
+
+
+def _values_table(scope: Scope) -> Iterator[Row]:
+    """master.dbo.spt_values, as far as tools read it: the page size, and the numbers of type P."""
+    yield {"name": "Page size", "number": 1, "type": "E  ", "low": 8192, "status": 0}
+    for number in range(2048):
+        yield {
+            "number": number,
+            "type": "P  ",
+            "low": number // 8 + 1,
+            "high": 1 << (number % 8),
+            "status": 0,
+        }
+
+
+VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.configurations",
+        "configuration_id int!, name nvarchar(35)!, value sql_variant, minimum sql_variant, maximum sql_variant,"
+        "value_in_use sql_variant, description nvarchar(255)!, is_dynamic bit!, is_advanced bit!",
+        _configurations,
+    ),
+    view(
+        "sys.servers",
+        "server_id int!, name sysname!, product sysname!, provider sysname!, data_source nvarchar(4000),"
+        "location nvarchar(4000), provider_string nvarchar(4000), catalog sysname, connect_timeout int,"
+        "query_timeout int, is_linked bit!, is_remote_login_enabled bit!, is_rpc_out_enabled bit!,"
+        "is_data_access_enabled bit!, is_collation_compatible bit!, uses_remote_collation bit!,"
+        "collation_name sysname, lazy_schema_validation bit!, is_system bit!, is_publisher bit!,"
+        "is_subscriber bit, is_distributor bit, is_nonsql_subscriber bit, modify_date datetime!",
+        _servers,
+    ),
+    view(
+        "sys.syslanguages",
+        "langid smallint!, dateformat nchar(3)!, datefirst tinyint!, upgrade int, name sysname!, alias sysname,"
+        "months nvarchar(372), shortmonths nvarchar(132), days nvarchar(217), lcid int!, msglangid smallint!",
+        _languages,
+    ),
+    view(
+        "sys.fulltext_languages",
+        "lcid int!, name sysname!",
+        lambda scope: ({"lcid": 1033, "name": "English"},),
+    ),
+    view(
+        "sys.database_scoped_configurations",
+        "configuration_id int!, name nvarchar(60)!, value sql_variant, value_for_secondary sql_variant,"
+        "is_value_default bit",
+        _scoped_configurations,
+    ),
+    view("sys.extended_properties", _extended_property_columns()),
+    view(
+        "sys.certificates",
+        "name sysname!, certificate_id int!, principal_id int, pvt_key_encryption_type char(2)!,"
+        "pvt_key_encryption_type_desc nvarchar(60), is_active_for_begin_dialog bit, issuer_name nvarchar(442),"
+        "cert_serial_number nvarchar(64), sid varbinary(85), string_sid nvarchar(128), subject nvarchar(4000),"
+        "expiry_date datetime, start_date datetime, thumbprint varbinary(32)!, attested_by nvarchar(260),"
+        "pvt_key_last_backup_date datetime, key_length int",
+    ),
+    view(
+        "sys.asymmetric_keys",
+        "name sysname!, principal_id int, asymmetric_key_id int!, pvt_key_encryption_type char(2)!,"
+        "pvt_key_encryption_type_desc nvarchar(60), thumbprint varbinary(32)!, algorithm char(2)!,"
+        "algorithm_desc nvarchar(60), key_length int!, sid varbinary(85), string_sid nvarchar(128),"
+        "public_key varbinary(max)!, attested_by nvarchar(260), provider_type nvarchar(120),"
+        "cryptographic_provider_guid uniqueidentifier, cryptographic_provider_algid sql_variant",
+    ),
+    view(
+        "sys.symmetric_keys",
+        "name sysname!, principal_id int, symmetric_key_id int!, key_length int!, key_algorithm char(2)!,"
+        "algorithm_desc nvarchar(60), create_date datetime!, modify_date datetime!,"
+        "key_guid uniqueidentifier, key_thumbprint sql_variant, provider_type nvarchar(120),"
+        "cryptographic_provider_guid uniqueidentifier, cryptographic_provider_algid sql_variant",
+    ),
+    view(
+        "sys.credentials",
+        "credential_id int!, name sysname!, credential_identity nvarchar(4000), create_date datetime!,"
+        "modify_date datetime!, target_type nvarchar(100), target_id int",
+    ),
+    view(
+        "sys.backup_devices",
+        "name sysname!, type tinyint, type_desc nvarchar(60), physical_name nvarchar(260)",
+    ),
+    view(
+        "sys.change_tracking_databases",
+        "database_id int!, is_auto_cleanup_on tinyint, retention_period int, retention_period_units tinyint,"
+        "retention_period_units_desc nvarchar(60), max_cleanup_version bigint",
+    ),
+    view(
+        "sys.database_filestream_options",
+        "database_id int!, non_transacted_access tinyint!, non_transacted_access_desc nvarchar(60)!,"
+        "directory_name nvarchar(255)",
+    ),
+    view("sys.availability_groups", "group_id uniqueidentifier!, name sysname, resource_id nvarchar(40)"),
+    view(
+        "sys.availability_replicas",
+        "replica_id uniqueidentifier, group_id uniqueidentifier, replica_metadata_id int,"
+        "replica_server_name nvarchar(256)",
+    ),
+    view(
+        "sys.dm_hadr_cluster",
+        "cluster_name nvarchar(256)!, quorum_type tinyint!, quorum_type_desc nvarchar(60)!,"
+        "quorum_state tinyint!, quorum_state_desc nvarchar(60)!",
+    ),
+    view(
+        "sys.dm_hadr_database_replica_states",
+        "database_id int!, group_id uniqueidentifier!, replica_id uniqueidentifier!,"
+        "group_database_id uniqueidentifier!, is_local bit, is_primary_replica bit,"
+        "synchronization_state tinyint, synchronization_state_desc nvarchar(60)",
+    ),
+    view(
+        "sys.dm_database_encryption_keys",
+        "database_id int!, encryption_state int, create_date datetime, key_algorithm nvarchar(32),"
+        "key_length int, encryptor_thumbprint varbinary(20), encryptor_type nvarchar(32),"
+        "percent_complete real, encryption_state_desc nvarchar(32)",
+    ),
+    view(
+        "sys.fulltext_catalogs",
+        "fulltext_catalog_id int!, name sysname!, path nvarchar(260), is_default bit!,"
+        "is_accent_sensitivity_on bit!, data_space_id int, file_id int, principal_id int, is_importing bit!",
+    ),
+    view(
+        "sys.dm_tran_locks",
+        "resource_type nvarchar(60)!, resource_subtype nvarchar(60)!, resource_database_id int!,"
+        "resource_description nvarchar(256)!, resource_associated_entity_id bigint,"
+        "resource_lock_partition int!, request_mode nvarchar(60)!, request_type nvarchar(60)!,"
+        "request_status nvarchar(60)!, request_reference_count smallint!, request_lifetime int!,"
+        "request_session_id int!, request_exec_context_id int!, request_request_id int!,"
+        "request_owner_type nvarchar(60)!, request_owner_id bigint",
+        lambda scope: (
+            {
+                "resource_type": "DATABASE",
+                "resource_database_id": session.database_id,
+                "request_mode": "S",
+                "request_type": "LOCK",
+                "request_status": "GRANT",
+                "request_session_id": session.spid,
+                "request_owner_type": "SHARED_TRANSACTION_WORKSPACE",
+            }
+            for session in scope.sessions()
+        ),
+    ),
+    view("sys.xml_schema_collections", "xml_collection_id int!, schema_id int!, name sysname!"),
+    view("sys.periods", "name sysname!, period_type tinyint, object_id int!, start_column_id int!"),
+    view("sys.assemblies", "name sysname!, principal_id int, assembly_id int!"),
+    view("sys.sequences", "name sysname!, object_id int!, schema_id int!, start_value sql_variant"),
+    view(
+        "sys.database_permissions",
+        "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, grantee_principal_id int!,"
+        "grantor_principal_id int!, type char(4)!, permission_name nvarchar(128), state char(1)!,"
+        "state_desc nvarchar(60)",
+    ),
+    view(
+        "dbo.spt_values",
+        "name nvarchar(35), number int!, type nchar(3)!, low int, high int, status int",
+        _values_table,
+    ),
+)
