@@ -49,7 +49,6 @@ class Calls:
         """EXEC of a procedure. Raises SqlError for what is wrong before anything is called."""
         name = self._name(statement, frame)
         arguments = [self._argument(argument, frame) for argument in statement.arguments]
-        _check_order(statement)
         yield from self._finish(self._call(name, arguments, frame, statement), statement, frame)
 
     def execute_string(self, statement: ast.ExecuteString, frame: Frame) -> Iterator[Reply]:
@@ -550,21 +549,6 @@ def _bind_status(error: SqlError, parameters: Sequence[ast.Parameter], values: S
 def _placed(error: SqlError, procedure: str) -> SqlError:
     """The error as one of the procedure's head: its name, line 0."""
     return SqlError(*(replace(message, line=0, procedure=procedure) for message in error.messages))
-
-
-def _check_order(statement: ast.Execute) -> None:
-    """Raises SyntaxError_ 119 for a positional argument behind a named one."""
-    named = False
-    for number, argument in enumerate(statement.arguments, 1):
-        if argument.name is None and named:
-            text = (
-                f"Must pass parameter number {number} and subsequent parameters as '@name = value'. "
-                "After the form "
-                "'@name = value' has been used, all subsequent parameters must be passed in the form "
-                "'@name = value'."
-            )
-            raise SyntaxError_(Message(119, 15, 1, text, statement.line))
-        named = named or argument.name is not None
 
 
 def _is_executesql(name: ast.Name | Procedure) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tdsproxy.tsql import ast, binding
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment
-from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.evaluator import Procedure, ResultRows, StoredProcedure
 from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import CaughtError, Functions
@@ -194,5 +194,8 @@ class Session:
         return Frame(self.state, self.options)
 
     def run(self, text: str) -> list[Reply]:
-        frame = self.frame()
-        return list(self.interpreter.run(parse(text), frame))
+        try:
+            batch = parse(text)
+        except SyntaxError_ as error:
+            return [*error.messages, Done(Command.PARSE_ERROR, error=True)]
+        return list(self.interpreter.run(batch, self.frame()))
