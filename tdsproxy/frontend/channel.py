@@ -33,6 +33,16 @@ class PacketChannel:
         self._tunnel = tunnel
         self._through_tunnel(self._packets.take_leftover())
 
+    async def handshake(self, tunnel: TlsTunnel) -> None:
+        """As a client: run the tunnel's handshake to its end. Raises TlsError, and ConnectionError when the
+        stream ends before."""
+        self._tunnel = tunnel
+        tunnel.start()
+        self._stream.write(tunnel.take_output())
+        while not tunnel.established:
+            if not await self._fill():
+                raise ConnectionResetError("the connection ended in the TLS handshake")
+
     def _through_tunnel(self, data: bytes) -> None:
         tunnel = self._tunnel
         if tunnel is None:

@@ -209,6 +209,16 @@ class ReplyEncoder:
             value = as_text(reply.type)(reply.value)
         return self._builder.return_value(reply.ordinal, reply.name, info, value)
 
+    def raw(self, tokens: bytes) -> None:
+        """Tokens of another server's answer, as they are; a last DONE among them says that more follows."""
+        if tokens:
+            self._emit(tokens)
+
+    def more(self) -> bytes:
+        """What is ready, and the DONE held back: more will follow, though not from here."""
+        self._emit(b"")
+        return self.take()
+
     # Ends
 
     def reset(self, replies: Iterable[Reply]) -> None:

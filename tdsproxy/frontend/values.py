@@ -133,7 +133,7 @@ def as_text(type_: SqlType) -> Callable[[Value], Value]:
     """How values of a date type are shown to clients that lack it."""
 
     def convert(value: Value) -> Value:
-        return None if value is None else _temporal_text(value, type_.scale if type_.scale is not None else 7)
+        return None if value is None else temporal_text(value, type_.scale if type_.scale is not None else 7)
 
     return convert
 
@@ -153,7 +153,8 @@ def _time_text(ticks: int, scale: int) -> str:
     return f"{text}.{fraction:07}"[: 9 + scale] if scale else text
 
 
-def _temporal_text(value: Value, scale: int) -> str:
+def temporal_text(value: Value, scale: int) -> str:
+    """A date or time as ODBC writes it, with ``scale`` digits of fractional seconds."""
     if isinstance(value, DateTimeOffset):
         minutes = value.ticks // (60 * TICKS_PER_SECOND) + value.offset
         days, ticks = value.days, value.ticks + value.offset * 60 * TICKS_PER_SECOND

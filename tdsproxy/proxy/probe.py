@@ -1,0 +1,150 @@
+"""The side request: the client's own statements, and behind them a question about its session.
+
+The question is a SELECT whose first column has a name that nothing else has. Where it stands in the answer,
+the client's part ends; when it is missing, that part did not run to its end.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tdsproxy.frontend.values import from_wire, sql_type
+from tdsproxy.proxy.literals import literal
+from tdsproxy.proxy.plan import Part, Variable
+from tdsproxy.tds.buffer import encode_ucs2
+from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.tokens import ColMetadata, Row, TokenParser, TokenType
+from tdsproxy.tds.versions import is_wide
+from tdsproxy.tsql import types as sql
+from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Value
+
+QUOTED_IDENTIFIER: Final = 256
+"""Its bit in @@OPTIONS."""
+
+_QUESTIONS: Final = (
+    "DB_NAME()",
+    "@@TRANCOUNT",
+    "@@OPTIONS",
+    "SUSER_SNAME()",
+    "IS_SRVROLEMEMBER('sysadmin')",
+    "@@SPID",
+    "IS_SRVROLEMEMBER('dbcreator')",
+)
+_INT_FORMS: Final = (1, 2)
+"""Lengths of the TYPE_INFO of an int: the fixed type's, and the nullable one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A variable's value between two batches."""
+
+    type: SqlType
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """The session's state as its server tells it."""
+
+    database: str
+    in_transaction: bool
+    quoted_identifier: bool
+    login: str
+    spid: int
+    server_roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``before`` are the tokens of the client's own part, whose last DONE says that more follows. ``facts``
+    None: the question got no row, as the session does not run statements now (PARSEONLY, NOEXEC, FMTONLY)."""
+
+    before: bytes
+    facts: SessionFacts | None
+    values: dict[str, Held]
+
+
+class Probe:
+    """One side request for one part of a batch. ``held`` are the values of the variables known before."""
+
+    def __init__(self, part: Part, held: dict[str, Held]) -> None:
+        self._variables = part.variables
+        self._mark = f"tdsproxy {secrets.token_hex(8)}"
+        self.text = carried(part, held) + self._question()
+
+    def _question(self) -> str:
+        columns = [f"1 AS [{self._mark}]", *_QUESTIONS, *(each.name for each in self._variables)]
+        return f"\nSELECT {', '.join(columns)}"
+
+    def read(self, body: bytes, version: int) -> Answer | None:
+        """Split the answer; None when the question was not reached. Raises ProtocolError."""
+        start = self._find(body, version)
+        if start is None:
+            return None
+        row = _first_row(TokenParser(version).feed(body[start:]))
+        if row is None:
+            return Answer(body[:start], None, {})
+        columns, values = row
+        count = 1 + len(_QUESTIONS)
+        held = {
+            variable.name.lower(): Held(type_, from_wire(value, type_))
+            for variable, type_, value in zip(self._variables, columns[count:], values[count:], strict=True)
+        }
+        return Answer(body[:start], _facts(values[1:count]), held)
+
+    def _find(self, body: bytes, version: int) -> int | None:
+        """Where the question's COLMETADATA begins: a known distance before the first column's name."""
+        name = encode_ucs2(self._mark)
+        at = body.find(name)
+        width = 4 if is_wide(version) else 2
+        while at >= 0:
+            for form in _INT_FORMS:
+                start = at - 1 - form - 2 - width - 2 - 1
+                if start >= 0 and body[start] == TokenType.COLMETADATA:
+                    return start
+            at = body.find(name, at + 1)
+        return None
+
+
+def carried(part: Part, held: dict[str, Held]) -> str:
+    """The part's text with the variables declared before it in front, on lines as in the client's batch."""
+    return "\n" * (part.line - 1) + declarations(part.variables[: part.known], held) + part.text
+
+
+def declarations(variables: Sequence[Variable], held: dict[str, Held]) -> str:
+    """DECLARE with the values that the variables have now."""
+    items = []
+    for variable in variables:
+        now = held.get(variable.name.lower())
+        value = "" if now is None or now.value is None else f" = {literal(now.value, now.type)}"
+        items.append(f"{variable.name} {variable.declared}{value}")
+    return f"DECLARE {', '.join(items)}; " if items else ""
+
+
+def _first_row(tokens: Sequence[object]) -> tuple[list[SqlType], tuple[Any, ...]] | None:
+    types: list[SqlType] | None = None
+    for token in tokens:
+        if isinstance(token, ColMetadata) and types is None:
+            types = [sql_type(column.type_info) or sql.NULL for column in token.columns]
+        elif isinstance(token, Row) and types is not None:
+            return types, token.values
+    return None
+
+
+def _facts(values: tuple[Any, ...]) -> SessionFacts:
+    database, transactions, options, login, sysadmin, spid, dbcreator = values
+    if not isinstance(database, str) or not isinstance(login, str):
+        raise ProtocolError("the upstream does not say who is logged in")
+    roles = {"sysadmin": sysadmin, "dbcreator": dbcreator}
+    return SessionFacts(
+        database=database,
+        in_transaction=bool(transactions),
+        quoted_identifier=bool((options or 0) & QUOTED_IDENTIFIER),
+        login=login,
+        spid=int(spid or 0),
+        server_roles=frozenset(name for name, member in roles.items() if member == 1),
+    )

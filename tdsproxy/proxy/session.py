@@ -1,0 +1,328 @@
+"""One client in front of another server: two legs, and the statements that are run in between.
+
+The client leg is read all the time, for attentions; everything else happens one request after the other.
+What is not ours passes packet by packet as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from tdsproxy.frontend.channel import PacketChannel
+from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read_login
+from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, failed_done
+from tdsproxy.frontend.streams import ByteStream
+from tdsproxy.frontend.worker import SessionLimit
+from tdsproxy.proxy.client_events import ClientEvents
+from tdsproxy.proxy.interception import Interception, KeeperRuns, Outcome
+from tdsproxy.proxy.login import login_body, read_answer
+from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
+from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.packets import (
+    ATTENTION,
+    DEFAULT_PACKET_SIZE,
+    MAX_PACKET_SIZE,
+    Message,
+    Packet,
+    PacketType,
+    Status,
+    packetize,
+)
+from tdsproxy.tds.versions import negotiate_version
+from tdsproxy.tsql.gate import may_be_native
+from tdsproxy.tsql.replies import Message as SqlMessage
+
+log = logging.getLogger(__name__)
+
+MAX_SEARCHED: Final = 4 * 1024 * 1024
+"""A request beyond this many bytes passes unsearched: no native statement needs so many."""
+
+GONE: Final = SqlMessage(10054, 16, 1, "The server behind the proxy can't be reached.")
+"""What a client is told whose upstream went away after its PRELOGIN."""
+
+_SEARCHED: Final = frozenset({PacketType.SQL_BATCH, PacketType.RPC})
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """``limit`` counts sessions, shared by the connections of one listener."""
+
+    handshake: HandshakeSettings
+    upstream: UpstreamSettings
+    limit: SessionLimit
+
+
+class ProxySession:
+    """An ``Endpoint`` of the listener."""
+
+    def __init__(self, stream: ByteStream, keeper: KeeperRuns, settings: ProxySettings) -> None:
+        self._client = PacketChannel(stream)
+        self._keeper = keeper
+        self._settings = settings
+        self._leg: UpstreamLeg | None = None
+        self._expected = 0
+        self._own: Interception | None = None
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End as soon as no request runs."""
+        self._stopping.set()
+
+    async def serve(self) -> None:
+        """Returns when either side has ended the connection."""
+        try:
+            with self._settings.limit.slot() as granted:
+                if granted:
+                    await self._serve()
+        except ProtocolError as error:
+            log.info("%s: closed for a breach of protocol: %s", self._client.peer, error)
+            self._client.abort()
+        except UpstreamUnreachable as error:
+            log.warning("the upstream can't be reached: %s", error)
+            self._client.abort()
+        except ConnectionError as error:
+            log.debug("%s: %s", self._client.peer, error)
+            self._client.abort()  # in the middle of an answer there is no honest end
+        finally:
+            self._client.close()
+            if self._leg is not None:
+                self._leg.close()
+
+    # Login
+
+    async def _serve(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.handshake.deadline):
+                accepted = await self._accept()
+        except TimeoutError:
+            log.info("%s: no login within the time allowed", self._client.peer)
+            self._client.abort()
+            return
+        if accepted is None or self._leg is None:
+            return
+        try:
+            async with asyncio.timeout(self._settings.upstream.deadline):
+                format_ = await self._login(accepted, self._leg)
+        except (ConnectionError, TimeoutError) as error:
+            log.warning("the upstream went away during a login: %s", error)
+            self._refuse(accepted, self._leg)
+            return
+        if format_ is not None:
+            await self._converse(self._leg, format_)
+
+    def _refuse(self, accepted: Accepted, leg: UpstreamLeg) -> None:
+        format_ = Format("", negotiate_version(accepted.login.tds_version))
+        tokens = ReplyEncoder(format_).failure((GONE,))
+        self._client.write(packetize(PacketType.TABULAR_RESULT, tokens, DEFAULT_PACKET_SIZE, leg.spid))
+
+    async def _accept(self) -> Accepted | None:
+        async def introduce(fedauth: bool) -> tuple[tuple[int, int, int, int], int | None]:
+            leg = await UpstreamLeg.connect(self._settings.upstream, fedauth=fedauth)
+            self._leg = leg
+            return leg.prelogin.version, leg.prelogin.fedauth_required
+
+        greeting = await greet(self._client, self._settings.handshake, introduce)
+        return None if greeting is None else await read_login(self._client, greeting)
+
+    async def _login(self, accepted: Accepted, leg: UpstreamLeg) -> Format | None:
+        """Log in to the upstream as the client; None when that failed, and the client knows."""
+        login = accepted.login
+        version = negotiate_version(login.tds_version)
+        body = login_body(login, accepted.body, encrypted=accepted.encrypted or leg.encrypted)
+        kind = int(PacketType.LOGIN7)
+        name = ""
+        while True:
+            await leg.send(kind, body)
+            answer = read_answer(await leg.message(), version)
+            name = answer.server_name or name
+            if answer.rerouted:
+                log.warning("the upstream sends its clients elsewhere; they are kept here")
+            self._client.write(
+                packetize(PacketType.TABULAR_RESULT, answer.body, DEFAULT_PACKET_SIZE, leg.spid)
+            )
+            await self._client.drain()
+            if answer.version is not None:
+                leg.packet_size = answer.packet_size or DEFAULT_PACKET_SIZE
+                self._client.max_packet = MAX_PACKET_SIZE
+                return Format(name, answer.version)
+            if not answer.pending:
+                return None
+            packet = await self._client.next_packet()
+            parts: list[bytes] = []
+            while packet is not None:
+                kind = packet.type
+                parts.append(packet.payload)
+                if packet.is_last:
+                    break
+                packet = await self._client.next_packet()
+            else:
+                return None
+            body = b"".join(parts)
+
+    # Requests
+
+    async def _converse(self, leg: UpstreamLeg, format_: Format) -> None:
+        events = ClientEvents(self._client, lambda: self._urgent(leg))
+        interception = Interception(self._client, leg, self._keeper, format_)
+        reading = asyncio.create_task(events.run())
+        reading.add_done_callback(lambda _task: self._client_gone(leg))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            while True:
+                first = await self._next(events, leg, stopping)
+                if first is None:
+                    return
+                await self._request(first, events, leg, interception, format_)
+        finally:
+            stopping.cancel()
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _next(
+        self, events: ClientEvents, leg: UpstreamLeg, stopping: asyncio.Task[bool]
+    ) -> Packet | None:
+        """The client's next packet; None when the connection is to end: either side has gone, or we stop."""
+        packet = asyncio.ensure_future(events.next())
+        upstream = asyncio.ensure_future(leg.channel.first_byte())
+        try:
+            done, _ = await asyncio.wait({packet, upstream, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if packet in done:
+                return packet.result()
+            if upstream in done and upstream.result() is not None:
+                return await packet  # bytes that nobody asked for: they go to the client with the next answer
+            return None
+        finally:
+            packet.cancel()
+            upstream.cancel()
+            await asyncio.gather(packet, upstream, return_exceptions=True)
+
+    def _urgent(self, leg: UpstreamLeg) -> bool:
+        """An attention came. Called by the reader, while the request may be running."""
+        if self._own is not None:
+            self._own.cancel()
+            return True
+        if self._expected:
+            self._expected += 1
+            leg.channel.write(ATTENTION)
+            return True
+        return False
+
+    def _client_gone(self, leg: UpstreamLeg) -> None:
+        if self._own is not None:
+            self._own.cancel()
+        leg.abort()
+
+    async def _request(
+        self,
+        first: Packet,
+        events: ClientEvents,
+        leg: UpstreamLeg,
+        interception: Interception,
+        format_: Format,
+    ) -> None:
+        if first.type == PacketType.ATTENTION:
+            await self._forward(leg, first.raw)
+            return
+        if first.type not in _SEARCHED:
+            await self._stream(first, events, leg)
+            return
+        packets = [first]
+        size = len(first.payload)
+        while not packets[-1].is_last:
+            if size > MAX_SEARCHED:
+                await self._stream(None, events, leg, *packets)
+                return
+            following = await events.next()
+            if following is None:
+                return
+            if following.type == PacketType.ATTENTION:
+                # Nothing of the request has been sent on: it is as if it had never been.
+                await self._answer(attention_done(format_), leg)
+                return
+            if following.type != first.type:
+                raise ProtocolError("a request inside a request")
+            packets.append(following)
+            size += len(following.payload)
+        if packets[-1].status & Status.IGNORE:
+            await self._answer(failed_done(format_), leg)
+            return
+        body = first.payload if len(packets) == 1 else b"".join(packet.payload for packet in packets)
+        if may_be_native(body) or (first.type == PacketType.RPC and interception.has_handles):
+            message = Message(first.type, first.status, body)
+            if await self._intercept(message, leg, interception, format_):
+                return
+        elif first.status & (Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRAN):
+            interception.forget()
+        await self._forward(leg, *(packet.raw for packet in packets))
+
+    async def _answer(self, tokens: bytes, leg: UpstreamLeg) -> None:
+        self._client.write(packetize(PacketType.TABULAR_RESULT, tokens, leg.packet_size, leg.spid))
+        await self._client.drain()
+
+    async def _intercept(
+        self, message: Message, leg: UpstreamLeg, interception: Interception, format_: Format
+    ) -> bool:
+        """Run the request here; False when it is the upstream's after all."""
+        self._own = interception
+        try:
+            outcome = await interception.run(message)
+        finally:
+            self._own = None
+        attentions = interception.take_attentions()
+        if outcome is Outcome.NOT_OURS:
+            if attentions:  # it came while the request was looked at: the request does not run at all
+                await self._answer(failed_done(format_), leg)
+        elif outcome is Outcome.RELAY:
+            for _ in range(attentions):
+                leg.channel.write(ATTENTION)
+            self._expected = 1 + attentions
+            await self._relay(leg)
+            return True
+        for _ in range(attentions):
+            await self._answer(attention_done(format_), leg)
+        return outcome is Outcome.ANSWERED or attentions > 0
+
+    # Passing on
+
+    async def _stream(
+        self, first: Packet | None, events: ClientEvents, leg: UpstreamLeg, *before: Packet
+    ) -> None:
+        """A request whose packets pass as they come: a bulk load, or a very long one."""
+        for packet in before:
+            leg.channel.write(packet.raw)
+        await leg.channel.drain()
+        item = first if first is not None else await events.next()
+        while item is not None:
+            if item.type == PacketType.ATTENTION or item.is_last:
+                await self._forward(leg, item.raw)
+                return
+            leg.channel.write(item.raw)
+            await leg.channel.drain()
+            item = await events.next()
+
+    async def _forward(self, leg: UpstreamLeg, *packets: bytes) -> None:
+        """The last packets of a request, then its answer."""
+        self._expected = 1
+        for packet in packets:
+            leg.channel.write(packet)
+        await leg.channel.drain()
+        await self._relay(leg)
+
+    async def _relay(self, leg: UpstreamLeg) -> None:
+        """Pass the answers on that are due: one, and one more for each attention sent meanwhile."""
+        self._expected = max(self._expected, 1)
+        try:
+            while self._expected > 0:
+                data = await leg.channel.read()
+                if not data:
+                    raise ConnectionResetError("the upstream has closed the connection")
+                self._expected -= leg.counter.feed(data)
+                self._client.write(data)
+                await self._client.drain()
+        finally:
+            self._expected = 0
