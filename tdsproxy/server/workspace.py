@@ -201,6 +201,13 @@ class Workspace:
         for put_back in restore:
             put_back()
 
+    def rollback_to(self, savepoint: str) -> None:
+        """Undoes the transaction back to a savepoint (a quoted name), which stays."""
+        restore = [prepare() for prepare in self.on_rollback]
+        self.connection.execute(f"ROLLBACK TO {savepoint}")
+        for put_back in restore:
+            put_back()
+
     @contextmanager
     def statement(self) -> Iterator[None]:
         """A scope that SQLite undoes as a whole when it is left by an exception.

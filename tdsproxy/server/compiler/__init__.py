@@ -1,0 +1,1 @@
+"""From a T-SQL query to SQLite SQL with static types: names bound, conversions explicit."""

@@ -1,0 +1,654 @@
+"""T-SQL expressions and predicates as SQLite SQL, each with its static type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from tdsproxy.server.compiler.aggregates import AGGREGATES, WINDOW_FUNCTIONS
+from tdsproxy.server.compiler.binder import INTEGER_RANGES, is_plain_text
+from tdsproxy.server.compiler.context import Context
+from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
+from tdsproxy.server.workspace import text_literal
+from tdsproxy.store.encoding import Stored, to_storage
+from tdsproxy.tsql import ast, operators
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.conversions import convert
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.functions.registry import FunctionDef
+from tdsproxy.tsql.scalar import NeedsQuery, evaluate
+from tdsproxy.tsql.types import MAX, SqlType
+
+if TYPE_CHECKING:
+    from tdsproxy.server.compiler.queries import QueryCompiler
+
+_PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
+_SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_COMPARED_AS_STORED: Final = t.INTEGER_TYPES | {
+    "bit",
+    "decimal",
+    "money",
+    "smallmoney",
+    "float",
+    "real",
+    "date",
+    "time",
+    "datetime",
+    "datetime2",
+    "smalldatetime",
+    "binary",
+    "varbinary",
+    "timestamp",
+}
+
+
+def sql_literal(value: Stored) -> str | None:
+    """A stored value as SQLite literal; None when it has to be a parameter."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value) if value > -(2**63) else None
+    if isinstance(value, float):
+        text = repr(value)
+        return text if text.lstrip("-")[0].isdigit() else None
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    return None if "\0" in value or len(value) > 4000 else text_literal(value)
+
+
+def collation_of(name: str) -> str:
+    """The SQLite collation that stands for a T-SQL collation."""
+    upper = name.upper()
+    if "_BIN" in upper:
+        return "BINARY"
+    if "_CS" in upper:
+        return "ts_cs"
+    return CASE_INSENSITIVE
+
+
+class ExpressionCompiler:
+    """Compiles expressions within a scope. ``queries`` compiles the subqueries in them."""
+
+    def __init__(self, context: Context, queries: QueryCompiler) -> None:
+        self.context = context
+        self.queries = queries
+        self.binder = context.binder
+
+    # ------------------------------------------------------------------ values
+
+    def value(self, expr: ast.Expr, scope: Scope) -> Typed:
+        """``expr`` as SQL. Raises SqlError for names and types that don't fit."""
+        if scope.groups is not None and not scope.in_aggregate:
+            grouped = self._grouping(expr, scope)
+            if grouped is not None:
+                return grouped
+        method = getattr(self, "_" + type(expr).__name__.lower(), None)
+        if method is None:
+            raise error(102, f"Incorrect syntax near '{type(expr).__name__}'.", expr.line, severity=15)
+        made: Typed = method(expr, scope)
+        return made
+
+    def _grouping(self, expr: ast.Expr, scope: Scope) -> Typed | None:
+        """The grouping expression that ``expr`` repeats, if it does."""
+        groups = scope.groups
+        if not groups or isinstance(expr, ast.Literal | ast.Variable | ast.Subquery):
+            return None
+        scope.groups = None
+        try:
+            sql = self.value(expr, scope).sql
+        except SqlError:
+            return None
+        finally:
+            scope.groups = groups
+        return groups.get(sql)
+
+    def _literal(self, expr: ast.Literal, scope: Scope) -> Typed:
+        raw = to_storage(expr.value, expr.type)
+        sql = sql_literal(raw)
+        if sql is None:
+            sql = self.context.parameters.constant(raw)
+        return Typed(sql, expr.type, expr.value is None, literal=expr, source=expr)
+
+    def _variable(self, expr: ast.Variable, scope: Scope) -> Typed:
+        type_ = self.context.names.environment.variable(expr.name).type
+        return Typed(self.context.parameters.bind(expr, type_), type_, True, source=expr)
+
+    def _globalvariable(self, expr: ast.GlobalVariable, scope: Scope) -> Typed:
+        type_ = self.context.names.environment.global_variable(expr.name).type
+        return Typed(self.context.parameters.bind(expr, type_), type_, type_ != t.INT, source=expr)
+
+    def _columnref(self, expr: ast.ColumnRef, scope: Scope) -> Typed:
+        column, owner = scope.resolve(expr)
+        if owner.groups is not None and not owner.in_aggregate and column.sql not in owner.groups:
+            text = ".".join(expr.parts)
+            if len(expr.parts) == 1:
+                relation = next((r for r in owner.relations if r.find(column.name) is column), None)
+                text = f"{relation.name}.{column.name}" if relation and relation.name else column.name
+            raise error(
+                8120,
+                f"Column '{text}' is invalid in the select list because it is not contained in either an"
+                " aggregate function or the GROUP BY clause.",
+                expr.line,
+            )
+        return Typed(column.sql, column.type, column.nullable, column=column, collation=column.collation)
+
+    def _star(self, expr: ast.Star, scope: Scope) -> Typed:
+        raise error(102, "Incorrect syntax near '*'.", expr.line, severity=15)
+
+    def _collate(self, expr: ast.Collate, scope: Scope) -> Typed:
+        inner = self.value(expr.operand, scope)
+        name = expr.collation.upper()
+        collation = (
+            CASE_INSENSITIVE
+            if name in ("DATABASE_DEFAULT", "CATALOG_DEFAULT")
+            else collation_of(expr.collation)
+        )
+        return Typed(inner.sql, inner.type, inner.nullable, literal=inner.literal, collation=collation)
+
+    def _unary(self, expr: ast.Unary, scope: Scope) -> Typed:
+        operand = self.value(expr.operand, scope)
+        result = operators.unary_type(expr.op, operand.type)
+        literal = operand.literal
+        if literal is not None and literal.value is not None:
+            folded = self._folded(expr, result)
+            if folded is not None:
+                return folded
+        if expr.op == "+":
+            return Typed(operand.sql, result, operand.nullable, source=_whole(expr, operand))
+        if operand.source is not None:
+            return self._bound(expr, result)
+        name = self.binder.unary(expr.op, operand.type, result)
+        return Typed(f"{name}({operand.sql})", result, True)
+
+    def _folded(self, expr: ast.Expr, result: SqlType) -> Typed | None:
+        """A constant expression as literal; None when it fails (then it fails where it is evaluated)."""
+        try:
+            value = evaluate(expr, self.context.names.environment)
+        except (SqlError, NeedsQuery):
+            return None
+        sql = sql_literal(to_storage(value.value, value.type))
+        if sql is None or isinstance(value.value, tuple):
+            return None
+        plain = value.value
+        if plain is not None and not isinstance(plain, int | Decimal | float | str | bytes):
+            return None
+        made = ast.Literal(value=plain, type=result, pos=expr.pos, line=expr.line)
+        return Typed(f"({sql})", result, plain is None, literal=made, source=expr)
+
+    def _bound(self, expr: ast.Expr, type_: SqlType, nullable: bool = True) -> Typed:
+        """An expression without columns: computed before the query runs, when that succeeds now."""
+        return Typed(self.context.parameters.bind(expr, type_), type_, nullable, source=expr)
+
+    def _evaluates(self, expr: ast.Expr) -> bool:
+        """Whether ``expr`` can be computed outside of the query. One that fails stays in the query: it may
+        stand in a branch that no row takes."""
+        try:
+            evaluate(expr, self.context.names.environment)
+        except (SqlError, NeedsQuery):
+            return False
+        return True
+
+    def _binary(self, expr: ast.Binary, scope: Scope) -> Typed:
+        left = self.value(expr.left, scope)
+        right = self.value(expr.right, scope)
+        result = operators.binary_type(expr.op, left.type, right.type)
+        if left.source is not None and right.source is not None and self._evaluates(expr):
+            return self._bound(expr, result, left.nullable or right.nullable)
+        collation = _stronger(left, right)
+        if expr.op == "+" and left.type.is_character and right.type.is_character:
+            nullable = left.nullable or right.nullable
+            if _fits(left.type, right.type, result):
+                return Typed(f"({left.sql} || {right.sql})", result, nullable, collation=collation)
+            name = self.binder.binary("+", left.type, right.type, result)
+            return Typed(f"{name}({left.sql}, {right.sql})", result, nullable, collation=collation)
+        fast = self._integer_arithmetic(expr.op, left, right, result)
+        if fast is not None:
+            return fast
+        name = self.binder.binary(expr.op, left.type, right.type, result)
+        return Typed(f"{name}({left.sql}, {right.sql})", result, True, collation=collation)
+
+    def _integer_arithmetic(self, op: str, left: Typed, right: Typed, result: SqlType) -> Typed | None:
+        if not (left.type.is_integer and right.type.is_integer and result.is_integer):
+            return None
+        if op in ("&", "|"):
+            return Typed(f"({left.sql} {op} {right.sql})", result, True)
+        if op in ("/", "%"):
+            divisor = right.literal.value if right.literal is not None else None
+            if isinstance(divisor, int) and divisor > 0:
+                return Typed(f"({left.sql} {op} {right.sql})", result, True)
+            return None
+        if op in ("+", "-", "*") and result.name != "bigint":
+            check = self.binder.int_check(result)
+            return Typed(f"{check}({left.sql} {op} {right.sql})", result, True)
+        return None
+
+    def _cast(self, expr: ast.Cast, scope: Scope) -> Typed:
+        operand = self.value(expr.operand, scope)
+        target = expr.type.type or self.context.names.resolve_type(expr.type)
+        if operand.source is not None and expr.style is None and self._evaluates(expr):
+            return self._bound(expr, target, operand.nullable or expr.try_)
+        style: int | None = None
+        if expr.style is not None:
+            made = self.value(expr.style, scope)
+            if made.source is None:
+                raise error(
+                    8116, "Argument data type is invalid for argument 3 of convert function.", expr.line
+                )
+            number = evaluate(expr.style, self.context.names.environment).value
+            style = number if isinstance(number, int) else None
+        return self.converted(operand, target, style, try_=expr.try_, explicit=True)
+
+    def converted(
+        self,
+        operand: Typed,
+        target: SqlType,
+        style: int | None = None,
+        *,
+        try_: bool = False,
+        explicit: bool = False,
+    ) -> Typed:
+        """``operand`` as a value of ``target``."""
+        source = operand.type
+        if source == target and style is None:
+            return operand
+        if source.name == "null":
+            return Typed("NULL", target, True, source=operand.source)
+        nullable = operand.nullable or try_
+        if style is None and not try_ and same_storage(source, target):
+            return Typed(operand.sql, target, nullable, source=operand.source, collation=operand.collation)
+        if operand.literal is not None and style is None and not try_:
+            made = self._converted_literal(operand, target)
+            if made is not None:
+                return made
+        name = self.binder.conversion(source, target, style, try_=try_)
+        return Typed(f"{name}({operand.sql})", target, nullable, collation=operand.collation)
+
+    def _converted_literal(self, operand: Typed, target: SqlType) -> Typed | None:
+        """A literal in another type; None when the conversion fails (then it fails where a row needs it)."""
+        if operand.literal is None:
+            return None
+        try:
+            raw = to_storage(convert(operand.literal.value, operand.type, target), target)
+        except SqlError:
+            return None
+        sql = sql_literal(raw)
+        if sql is None:
+            sql = self.context.parameters.constant(raw)
+        return Typed(sql, target, operand.nullable, collation=operand.collation)
+
+    def _case(self, expr: ast.Case, scope: Scope) -> Typed:
+        conditions: list[str] = []
+        results: list[Typed] = []
+        for when, then in expr.whens:
+            if expr.operand is not None:
+                conditions.append(self.compare("=", self.value(expr.operand, scope), self.value(when, scope)))
+            else:
+                conditions.append(self.predicate(when, scope))
+            results.append(self.value(then, scope))
+        other = self.value(expr.otherwise, scope) if expr.otherwise is not None else None
+        everything = [*results, other] if other is not None else results
+        type_ = self._common(everything)
+        parts = [
+            f"WHEN {condition} THEN {self.converted(result, type_).sql}"
+            for condition, result in zip(conditions, results, strict=True)
+        ]
+        tail = f" ELSE {self.converted(other, type_).sql}" if other is not None else ""
+        nullable = other is None or any(item.nullable for item in everything)
+        return Typed(
+            f"(CASE {' '.join(parts)}{tail} END)", type_, nullable, collation=_common_collation(everything)
+        )
+
+    def _common(self, items: Sequence[Typed]) -> SqlType:
+        types = [item.type for item in items if item.type.name != "null"]
+        return operators.common_type(types) if types else t.INT
+
+    def _subquery(self, expr: ast.Subquery, scope: Scope) -> Typed:
+        return self.queries.scalar_subquery(expr.query, scope)
+
+    def _methodcall(self, expr: ast.MethodCall, scope: Scope) -> Typed:
+        raise error(
+            258,
+            f"Cannot call methods on {self.value(expr.operand, scope).type.name}.",
+            expr.line,
+            severity=15,
+        )
+
+    # ------------------------------------------------------------------ calls
+
+    def _functioncall(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        name = expr.name.object.upper()
+        if expr.name.schema is None:
+            if expr.over is not None and (name in WINDOW_FUNCTIONS or name in AGGREGATES):
+                return self.queries.aggregates.windowed(expr, scope)
+            if name in AGGREGATES:
+                return self.queries.aggregates.aggregate(expr, scope)
+            special = getattr(self, f"_call_{name.lower()}", None)
+            if special is not None:
+                made: Typed = special(expr, scope)
+                return made
+            definition = self.context.names.environment.functions.lookup(name)
+        else:
+            definition = self.context.names.user_function(expr.name)
+            if definition is None:
+                definition = self.context.names.environment.functions.lookup(name)
+                if definition is not None and expr.name.schema.lower() not in ("sys", "dbo"):
+                    definition = None
+        if definition is None:
+            if expr.name.schema is None:
+                raise error(
+                    195,
+                    f"'{expr.name.object}' is not a recognized built-in function name.",
+                    expr.line,
+                    severity=15,
+                    state=10,
+                )
+            qualified = f"{expr.name.schema}.{expr.name.object}"
+            raise error(
+                4121,
+                f'Cannot find either column "{expr.name.schema}" or the user-defined function or aggregate'
+                f' "{qualified}", or the name is ambiguous.',
+                expr.line,
+            )
+        return self._call(expr, definition, scope)
+
+    def _call(self, expr: ast.FunctionCall, definition: FunctionDef, scope: Scope) -> Typed:
+        count = len(expr.args)
+        if count < definition.min_args or (definition.max_args is not None and count > definition.max_args):
+            raise error(
+                174,
+                f"The {definition.name.lower()} function requires {definition.min_args} argument(s).",
+                expr.line,
+                severity=15,
+            )
+        words = tuple(arg.name if isinstance(arg, ast.DatePart) else None for arg in expr.args)
+        args = [None if isinstance(arg, ast.DatePart) else self.value(arg, scope) for arg in expr.args]
+        types = [t.NULL if arg is None else arg.type for arg in args]
+        result = definition.result(types, expr.args)
+        constant = all(arg is None or arg.source is not None for arg in args)
+        if constant and definition.name.upper() not in _PER_ROW and self._evaluates(expr):
+            return self._bound(expr, result)
+        name = self.binder.function(definition, types, result, words)
+        inner = ", ".join(arg.sql for arg in args if arg is not None)
+        return Typed(f"{name}({inner})", result, True)
+
+    def _call_coalesce(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        items = [self.value(arg, scope) for arg in expr.args]
+        type_ = self._common(items)
+        parts = [self.converted(item, type_) for item in items]
+        if len(parts) == 1:
+            return parts[0]
+        inner = ", ".join(part.sql for part in parts)
+        nullable = all(item.nullable for item in items)
+        return Typed(f"coalesce({inner})", type_, nullable, collation=_common_collation(items))
+
+    def _call_isnull(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        if len(expr.args) != 2:
+            raise error(174, "The isnull function requires 2 argument(s).", expr.line, severity=15)
+        first, second = (self.value(arg, scope) for arg in expr.args)
+        type_ = first.type if first.type.name != "null" else second.type
+        if type_.name == "null":
+            type_ = t.INT
+        first, second = self.converted(first, type_), self.converted(second, type_)
+        nullable = first.nullable and second.nullable
+        return Typed(f"ifnull({first.sql}, {second.sql})", type_, nullable, collation=first.collation)
+
+    def _call_nullif(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        if len(expr.args) != 2:
+            raise error(174, "The nullif function requires 2 argument(s).", expr.line, severity=15)
+        first, second = (self.value(arg, scope) for arg in expr.args)
+        type_ = first.type if first.type.name != "null" else t.INT
+        condition = self.compare("=", first, second)
+        return Typed(f"(CASE WHEN {condition} THEN NULL ELSE {first.sql} END)", type_, True)
+
+    def _call_iif(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        if len(expr.args) != 3:
+            raise error(174, "The iif function requires 3 argument(s).", expr.line, severity=15)
+        case = ast.Case(operand=None, whens=((expr.args[0], expr.args[1]),), otherwise=expr.args[2])
+        return self._case(case, scope)
+
+    def _call_choose(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        index = self.converted(self.value(expr.args[0], scope), t.INT)
+        items = [self.value(arg, scope) for arg in expr.args[1:]]
+        type_ = self._common(items)
+        parts = " ".join(
+            f"WHEN {number} THEN {self.converted(item, type_).sql}" for number, item in enumerate(items, 1)
+        )
+        return Typed(f"(CASE {index.sql} {parts} END)", type_, True)
+
+    # ------------------------------------------------------------------ predicates
+
+    def predicate(self, expr: ast.Expr, scope: Scope) -> str:
+        """A condition as SQLite boolean: 1, 0 or NULL for UNKNOWN."""
+        match expr:
+            case ast.Comparison():
+                return self.compare(
+                    expr.op, self.value(expr.left, scope), self.value(expr.right, scope), expr.line
+                )
+            case ast.And():
+                return f"({self.predicate(expr.left, scope)} AND {self.predicate(expr.right, scope)})"
+            case ast.Or():
+                return f"({self.predicate(expr.left, scope)} OR {self.predicate(expr.right, scope)})"
+            case ast.Not():
+                return f"(NOT {self.predicate(expr.operand, scope)})"
+            case ast.IsNull():
+                word = "IS NOT NULL" if expr.negated else "IS NULL"
+                return f"({self.value(expr.operand, scope).sql} {word})"
+            case ast.Between():
+                operand = self.value(expr.operand, scope)
+                low = self.compare(">=", operand, self.value(expr.low, scope))
+                high = self.compare("<=", operand, self.value(expr.high, scope))
+                return f"(NOT ({low} AND {high}))" if expr.negated else f"({low} AND {high})"
+            case ast.InList():
+                return self._in_list(expr, scope)
+            case ast.InQuery():
+                return self._in_query(expr, scope)
+            case ast.Like():
+                return self._like(expr, scope)
+            case ast.Exists():
+                return f"EXISTS ({self.queries.subquery(expr.query, scope).sql})"
+            case ast.QuantifiedComparison():
+                return self._quantified(expr, scope)
+        raise error(
+            4145,
+            "An expression of non-boolean type specified in a context where a condition is expected.",
+            expr.line,
+            severity=15,
+        )
+
+    def compare(self, op: str, left: Typed, right: Typed, line: int = 1) -> str:
+        """``left op right`` under T-SQL's rules of types and collation."""
+        if left.type.name == "null" or right.type.name == "null":
+            return "NULL"
+        common = operators.comparison_type(left.type, right.type)
+        if common.name in _COMPARED_AS_STORED and _both_exact(left.type, right.type):
+            # Numbers that lie in SQLite as numbers compare as such, whatever their precision.
+            return f"({left.sql} {op} {right.sql})"
+        left, right = self.converted(left, common), self.converted(right, common)
+        if is_plain_text(common):
+            return f"({left.sql} COLLATE {_stronger(left, right)} {op} {right.sql})"
+        if common.name == "uniqueidentifier":
+            if op in ("=", "<>"):
+                return f"({left.sql} {op} {right.sql})"
+            order = self.binder.guid_order()
+            return f"({order}({left.sql}) {op} {order}({right.sql}))"
+        if common.name == "datetimeoffset":
+            instant = self.binder.instant()
+            return f"({instant}({left.sql}) {op} {instant}({right.sql}))"
+        if common.name in _COMPARED_AS_STORED:
+            return f"({left.sql} {op} {right.sql})"
+        if common.name in ("text", "ntext", "image", "xml"):
+            raise error(
+                402,
+                f"The data types {left.type.name} and {right.type.name} are incompatible in the"
+                f" {_OPERATOR_WORDS[op]} operator.",
+                line,
+            )
+        function = self.binder.comparison(common, common)
+        return f"({function}({left.sql}, {right.sql}) {op} 0)"
+
+    def _in_list(self, expr: ast.InList, scope: Scope) -> str:
+        operand = self.value(expr.operand, scope)
+        items = [self.value(item, scope) for item in expr.items]
+        typed = [item.type for item in items if item.type.name != "null"]
+        common = operators.common_type([operand.type, *typed]) if typed else operand.type
+        simple = is_plain_text(common) or (
+            common.name in _COMPARED_AS_STORED and common.name != "datetimeoffset"
+        )
+        if simple and operand.type.name != "null":
+            left = self.converted(operand, common)
+            collate = f" COLLATE {operand.collation}" if is_plain_text(common) else ""
+            inner = ", ".join(self.converted(item, common).sql for item in items)
+            word = "NOT IN" if expr.negated else "IN"
+            return f"({left.sql}{collate} {word} ({inner}))"
+        parts = " OR ".join(self.compare("=", operand, item) for item in items)
+        return f"(NOT ({parts}))" if expr.negated else f"({parts})"
+
+    def _in_query(self, expr: ast.InQuery, scope: Scope) -> str:
+        operand = self.value(expr.operand, scope)
+        inner = self.queries.subquery(expr.query, scope)
+        if len(inner.columns) != 1:
+            raise error(
+                116,
+                "Only one expression can be specified in the select list when the subquery is not"
+                " introduced with EXISTS.",
+                expr.line,
+            )
+        column = inner.columns[0]
+        common = operators.comparison_type(operand.type, column.type)
+        left = self.converted(operand, common)
+        alias = self.context.alias()
+        right = self.converted(Typed(f"{alias}.c1", column.type), common)
+        word = "NOT IN" if expr.negated else "IN"
+        if common.name == "datetimeoffset":
+            instant = self.binder.instant()
+            source = f"SELECT {instant}({right.sql}) FROM ({inner.sql}) AS {alias}"
+            return f"({instant}({left.sql}) {word} ({source}))"
+        collate = f" COLLATE {operand.collation}" if is_plain_text(common) else ""
+        return f"({left.sql}{collate} {word} (SELECT {right.sql} FROM ({inner.sql}) AS {alias}))"
+
+    def _like(self, expr: ast.Like, scope: Scope) -> str:
+        operand = self._as_text(self.value(expr.operand, scope))
+        pattern = self._as_text(self.value(expr.pattern, scope))
+        function = self.binder.like()
+        if expr.escape is None:
+            call = f"{function}({operand.sql}, {pattern.sql})"
+        else:
+            escape = self._as_text(self.value(expr.escape, scope))
+            call = f"{function}({operand.sql}, {pattern.sql}, {escape.sql}, 1)"
+        return f"(NOT {call})" if expr.negated else f"{call}"
+
+    def _as_text(self, operand: Typed) -> Typed:
+        if operand.type.is_character:
+            return operand
+        return self.converted(operand, t.nvarchar(4000))
+
+    def _quantified(self, expr: ast.QuantifiedComparison, scope: Scope) -> str:
+        inner = self.queries.subquery(expr.query, scope)
+        alias = self.context.alias()
+        column = inner.columns[0]
+        each = self.compare(
+            expr.op, self.value(expr.left, scope), Typed(f"{alias}.c1", column.type, column.nullable)
+        )
+        source = f"FROM ({inner.sql}) AS {alias}"
+        if expr.quantifier == "ALL":
+            return (
+                f"(CASE WHEN EXISTS (SELECT 1 {source} WHERE NOT {each}) THEN 0"
+                f" WHEN EXISTS (SELECT 1 {source} WHERE {each} IS NULL) THEN NULL ELSE 1 END)"
+            )
+        return (
+            f"(CASE WHEN EXISTS (SELECT 1 {source} WHERE {each}) THEN 1"
+            f" WHEN EXISTS (SELECT 1 {source} WHERE {each} IS NULL) THEN NULL ELSE 0 END)"
+        )
+
+    # ------------------------------------------------------------------ order
+
+    def sort_key(self, item: Typed) -> str:
+        """What to sort or group by, so that SQLite's order is T-SQL's."""
+        if item.type.is_character:
+            return f"{item.sql} COLLATE {item.collation}"
+        if item.type.name == "uniqueidentifier":
+            return f"{self.binder.guid_order()}({item.sql})"
+        if item.type.name == "datetimeoffset":
+            return f"{self.binder.instant()}({item.sql})"
+        return item.sql
+
+
+_OPERATOR_WORDS: Final = {
+    "=": "equal to",
+    "<>": "not equal to",
+    "<": "less than",
+    "<=": "less than or equal to",
+    ">": "greater than",
+    ">=": "greater than or equal to",
+}
+
+
+def _whole(expr: ast.Expr, operand: Typed) -> ast.Expr | None:
+    return expr if operand.source is not None else None
+
+
+def _stronger(left: Typed, right: Typed) -> str:
+    """The collation of a comparison: an explicit or column one wins over the default."""
+    return left.collation if left.collation != CASE_INSENSITIVE else right.collation
+
+
+def _common_collation(items: Sequence[Typed]) -> str:
+    return next((item.collation for item in items if item.collation != CASE_INSENSITIVE), CASE_INSENSITIVE)
+
+
+def _number_in_sqlite(type_: SqlType) -> bool:
+    """Whether values lie in SQLite as exact numbers (not as sortable text)."""
+    if type_.is_integer or type_.name in ("bit", "smallmoney"):
+        return True
+    return type_.name == "decimal" and (
+        (type_.precision or 18) <= 15 or (not type_.scale and (type_.precision or 18) <= 18)
+    )
+
+
+def _both_exact(left: SqlType, right: SqlType) -> bool:
+    return _number_in_sqlite(left) and _number_in_sqlite(right)
+
+
+def _fits(left: SqlType, right: SqlType, result: SqlType) -> bool:
+    """Whether a concatenation can't exceed the length of its type."""
+    if result.length == MAX or result.length is None:
+        return True
+    if MAX in (left.length, right.length) or left.length is None or right.length is None:
+        return False
+    return left.length + right.length <= result.length
+
+
+_INTEGER_DIGITS: Final = {"bit": 1, "tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
+
+
+def same_storage(source: SqlType, target: SqlType) -> bool:
+    """Whether every value of ``source`` lies in SQLite just as the same value of ``target``."""
+    if source.is_integer and target.is_integer:
+        low, high = INTEGER_RANGES[source.name]
+        least, most = INTEGER_RANGES[target.name]
+        return least <= low and high <= most
+    if source.name == "bit" and target.is_integer:
+        return True
+    if target.name == "decimal" and _number_in_sqlite(target) and source.name in _INTEGER_DIGITS:
+        return (target.precision or 18) - (target.scale or 0) >= _INTEGER_DIGITS[source.name]
+    if source.name == "decimal" and target.name == "decimal":
+        if not (_number_in_sqlite(source) and _number_in_sqlite(target)):
+            return False
+        whole_source = (source.precision or 18) - (source.scale or 0)
+        whole_target = (target.precision or 18) - (target.scale or 0)
+        return whole_target >= whole_source and (target.scale or 0) >= (source.scale or 0)
+    varying = ("varchar", "nvarchar")
+    if target.name in varying and source.name in (*varying, "char", "nchar", "text", "ntext"):
+        if target.name == "varchar" and source.is_unicode:
+            return False
+        if target.length == MAX:
+            return True
+        return source.length is not None and source.length != MAX and source.length <= (target.length or 0)
+    if target.name == "varbinary" and source.name in ("varbinary", "binary"):
+        return target.length == MAX or (
+            source.length is not None and source.length != MAX and source.length <= (target.length or 0)
+        )
+    return source.name == "float" and target.name == "float"

@@ -1,0 +1,336 @@
+"""Runs leaf statements of T-SQL on SQLite: queries, DML, DDL, transactions.
+
+``SqliteEvaluator`` is the part of the interpreter's Evaluator that needs no more of the server than a
+workspace and a catalog of system views; its ``Host`` (the session) answers the rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import lru_cache
+from typing import Protocol
+
+from tdsproxy.server.catalogview import SystemCatalog
+from tdsproxy.server.compiler.binder import FunctionBinder
+from tdsproxy.server.compiler.context import Context, FoundTable
+from tdsproxy.server.ddl import DdlRunner
+from tdsproxy.server.definitions import TableBuilder
+from tdsproxy.server.dml import DmlRunner
+from tdsproxy.server.failures import sqlite_errors
+from tdsproxy.server.for_clause import for_replies
+from tdsproxy.server.frame_names import FrameNames, parse_expression, temp_scope
+from tdsproxy.server.metadata import Metadata
+from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.schema_reader import SchemaReader
+from tdsproxy.server.select_into import SelectInto
+from tdsproxy.server.select_run import Compiled, SelectRunner
+from tdsproxy.server.table_variables import TableVariables
+from tdsproxy.server.transactions import Transactions
+from tdsproxy.server.workspace import TEMP, Workspace, quoted
+from tdsproxy.tsql import ast
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.environment import FrameEnvironment, Surroundings
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef
+from tdsproxy.tsql.replies import Column, Reply
+from tdsproxy.tsql.scalar import TypedValue
+from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Value
+
+
+class Host(Surroundings, Protocol):
+    """What the evaluator asks of the session around it (and of the interpreter's environment)."""
+
+    def database(self, frame: Frame) -> str:
+        """The current database in ``frame``."""
+
+    def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
+        """Raises SqlError 2715."""
+
+    def user_function(self, name: ast.Name, frame: Frame) -> FunctionDef | None:
+        """A scalar function made by CREATE FUNCTION."""
+
+    def committed(self, database: str) -> None:
+        """A transaction that wrote to ``database`` has been committed."""
+
+
+Handler = Callable[[ast.Statement, Frame], Iterator[Reply]]
+
+
+class SqliteEvaluator:
+    """Executes what ``handles`` says it does."""
+
+    def __init__(self, workspace: Workspace, catalog: SystemCatalog, host: Host) -> None:
+        self.workspace = workspace
+        self.catalog = catalog
+        self.host = host
+        self.reader = SchemaReader(workspace)
+        self._frame: Frame | None = None
+        self.binder = FunctionBinder(workspace.connection, self._function_context)
+        self._written: set[str] = set()
+        self.transactions = Transactions(workspace, self._announce)
+        self.table_variables = TableVariables(workspace, self)
+        self.selects = SelectRunner(self)
+        self.dml = DmlRunner(self)
+        self.ddl = DdlRunner(self)
+        self.select_into = SelectInto(self)
+        self.last_identity: Decimal | None = None
+        self._identity_insert: tuple[str, str] | None = None
+        self._handlers: dict[type[ast.Statement], Handler] = {
+            ast.QueryStatement: self.selects.run,  # type: ignore[dict-item]
+            ast.Insert: self.dml.insert,  # type: ignore[dict-item]
+            ast.Update: self.dml.update,  # type: ignore[dict-item]
+            ast.Delete: self.dml.delete,  # type: ignore[dict-item]
+            ast.Truncate: self.dml.truncate,  # type: ignore[dict-item]
+            ast.Transaction: self._transaction,  # type: ignore[dict-item]
+            ast.SetIdentityInsert: self._set_identity_insert,  # type: ignore[dict-item]
+            **self.ddl.handlers(),
+        }
+
+    # ------------------------------------------------------------------ the interpreter's questions
+
+    def handles(self, statement: ast.Statement) -> bool:
+        return type(statement) in self._handlers
+
+    def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
+        """Runs one statement that ``handles`` accepts. Raises SqlError."""
+        self._frame = frame
+        with sqlite_errors(statement.line):
+            yield from self._handlers[type(statement)](statement, frame)
+
+    def insert_rows(
+        self,
+        statement: ast.Insert,
+        results: Sequence[tuple[tuple[Column, ...], list[tuple[Value, ...]]]],
+        frame: Frame,
+    ) -> Iterator[Reply]:
+        """INSERT ... EXEC."""
+        self._frame = frame
+        with sqlite_errors(statement.line):
+            yield from self.dml.insert_results(statement, results, frame)
+
+    def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
+        """An expression with subqueries."""
+        self._frame = frame
+        query = ast.Select(items=(ast.SelectItem(expr),), line=expr.line)
+        compiled, rows = self.selects.rows(query, frame)
+        return TypedValue(rows[0][0], compiled.types[0])
+
+    def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
+        """A condition with subqueries."""
+        self._frame = frame
+        one, zero = (ast.Literal(value=number, type=t.INT) for number in (1, 0))
+        case = ast.Case(
+            operand=None,
+            whens=((predicate, one), (ast.Not(operand=predicate), zero)),
+            otherwise=None,
+        )
+        value = self.scalar(case, frame).value
+        return None if value is None else value == 1
+
+    def leave(self, frame: Frame) -> None:
+        """Drops what belongs to a frame that ends."""
+        self.table_variables.leave(frame)
+        scope = frame.storage.get("temp_scope")
+        if isinstance(scope, str):
+            self.drop_temp_tables(scope)
+
+    def drop_temp_tables(self, scope: str | None = None) -> None:
+        """Drops the #tables of one scope, or all."""
+        objects = self.reader.read(TEMP)
+        metadata = Metadata(self.workspace, TEMP)
+        for table in list(objects.tables.values()):
+            if table.known and (scope is None or table.schema == scope):
+                self.workspace.run(f"DROP TABLE IF EXISTS {TEMP}.{quoted(table.sqlite_name)}")
+                metadata.drop_object(table.object_id)
+
+    # ------------------------------------------------------------------ for the runners
+
+    def compilation(self, frame: Frame) -> Context:
+        return Context(self.workspace, self.reader, self.binder, self.catalog, FrameNames(self, frame))
+
+    def compilation_like(self, context: Context) -> Context:
+        """A new compilation with the same names."""
+        return Context(self.workspace, self.reader, self.binder, self.catalog, context.names)
+
+    def environment(self, frame: Frame) -> FrameEnvironment:
+        return FrameEnvironment(self.host, frame)
+
+    def _function_context(self) -> FunctionContext:
+        if self._frame is None:
+            raise SqlError.of(8630, 16, 1, "Internal Query Processor Error: no statement is running.")
+        return self.host.context(self._frame)
+
+    def default_expression(self, text: str) -> ast.Expr:
+        return _parsed_expression(text)
+
+    def for_clause(self, compiled: Compiled, clause: ast.XmlClause, frame: Frame) -> Iterator[Reply]:
+        return for_replies(compiled, clause, self.environment(frame))
+
+    @contextmanager
+    def writing(self, found: FoundTable, line: int) -> Iterator[None]:
+        """The scope of one statement's writes; undone as a whole by an exception."""
+        with self.changing(found.schema, found.database, line):
+            yield
+
+    @contextmanager
+    def changing(self, schema: str, database: str, line: int) -> Iterator[None]:
+        """The same for DDL, which names no table."""
+        self.transactions.ensure()
+        own = not self.workspace.in_transaction
+        try:
+            with sqlite_errors(line, database), self.workspace.statement():
+                yield
+        except BaseException:
+            self.reader.forget()
+            raise
+        if schema != TEMP:
+            self._written.add(database)
+            if own:
+                self._announce()
+
+    def _announce(self) -> None:
+        for database in sorted(self._written):
+            self.host.committed(database)
+        self._written.clear()
+
+    def table_builder(
+        self, schema: str, name: str, sqlite_name: str, frame: Frame, line: int, object_id: int = 0
+    ) -> TableBuilder:
+        return self.ddl.builder(schema, name, sqlite_name, frame, line, object_id)
+
+    # ------------------------------------------------------------------ identity
+
+    def note_identity(self, number: int | None, frame: Frame) -> None:
+        """SCOPE_IDENTITY() and @@IDENTITY after an INSERT."""
+        if number is not None:
+            self.last_identity = Decimal(number)
+            frame.storage["identity"] = self.last_identity
+
+    @staticmethod
+    def scope_identity(frame: Frame) -> Decimal | None:
+        found = frame.storage.get("identity")
+        return found if isinstance(found, Decimal) else None
+
+    def identity_current(self, schema: str, table: TableInfo) -> int | None:
+        """IDENT_CURRENT: the last identity value, the seed when there was none."""
+        column = table.identity_column
+        if column is None or column.identity is None:
+            return None
+        if column.rowid:
+            value = self.workspace.value(
+                f"SELECT seq FROM {schema}.sqlite_sequence WHERE name = ?", (table.sqlite_name,)
+            )
+            last = int(str(value)) if value is not None else None
+            return column.identity.seed if last is None or last < column.identity.seed else last
+        last = Metadata(self.workspace, schema).last_identity(table.sqlite_name)
+        return column.identity.seed if last is None else last
+
+    def seed_identity(self, schema: str, table: TableInfo, last: int | None = None) -> None:
+        """Starts the identity again: after ``last``, or from its seed (TRUNCATE, CREATE TABLE)."""
+        column = table.identity_column
+        if column is None or column.identity is None:
+            return
+        if not column.rowid:
+            Metadata(self.workspace, schema).save_identity(table.sqlite_name, last)
+            return
+        number = column.identity.seed - 1 if last is None else last
+        self.workspace.run(f"DELETE FROM {schema}.sqlite_sequence WHERE name = ?", (table.sqlite_name,))
+        if number != 0:
+            self.workspace.run(
+                f"INSERT INTO {schema}.sqlite_sequence VALUES (?, ?)", (table.sqlite_name, number)
+            )
+
+    def identity_insert_on(self, found: FoundTable) -> bool:
+        return self._identity_insert == (found.schema, found.table.sqlite_name.lower())
+
+    def _set_identity_insert(self, statement: ast.SetIdentityInsert, frame: Frame) -> Iterator[Reply]:
+        from tdsproxy.server.compiler.queries import QueryCompiler
+        from tdsproxy.tsql.replies import Command, Done
+
+        compiler = QueryCompiler(self.compilation(frame))
+        found = compiler.sources.find_table(statement.table)
+        shown = ".".join(p for p in (statement.table.schema, statement.table.object) if p)
+        if not isinstance(found, FoundTable):
+            raise SqlError.of(
+                1088,
+                16,
+                11,
+                f'Cannot find the object "{shown}" because it does not exist or you do not have permissions.',
+                statement.line,
+            )
+        key = (found.schema, found.table.sqlite_name.lower())
+        if not statement.on:
+            if self._identity_insert == key:
+                self._identity_insert = None
+        else:
+            if found.table.identity_column is None:
+                raise SqlError.of(
+                    8106,
+                    16,
+                    1,
+                    f"Table '{shown}' does not have the identity property. Cannot perform SET operation.",
+                    statement.line,
+                )
+            if self._identity_insert not in (None, key):
+                raise SqlError.of(
+                    8107,
+                    16,
+                    1,
+                    f"IDENTITY_INSERT is already ON for table '{(self._identity_insert or ('', ''))[1]}'."
+                    f" Cannot perform SET operation for table '{shown}'.",
+                    statement.line,
+                )
+            self._identity_insert = key
+        yield Done(Command.SET)
+
+    def next_timestamp(self) -> bytes:
+        """A rowversion: grows with each row that is written."""
+        stamp = self.workspace.value("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)")
+        self._stamp = max(getattr(self, "_stamp", 0) + 1, int(str(stamp)))
+        return struct.pack(">Q", self._stamp)
+
+    # ------------------------------------------------------------------ transactions
+
+    def _transaction(self, statement: ast.Transaction, frame: Frame) -> Iterator[Reply]:
+        name = statement.name
+        if isinstance(name, ast.Variable):
+            value = self.environment(frame).variable(name.name).value
+            name = None if value is None else str(value)
+        match statement.action:
+            case "BEGIN":
+                yield from self.transactions.begin(name)
+            case "COMMIT":
+                yield from self.transactions.commit(statement.line)
+            case "ROLLBACK":
+                yield from self.transactions.rollback(name, statement.line)
+            case _:
+                yield from self.transactions.save(name or "", statement.line)
+
+    # ------------------------------------------------------------------ for the system views
+
+    def objects(self, database: str) -> DatabaseSchema:
+        """The objects of a database. Raises SqlError 911."""
+        return self.reader.read(self.workspace.schema_of(database))
+
+    def temp_table(self, name: str, frame: Frame) -> TableInfo | None:
+        """``#name`` as ``frame`` sees it."""
+        objects = self.reader.read(TEMP)
+        for scope in FrameNames(self, frame).temp_scopes:
+            table = objects.table(scope, name)
+            if table is not None:
+                return table
+        return None
+
+    @staticmethod
+    def temp_scope(frame: Frame) -> str:
+        return temp_scope(frame)
+
+
+@lru_cache(maxsize=1024)
+def _parsed_expression(text: str) -> ast.Expr:
+    return parse_expression(text)

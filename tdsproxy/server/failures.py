@@ -1,0 +1,92 @@
+"""SQLite's errors as SQL Server's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from tdsproxy.tsql.errors import BatchAborted, SqlError
+from tdsproxy.tsql.replies import Message
+
+TERMINATED = Message(3621, 0, 0, "The statement has been terminated.")
+
+
+def failed(number: int, severity: int, state: int, text: str, line: int = 1) -> SqlError:
+    """A statement that changed nothing after all: the error and message 3621."""
+    return StatementTerminated(
+        Message(number, severity, state, text, line),
+        Message(TERMINATED.number, TERMINATED.severity, TERMINATED.state, TERMINATED.text, line),
+    )
+
+
+class StatementTerminated(SqlError):
+    """An error that is followed by the information that the statement has been terminated; ``@@ERROR`` shows
+    the error."""
+
+    @property
+    def number(self) -> int:
+        return self.messages[0].number
+
+
+class Cancelled(Exception):
+    """The request was interrupted: nothing more is to be said to the client than the acknowledgement."""
+
+
+@contextmanager
+def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
+    """Translates what SQLite raises within."""
+    try:
+        yield
+    except apsw.BusyError as error:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_BUSY_SNAPSHOT:
+            raise BatchAborted.of(
+                1205,
+                13,
+                51,
+                "Transaction (Process ID) was deadlocked on lock resources with another process and has been"
+                " chosen as the deadlock victim. Rerun the transaction.",
+                line,
+            ) from error
+        raise SqlError.of(1222, 16, 45, "Lock request time out period exceeded.", line) from error
+    except apsw.ReadOnlyError as error:
+        raise SqlError.of(
+            3906,
+            16,
+            1,
+            f'Failed to update database "{database}" because the database is read-only.',
+            line,
+        ) from error
+    except apsw.FullError as error:
+        raise SqlError.of(
+            1105,
+            17,
+            2,
+            f"Could not allocate space in database '{database}' because the 'PRIMARY' filegroup is full.",
+            line,
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise SqlError.of(
+            824,
+            24,
+            2,
+            "SQL Server detected a logical consistency-based I/O error: the file is not a valid SQLite"
+            f" database ({error}).",
+            line,
+        ) from error
+    except apsw.SQLError as error:
+        if "integer overflow" in str(error):
+            raise SqlError.of(
+                8115, 16, 2, "Arithmetic overflow error converting expression to data type bigint.", line
+            ) from error
+        raise SqlError.of(8630, 16, 1, f"Internal Query Processor Error: {error}", line) from error
+    except apsw.TooBigError as error:
+        raise SqlError.of(
+            1919, 16, 1, f"A value is larger than the server can hold ({error}).", line
+        ) from error
+
+
+def key_text(values: list[object]) -> str:
+    """The key of messages 2601 and 2627: ``(1, abc)``."""
+    return "(" + ", ".join("<NULL>" if value is None else str(value) for value in values) + ")"

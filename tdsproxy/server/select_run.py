@@ -1,0 +1,282 @@
+"""Runs compiled queries: result sets in chunks, assignment to variables, SELECT INTO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tdsproxy.server.compiler.binder import loader
+from tdsproxy.server.compiler.context import Context
+from tdsproxy.server.compiler.inspect import expressions_of
+from tdsproxy.server.compiler.queries import CompiledQuery, QueryCompiler
+from tdsproxy.server.compiler.typed import error
+from tdsproxy.server.failures import sqlite_errors
+from tdsproxy.store.encoding import Stored
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.conversions import convert
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Command, Done, Message, Order, Reply, ResultSet, Rows
+from tdsproxy.tsql.scalar import Environment, TypedValue, evaluate
+from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Value
+
+if TYPE_CHECKING:
+    from tdsproxy.server.evaluator import SqliteEvaluator
+
+CHUNK: Final = 200
+_COLUMN_VARIABLE: Final = "@\0c"
+
+Decoder = Callable[[Sequence[Stored]], tuple[Value, ...]]
+
+
+def decoder(types: Sequence[SqlType]) -> Decoder:
+    """How a stored row becomes a row of values."""
+    loads = [loader(type_) for type_ in types]
+
+    def decode(row: Sequence[Stored]) -> tuple[Value, ...]:
+        return tuple(None if raw is None else load(raw) for raw, load in zip(row, loads, strict=True))
+
+    return decode
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A query ready to run."""
+
+    query: CompiledQuery
+    context: Context
+    line: int = 1
+
+    def stored_rows(self, env: Environment) -> Iterator[tuple[Stored, ...]]:
+        """The rows in storage form."""
+        with sqlite_errors(self.line):
+            bindings = self.context.parameters.values(env)
+            cursor = self.context.workspace.connection.cursor()
+            try:
+                for row in cursor.execute(self.query.sql, bindings):
+                    yield row
+            finally:
+                cursor.close()
+
+    @property
+    def types(self) -> list[SqlType]:
+        return [output.described().type for output in self.query.columns]
+
+
+class SelectRunner:
+    """SELECT statements of one session."""
+
+    def __init__(self, evaluator: SqliteEvaluator) -> None:
+        self._evaluator = evaluator
+
+    def compile(self, query: ast.Query, frame: Frame) -> Compiled:
+        """Compiles ``query`` as ``frame`` sees it. Raises SqlError."""
+        context = self._evaluator.compilation(frame)
+        with sqlite_errors(query.line):
+            return Compiled(QueryCompiler(context).query(query), context, query.line)
+
+    def run(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
+        query = statement.query
+        if isinstance(query, ast.Select) and query.into is not None:
+            yield from self._evaluator.select_into.run(query, frame)
+            return
+        if isinstance(query, ast.Select) and any(item.variable for item in query.items):
+            yield from self._assign(query, frame)
+            return
+        compiled = self.compile(query, frame)
+        yield from self.notices(compiled.context, query.line)
+        if query.for_ is not None:
+            yield from self._evaluator.for_clause(compiled, query.for_, frame)
+            return
+        columns = tuple(output.described() for output in compiled.query.columns)
+        decode = decoder([column.type for column in columns])
+        limit = self._row_limit(frame)
+        env = self._evaluator.environment(frame)
+        yield ResultSet(columns)
+        if compiled.query.order:
+            yield Order(compiled.query.order)
+        count = 0
+        chunk: list[tuple[Value, ...]] = []
+        rows = compiled.stored_rows(env)
+        try:
+            for row in rows:
+                if limit is not None and count >= limit:
+                    break
+                chunk.append(decode(row))
+                count += 1
+                if len(chunk) >= CHUNK:
+                    yield Rows(chunk)
+                    chunk = []
+        except SqlError:
+            if chunk:
+                yield Rows(chunk)
+            raise
+        finally:
+            rows.close()  # type: ignore[attr-defined]
+        if chunk:
+            yield Rows(chunk)
+        yield Done(Command.SELECT, count)
+
+    @staticmethod
+    def _row_limit(frame: Frame) -> int | None:
+        """SET ROWCOUNT."""
+        text = frame.options.others.get("ROWCOUNT", "0")
+        return int(text) if text.isdigit() and int(text) > 0 else None
+
+    @staticmethod
+    def notices(context: Context, line: int) -> Iterator[Reply]:
+        for number, state, text in context.notices:
+            yield Message(number, 0, state, text, line)
+
+    def rows(self, query: ast.Query, frame: Frame) -> tuple[Compiled, list[tuple[Value, ...]]]:
+        """All rows of ``query``."""
+        compiled = self.compile(query, frame)
+        decode = decoder(compiled.types)
+        env = self._evaluator.environment(frame)
+        return compiled, [decode(row) for row in compiled.stored_rows(env)]
+
+    # ------------------------------------------------------------------ SELECT @v = ...
+
+    def _assign(self, query: ast.Select, frame: Frame) -> Iterator[Reply]:
+        targets = []
+        for item in query.items:
+            if item.variable is None:
+                raise error(
+                    141,
+                    "A SELECT statement that assigns a value to a variable must not be combined with"
+                    " data-retrieval operations.",
+                    query.line,
+                    severity=15,
+                )
+            cell = frame.variables.get(item.variable.lower())
+            if cell is None:
+                raise error(
+                    137,
+                    f'Must declare the scalar variable "{item.variable}".',
+                    query.line,
+                    severity=15,
+                    state=1,
+                )
+            targets.append((item, cell))
+        assigned = {(item.variable or "").lower() for item, _ in targets}
+        columns: list[ast.Expr] = []
+        formulas: list[ast.Expr] = []
+        for item, _ in targets:
+            expr = item.expr
+            if item.assign_op != "=":
+                expr = ast.Binary(
+                    op=item.assign_op[:-1],
+                    left=ast.Variable(name=item.variable or "", line=item.expr.line),
+                    right=item.expr,
+                    line=item.expr.line,
+                )
+            formulas.append(_split(expr, assigned, columns))
+        projected = replace(
+            query,
+            items=tuple(ast.SelectItem(expr) for expr in columns)
+            or (ast.SelectItem(ast.Literal(value=1, type=SqlType("int"))),),
+        )
+        compiled = self.compile(projected, frame)
+        yield from self.notices(compiled.context, query.line)
+        decode = decoder(compiled.types)
+        env = self._evaluator.environment(frame)
+        types = compiled.types
+        count = 0
+        plain = all(isinstance(f, ast.Variable) and f.name.startswith(_COLUMN_VARIABLE) for f in formulas)
+        last: tuple[Value, ...] | None = None
+        for stored in list(compiled.stored_rows(env)):
+            count += 1
+            last = decode(stored)
+            if not plain:
+                self._assign_row(targets, formulas, last, types, env)
+        if plain and last is not None:
+            self._assign_row(targets, formulas, last, types, env)
+        yield Done(Command.SELECT, count)
+
+    @staticmethod
+    def _assign_row(
+        targets: list[tuple[ast.SelectItem, Any]],
+        formulas: list[ast.Expr],
+        row: tuple[Value, ...],
+        types: list[SqlType],
+        env: Environment,
+    ) -> None:
+        surroundings = RowEnvironment(env, row, types)
+        for (_, cell), formula in zip(targets, formulas, strict=True):
+            made = evaluate(formula, surroundings)
+            cell.value = convert(made.value, made.type, cell.type)
+
+
+class RowEnvironment:
+    """An environment in which the columns of one row are variables, too."""
+
+    def __init__(self, inner: Environment, row: tuple[Value, ...], types: list[SqlType]) -> None:
+        self._inner = inner
+        self._row = row
+        self._types = types
+
+    @property
+    def functions(self) -> Any:
+        return self._inner.functions
+
+    @property
+    def context(self) -> Any:
+        return self._inner.context
+
+    def variable(self, name: str) -> TypedValue:
+        if name.startswith(_COLUMN_VARIABLE):
+            index = int(name[len(_COLUMN_VARIABLE) :])
+            return TypedValue(self._row[index], self._types[index])
+        return self._inner.variable(name)
+
+    def global_variable(self, name: str) -> TypedValue:
+        return self._inner.global_variable(name)
+
+
+def _split(expr: ast.Expr, assigned: set[str], columns: list[ast.Expr]) -> ast.Expr:
+    """``expr`` with every largest part that doesn't depend on ``assigned`` variables made a column of the
+    query; such parts are collected in ``columns``."""
+    if isinstance(expr, ast.Variable) and expr.name.lower() in assigned:
+        return expr
+    depends = any(
+        isinstance(node, ast.Variable) and node.name.lower() in assigned for node in expressions_of(expr)
+    )
+    if not depends:
+        if isinstance(expr, ast.Literal | ast.Variable | ast.DatePart):
+            return expr if not isinstance(expr, ast.Variable) else _column(expr, columns)
+        return _column(expr, columns)
+    if isinstance(expr, ast.Subquery):
+        return _column(expr, columns)
+    changes: dict[str, Any] = {}
+    for item in fields(expr):
+        value = getattr(expr, item.name)
+        changed = _split_value(value, assigned, columns)
+        if changed is not value:
+            changes[item.name] = changed
+    return replace(expr, **changes)
+
+
+def _split_value(value: Any, assigned: set[str], columns: list[ast.Expr]) -> Any:
+    if isinstance(value, ast.Expr):
+        if isinstance(value, ast.Predicate) and not any(
+            isinstance(node, ast.Variable) and node.name.lower() in assigned for node in expressions_of(value)
+        ):
+            case = ast.Case(
+                operand=None,
+                whens=((value, ast.Literal(value=1, type=SqlType("int"))),),
+                otherwise=ast.Literal(value=0, type=SqlType("int")),
+            )
+            return ast.Comparison(
+                op="=", left=_column(case, columns), right=ast.Literal(value=1, type=SqlType("int"))
+            )
+        return _split(value, assigned, columns)
+    if isinstance(value, tuple) and any(isinstance(v, ast.Expr | tuple) for v in value):
+        return tuple(_split_value(v, assigned, columns) for v in value)
+    return value
+
+
+def _column(expr: ast.Expr, columns: list[ast.Expr]) -> ast.Expr:
+    columns.append(expr)
+    return ast.Variable(name=f"{_COLUMN_VARIABLE}{len(columns) - 1}", line=expr.line)

@@ -1,0 +1,118 @@
+"""T-SQL's transactions over SQLite's: a counter, names, savepoints, and environment changes.
+
+BEGIN TRANSACTION only counts. SQLite's transaction begins with the first statement that writes (or reads,
+above READ COMMITTED): until then each statement sees what others have committed, as READ COMMITTED does, and
+no stale snapshot stands in the way of the first write.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+from tdsproxy.server.failures import sqlite_errors
+from tdsproxy.server.workspace import Workspace, quoted
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Command, Done, Reply, TransactionBegun, TransactionEnded
+
+
+class Transactions:
+    """The transaction state of one session."""
+
+    def __init__(self, workspace: Workspace, committed: Callable[[], None]) -> None:
+        self._work = workspace
+        self._committed = committed
+        self.count = 0
+        self._name: str | None = None
+        self._number = 0
+        self._saved: list[str] = []
+
+    @property
+    def descriptor(self) -> bytes:
+        """The 8 bytes that name the transaction on the wire; zero outside of one."""
+        return struct.pack("<Q", self._number) if self.count else bytes(8)
+
+    def ensure(self) -> None:
+        """Begins SQLite's transaction within T-SQL's."""
+        if self.count and not self._work.in_transaction:
+            self._work.begin()
+
+    def begin(self, name: str | None = None) -> Iterator[Reply]:
+        self.count += 1
+        if self.count == 1:
+            self._name = name
+            self._number += 1
+            yield TransactionBegun(self.descriptor)
+        yield Done(Command.BEGIN_TRANSACTION)
+
+    def commit(self, line: int = 1) -> Iterator[Reply]:
+        if not self.count:
+            raise SqlError.of(
+                3902, 16, 1, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.", line
+            )
+        if self.count == 1:
+            descriptor = self.descriptor
+            if self._work.in_transaction:
+                with sqlite_errors(line):
+                    self._work.commit()
+                self._committed()
+            self._end()
+            yield TransactionEnded(descriptor, committed=True)
+        else:
+            self.count -= 1
+        yield Done(Command.COMMIT)
+
+    def rollback(self, name: str | None = None, line: int = 1) -> Iterator[Reply]:
+        if not self.count:
+            raise SqlError.of(
+                3903, 16, 1, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION.", line
+            )
+        if name is not None and not self._is_outer(name):
+            saved = next((mark for mark in reversed(self._saved) if mark.lower() == name.lower()), None)
+            if saved is None:
+                raise SqlError.of(
+                    6401,
+                    16,
+                    1,
+                    f"Cannot roll back {name}. No transaction or savepoint of that name was found.",
+                    line,
+                )
+            self._work.rollback_to(_mark(saved))
+            while self._saved and self._saved[-1] is not saved:
+                self._saved.pop()
+            yield Done(Command.ROLLBACK)
+            return
+        yield from self.rollback_all()
+        yield Done(Command.ROLLBACK)
+
+    def rollback_all(self) -> Iterator[Reply]:
+        """Undoes everything, without a Done."""
+        if self.count:
+            descriptor = self.descriptor
+            self._work.rollback()
+            self._end()
+            yield TransactionEnded(descriptor, committed=False)
+        elif self._work.in_transaction:
+            self._work.rollback()
+
+    def save(self, name: str, line: int = 1) -> Iterator[Reply]:
+        if not self.count:
+            raise SqlError.of(
+                628, 16, 0, "Cannot issue SAVE TRANSACTION when there is no active transaction.", line
+            )
+        self.ensure()
+        self._work.run(f"SAVEPOINT {_mark(name)}")
+        self._saved.append(name)
+        yield Done(Command.BEGIN_TRANSACTION)
+
+    def _is_outer(self, name: str) -> bool:
+        return self._name is not None and self._name.lower() == name.lower()
+
+    def _end(self) -> None:
+        self.count = 0
+        self._name = None
+        self._saved.clear()
+
+
+def _mark(name: str) -> str:
+    return quoted(f"t_{name.lower()}")
