@@ -334,8 +334,8 @@ class TableSource(Source):
 
 @dataclass(frozen=True, slots=True)
 class FunctionSource(Source):
-    """A table function; ``xml.nodes()`` has the xml's name as the schema of the call's name. ``schema`` is the
-    WITH list of OPENJSON."""
+    """A table function; ``xml.nodes()`` has the xml's name as the schema of the call's name. ``schema`` is
+    the WITH list of OPENJSON."""
 
     call: FunctionCall
     schema: tuple[JsonColumn, ...] = ()
@@ -769,7 +769,8 @@ class CreateType(Statement):
 
 @dataclass(frozen=True, slots=True)
 class CreateSequence(Statement):
-    """``options`` are (START, n), (INCREMENT, n), (MINVALUE, n or None for NO MINVALUE), (CYCLE, 1 or None) ..."""
+    """``options`` are (START, n), (INCREMENT, n), (MINVALUE, n or None for NO MINVALUE), (CYCLE, 1 or None),
+    (CACHE, n)."""
 
     name: Name
     type: TypeName | None
@@ -1147,8 +1148,8 @@ class NativeStatement(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Backup(NativeStatement):
-    """``kind`` is DATABASE, LOG, GROUP (the databases in ``group``) or SERVER. ``files`` are the (FILE | FILEGROUP
-    | READ_WRITE_FILEGROUPS, operand) selections in front of TO."""
+    """``kind`` is DATABASE, LOG, GROUP (the databases in ``group``) or SERVER. ``files`` are the (FILE |
+    FILEGROUP | READ_WRITE_FILEGROUPS, operand) selections in front of TO."""
 
     kind: str
     database: Operand
@@ -1161,8 +1162,9 @@ class Backup(NativeStatement):
 
 @dataclass(frozen=True, slots=True)
 class Restore(NativeStatement):
-    """``kind`` is DATABASE, LOG, HEADERONLY, FILELISTONLY, LABELONLY, VERIFYONLY, REWINDONLY or BACKUPSETONLY;
-    ``database`` None for the -ONLY forms; ``devices`` empty for ``RESTORE DATABASE x WITH RECOVERY``."""
+    """``kind`` is DATABASE, LOG, HEADERONLY, FILELISTONLY, LABELONLY, VERIFYONLY, REWINDONLY or
+    BACKUPSETONLY; ``database`` None for the -ONLY forms; ``devices`` empty for ``RESTORE DATABASE x WITH
+    RECOVERY``."""
 
     kind: str
     database: Operand | None

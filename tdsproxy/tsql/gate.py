@@ -35,16 +35,16 @@ def may_be_native(body: bytes | bytearray) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A native statement of a batch. ``nested``: it stands within IF, WHILE, TRY or a block, so that only running
-    the batch tells whether it runs."""
+    """A native statement of a batch. ``nested``: it stands within IF, WHILE, TRY or a block, so that only
+    running the batch tells whether it runs."""
 
     statement: ast.NativeStatement
     nested: bool
 
 
 def native_statements(batch: ast.Batch) -> list[Found]:
-    """The native statements of ``batch`` in their order. Those in the body of a module that the batch creates do
-    not run with it and are not among them."""
+    """The native statements of ``batch`` in their order. Those in the body of a module that the batch creates
+    do not run with it and are not among them."""
     return list(_walk(batch.statements, False))
 
 

@@ -289,8 +289,9 @@ def error(number: int, text: str, line: int, state: int = 1, severity: int = 15)
 
 
 _WITH: Final = (
-    "Incorrect syntax near the keyword 'with'. If this statement is a common table expression, an xmlnamespaces "
-    "clause or a change tracking context clause, the previous statement must be terminated with a semicolon."
+    "Incorrect syntax near the keyword 'with'. If this statement is a common table expression, an "
+    "xmlnamespaces clause or a change tracking context "
+    "clause, the previous statement must be terminated with a semicolon."
 )
 
 

@@ -37,8 +37,8 @@ class OptionKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OptionDef:
-    """``statement`` is BACKUP or RESTORE; ``forms`` the kinds (``Backup.kind``, ``Restore.kind``) that support the
-    option: the others parse it and refuse it when they run."""
+    """``statement`` is BACKUP or RESTORE; ``forms`` the kinds (``Backup.kind``, ``Restore.kind``) that
+    support the option: the others parse it and refuse it when they run."""
 
     name: str
     statement: str
@@ -135,8 +135,8 @@ def lookup(statement: str, name: str) -> OptionDef | None:
 
 
 def unsupported(statement: ast.Backup | ast.Restore) -> tuple[str, ...]:
-    """The names, in lower case, of the options that parse but that this form of the statement does not take, for
-    error 3032."""
+    """The names, in lower case, of the options that parse but that this form of the statement does not take,
+    for error 3032."""
     word = "BACKUP" if isinstance(statement, ast.Backup) else "RESTORE"
     names = []
     for option in statement.options:

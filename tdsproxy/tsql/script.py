@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ScriptBatch:
-    """``text`` runs ``count`` times (``GO 3``); its first line is line ``first_line`` of the script, from 1."""
+    """``text`` runs ``count`` times (``GO 3``); its first line is line ``first_line`` of the script."""
 
     text: str
     first_line: int = 1

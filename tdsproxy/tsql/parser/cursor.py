@@ -183,12 +183,15 @@ class Cursor:
         """Count one level of nesting; the caller takes it back with ``shallower``."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise error(
-                191,
-                "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into "
-                "smaller queries.",
-                self.tok.line,
-            )
+            raise self.too_deep()
+
+    def too_deep(self) -> SyntaxError_:
+        return error(
+            191,
+            "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into "
+            "smaller queries.",
+            self.tok.line,
+        )
 
     def shallower(self) -> None:
         self.depth -= 1

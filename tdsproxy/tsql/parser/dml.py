@@ -315,9 +315,9 @@ class Dml(Queries):
         elif named:
             raise error(
                 119,
-                f"Must pass parameter number {position} and subsequent parameters as '@name = value'. After the form "
-                "'@name = value' has been used, all subsequent parameters must be passed in the form "
-                "'@name = value'.",
+                f"Must pass parameter number {position} and subsequent parameters as '@name = value'. After "
+                "the form '@name = value' has been used, all subsequent parameters must be passed in the "
+                "form '@name = value'.",
                 token.line,
             )
         if self.accept("DEFAULT"):
@@ -356,9 +356,10 @@ class Dml(Queries):
 
 STATEMENT_WORDS: Final = frozenset(
     """
-    ALTER BACKUP BEGIN BREAK BULK CHECKPOINT CLOSE COMMIT CONTINUE CREATE DBCC DEALLOCATE DECLARE DELETE DENY DROP ELSE
-    END EXEC EXECUTE FETCH GOTO GRANT IF INSERT KILL MERGE OPEN PRINT RAISERROR RECONFIGURE RESTORE RETURN REVERT
-    REVOKE ROLLBACK SAVE SELECT SETUSER SHUTDOWN TRUNCATE UPDATE USE WAITFOR WHILE
+    ALTER BACKUP BEGIN BREAK BULK CHECKPOINT CLOSE COMMIT CONTINUE CREATE DBCC DEALLOCATE DECLARE
+    DELETE DENY DROP ELSE END EXEC EXECUTE FETCH GOTO GRANT IF INSERT KILL MERGE OPEN PRINT
+    RAISERROR RECONFIGURE RESTORE RETURN REVERT REVOKE ROLLBACK SAVE SELECT SETUSER SHUTDOWN
+    TRUNCATE UPDATE USE WAITFOR WHILE
     """.split()  # noqa: SIM905
 )
 """The reserved words that begin (or, ELSE and END, close) a statement and stand inside few others."""

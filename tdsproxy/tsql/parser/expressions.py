@@ -61,7 +61,8 @@ class Expressions(TypeNames):
 
     @property
     def at_query(self) -> bool:
-        """Whether a parenthesis here holds a query: ``((SELECT 1) UNION ...`` does, ``((SELECT 1) + 1)`` not."""
+        """Whether a parenthesis here holds a query, as ``((SELECT 1) UNION ..`` does and ``((SELECT 1) + 1)``
+        does not."""
         distance = 0
         while self.peek(distance).word == "(":
             distance += 1
@@ -284,7 +285,8 @@ class Expressions(TypeNames):
         return ast.FunctionCall(name, tuple(arguments), pos=token.pos, line=token.line)
 
     def _trim(self, token: Token) -> ast.Expr:
-        """``TRIM([LEADING | TRAILING | BOTH] [characters FROM] string)`` as LTRIM, RTRIM, TRIM(string, characters)."""
+        """``TRIM([LEADING | TRAILING | BOTH] [characters FROM] string)``, read as a call of LTRIM, RTRIM or
+        TRIM with the string first and the characters second."""
         self.expect("(")
         side = "TRIM"
         if self.at("LEADING", "TRAILING", "BOTH") and self.peek().word not in (")", ",", "."):
@@ -445,7 +447,7 @@ class Expressions(TypeNames):
 
 
 def literal(token: Token) -> ast.Literal:
-    """The literal of a STRING, NSTRING, INT, DECIMAL, FLOAT, MONEY or BINARY token, typed as T-SQL types it."""
+    """The literal of a string, number or binary token, typed as T-SQL types it."""
     value = token.value
     found: types.SqlType
     if token.kind is Kind.NSTRING:

@@ -181,17 +181,33 @@ class Flow(Security):
     # ------------------------------------------------------------------ flow
 
     def if_(self) -> ast.Statement:
-        self.expect("IF")
-        condition = self.predicate()
-        then = self.statement()
+        """IF with its ELSE; a chain of ELSE IF is read in a loop, so that it may be long."""
+        arms: list[tuple[Token, ast.Predicate, ast.Statement]] = []
+        otherwise: ast.Statement | None = None
+        while True:
+            token = self.expect("IF")
+            condition = self.predicate()
+            arms.append((token, condition, self.statement()))
+            if not self._else():
+                break
+            if not self.at("IF"):
+                otherwise = self.statement()
+                break
+        for token, condition, then in reversed(arms):
+            otherwise = ast.If(condition, then, otherwise, pos=token.pos, end=self.last.end, line=token.line)
+        assert otherwise is not None
+        return otherwise
+
+    def _else(self) -> bool:
+        """Step over ELSE, also behind a semicolon, which else stays."""
         index = self.index
         while self.accept(";"):
             pass
         if self.accept("ELSE"):
-            return ast.If(condition, then, self.statement())
+            return True
         self.index = index
         self.tok = self.tokens[index]
-        return ast.If(condition, then)
+        return False
 
     def while_(self) -> ast.Statement:
         self.expect("WHILE")

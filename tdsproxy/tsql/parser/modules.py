@@ -29,8 +29,8 @@ class Modules(Flow):
         if key in self._declared:
             raise error(
                 134,
-                f"The variable name '{name}' has already been declared. Variable names must be unique within a query "
-                "batch or stored procedure.",
+                f"The variable name '{name}' has already been declared. Variable names must be unique within "
+                "a query batch or stored procedure.",
                 token.line,
             )
         self._declared.add(key)

@@ -1,4 +1,4 @@
-"""What stands in FROM: tables, derived tables, functions, joins, APPLY, PIVOT, and their aliases and hints."""
+"""What stands in FROM: tables, derived tables, functions, joins, APPLY, PIVOT, with aliases and hints."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class Sources(Predicates):
         return found
 
     def _at_joined_query(self) -> bool:
-        """``((SELECT ...) a JOIN ...)``: the outer parenthesis groups a join. Found by looking behind the inner one."""
+        """``((SELECT ...) a JOIN ...)``: the outer parenthesis groups a join, as the alias shows."""
         if self.peek().word != "(":
             return False
         following = self.behind_parentheses(1)

@@ -16,6 +16,12 @@ class Statements(Keys):
 
     def batch(self) -> ast.Batch:
         """All statements of the text."""
+        try:
+            return self._batch()
+        except RecursionError:  # a caller deep in the stack leaves less room than MAX_DEPTH supposes
+            raise self.too_deep() from None
+
+    def _batch(self) -> ast.Batch:
         first = self.tok
         while self.accept(";"):
             pass

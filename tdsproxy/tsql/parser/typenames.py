@@ -107,8 +107,8 @@ class TypeNames(Cursor):
         if length > _SIZED[base]:
             raise error(
                 131,
-                f"The size ({length}) given to the type '{base}' exceeds the maximum allowed for any data type "
-                f"({_SIZED[base]}).",
+                f"The size ({length}) given to the type '{base}' exceeds the maximum allowed for any data "
+                f"type ({_SIZED[base]}).",
                 token.line,
                 2,
             )
@@ -129,16 +129,16 @@ class TypeNames(Cursor):
             if precision > 38:
                 raise error(
                     2750,
-                    f"Column or parameter #1: Specified column precision {precision} is greater than the maximum "
-                    "precision of 38.",
+                    f"Column or parameter #1: Specified column precision {precision} is greater than the "
+                    "maximum precision of 38.",
                     token.line,
                     severity=16,
                 )
             if scale > precision:
                 raise error(
                     2751,
-                    f"Column or parameter #1: Specified column scale {scale} is greater than the specified precision "
-                    f"of {precision}.",
+                    f"Column or parameter #1: Specified column scale {scale} is greater than the specified "
+                    f"precision of {precision}.",
                     token.line,
                     severity=16,
                 )
