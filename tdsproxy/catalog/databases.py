@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
@@ -280,6 +281,12 @@ class Databases:
         self._file.read("INSERT OR REPLACE INTO __tds_settings VALUES ('last database id', ?)", (str(id_),))
         return id_
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done in the block, with files too, is done before anybody else changes the table."""
+        with self._file.write():
+            yield
+
     # ------------------------------------------------------------------ log sequence numbers
 
     def next_lsns(self, id_: int, count: int) -> list[Decimal]:
@@ -321,10 +328,19 @@ class Databases:
         files = {database.file for database in known}
         for file, name in sorted(found.items()):
             if file not in files and self.find(name) is None and is_sqlite(self._store / file):
-                with contextlib.suppress(KeyError):
-                    self.add(new_database(name, file=file))
+                self._adopt(name, file)
         for database in known:
-            self._note_presence(database, database.file in found)
+            # It may have been dropped in the meantime.
+            with contextlib.suppress(LookupError):
+                self._note_presence(database, database.file in found)
+
+    def _adopt(self, name: str, file: str) -> None:
+        """What was seen may be a file that a statement just creates, renames or deletes: they do it within a
+        transaction, so the question is asked again in one."""
+        with self.transaction():
+            taken = any(database.file == file for database in self.all())
+            if not taken and self.find(name) is None and (self._store / file).is_file():
+                self.add(new_database(name, file=file))
 
     def _note_presence(self, database: Database, in_store: bool) -> None:
         if not database.file or database.is_system:

@@ -92,18 +92,22 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
         changes["collation"] = statement.collation
     database = new_database(name, owner=context.session.login, **changes)
     path = database.path(context.env.catalog.store)
+    created = False
     try:
-        create_database_file(path)
+        with databases.transaction():
+            create_database_file(path)
+            created = True
+            databases.add(database)
     except FileExistsError:
         raise CommandError(message(5170, database.data_path), message(1802)) from None
+    except KeyError:
+        _delete_files(path)
+        raise fail(1801, name) from None
     except (OSError, apsw.Error) as error:
+        if created:
+            _delete_files(path)
         reason = OsError.DISK_FULL if isinstance(error, apsw.FullError) else OsError.ACCESS_DENIED
         raise CommandError(message(5123, reason.words, database.data_path), message(1802)) from error
-    try:
-        databases.add(database)
-    except BaseException:
-        _delete_files(path)
-        raise
 
 
 def _delete_files(path: Path) -> None:
@@ -136,11 +140,12 @@ def drop_database(context: Context, statement: ast.DropDatabase) -> Iterator[Rep
 def _drop(context: Context, database: Database) -> None:
     path = database.path(context.env.catalog.store)
     _claim(context, database, path, fail(3702, database.name))
-    if database.state is DatabaseState.OFFLINE and path.exists():
-        # SQL Server leaves the files of an offline database on the disk.
-        path.replace(path.with_name(f"{path.name}.dropped"))
-    _delete_files(path)
-    context.env.catalog.databases.remove(database.id)
+    with context.env.catalog.databases.transaction():
+        if database.state is DatabaseState.OFFLINE and path.exists():
+            # SQL Server leaves the files of an offline database on the disk.
+            path.replace(path.with_name(f"{path.name}.dropped"))
+        _delete_files(path)
+        context.env.catalog.databases.remove(database.id)
 
 
 def _claim(context: Context, database: Database, path: Path, refusal: CommandError) -> None:
@@ -202,15 +207,12 @@ def _rename(context: Context, database: Database, new_name: str) -> None:
     if target.exists():
         raise fail(5030)
     _claim(context, database, path, fail(5030))
-    # The new name is registered first: a crash in between leaves a database whose file lies under the old
-    # name, which is adopted again, and never two databases on one file.
-    databases.update(database.id, name=new_name, file=target.name)
-    try:
+    # A crash in between leaves the file under one of its two names: as the new name's, or, where the table
+    # still tells the old one, as a file that is adopted. Never are there two databases on one file.
+    with databases.transaction():
+        databases.update(database.id, name=new_name, file=target.name)
         path.replace(target)
-    except OSError:
-        databases.update(database.id, name=database.name, file=database.file)
-        raise
-    fsync_directory(store)
+        fsync_directory(store)
 
 
 def _set(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:

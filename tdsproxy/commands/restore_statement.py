@@ -236,16 +236,17 @@ def _register(context: Context, target: _Target, info: SetInfo, options: Restore
             f"{kind}_path": path,
             f"{kind}_file_guid": file.unique_id,
         }
-    existing = target.existing
-    if existing is None:
-        # The file may have been adopted in the meantime: it was in its place before it was registered.
-        existing = databases.find(target.name)
-        changes["owner"] = context.session.login
-    if existing is None:
-        database = databases.add(new_database(target.name, **changes))
-    else:
-        database = databases.update(existing.id, **changes)
-    databases.advance_lsn(database.id, Decimal(last_lsn(description, info.trailer)))
+    with databases.transaction():
+        existing = target.existing
+        if existing is None:
+            # The file may have been adopted in the meantime: it was in its place before it was registered.
+            existing = databases.find(target.name)
+            changes["owner"] = context.session.login
+        if existing is None:
+            database = databases.add(new_database(target.name, **changes))
+        else:
+            database = databases.update(existing.id, **changes)
+        databases.advance_lsn(database.id, Decimal(last_lsn(description, info.trailer)))
     return database
 
 

@@ -38,6 +38,21 @@ class KeeperLost(SqlError):
         super().__init__(Message(3204, 16, 1, "The backup or restore was aborted."))
 
 
+class _Statement:
+    """One that runs: its replies as they come, None at the end; ``failed`` when the end is not its own."""
+
+    def __init__(self) -> None:
+        self.replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self.ended = False
+        self.failed = False
+
+    def end(self, *, failed: bool) -> None:
+        if not self.ended:
+            self.ended = True
+            self.failed = failed
+            self.replies.put_nowait(None)
+
+
 class KeeperClient:
     """One connection to a store's keeper; for one event loop.
 
@@ -52,8 +67,7 @@ class KeeperClient:
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
-        self._statements: dict[int, asyncio.Queue[Reply | None]] = {}
-        self._failures: dict[int, str] = {}
+        self._statements: dict[int, _Statement] = {}
         self._next_id = 0
         self._sessions: dict[int, tuple[str, str]] = {}
         self._on_release: list[Callable[[str], None]] = []
@@ -100,25 +114,19 @@ class KeeperClient:
         await self._ensure_connected()
         self._next_id += 1
         id_ = self._next_id
-        queue: asyncio.Queue[Reply | None] = asyncio.Queue()
-        self._statements[id_] = queue
+        statement = _Statement()
+        self._statements[id_] = statement
         self._send(Kind.RUN, id_, protocol.pack_request(request))
-        ended = False
         try:
-            while True:
-                reply = await queue.get()
-                if reply is None:
-                    ended = True
-                    break
+            while (reply := await statement.replies.get()) is not None:
                 yield reply
         finally:
-            if not ended:
+            if not statement.ended:
                 self._send(Kind.CANCEL, id_)
-                while await queue.get() is not None:
+                while await statement.replies.get() is not None:
                     continue
             del self._statements[id_]
-            failure = self._failures.pop(id_, None)
-        if failure is not None:
+        if statement.failed:
             raise KeeperLost
 
     async def close(self) -> None:
@@ -174,23 +182,20 @@ class KeeperClient:
             if self._writer is not None:
                 self._writer.close()
             self._writer = None
-            for id_, queue in self._statements.items():
-                self._failures[id_] = "lost"
-                queue.put_nowait(None)
+            for statement in self._statements.values():
+                statement.end(failed=True)
 
     def _handle(self, kind: Kind, fields: list[Any]) -> None:
         if kind is Kind.REPLIES:
-            queue = self._statements.get(fields[0])
-            if queue is not None:
+            statement = self._statements.get(fields[0])
+            if statement is not None:
                 for reply in fields[1]:
-                    queue.put_nowait(protocol.unpack_reply(reply))
+                    statement.replies.put_nowait(protocol.unpack_reply(reply))
         elif kind is Kind.END:
             id_, failure = fields
-            queue = self._statements.get(id_)
-            if queue is not None:
-                if failure is not None:
-                    self._failures[id_] = failure
-                queue.put_nowait(None)
+            statement = self._statements.get(id_)
+            if statement is not None:
+                statement.end(failed=failure is not None)
         elif kind is Kind.RELEASE:
             self._start_callback(self._release(*fields))
         elif kind is Kind.KILL:

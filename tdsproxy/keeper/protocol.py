@@ -71,9 +71,11 @@ def parse(body: bytes) -> tuple[Kind, list[Any]]:
     """The kind and the fields of a message. Raises ProtocolError."""
     try:
         message = _decoder.decode(body)
-        return Kind(message[0]), message[1:]
+        if isinstance(message, list) and message:
+            return Kind(message[0]), message[1:]
     except (msgspec.DecodeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
         raise ProtocolError("malformed message") from error
+    raise ProtocolError("malformed message")
 
 
 # --------------------------------------------------------------------------- values

@@ -1,0 +1,117 @@
+"""A store in a temporary directory, and statements run in it without a keeper."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tdsproxy.catalog.catalog import Catalog, initialise
+from tdsproxy.commands.dispatch import run
+from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
+from tdsproxy.commands.locks import DatabaseLocks
+from tdsproxy.commands.paths import DevicePaths
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.tsql.replies import Done, Message, Reply, ResultSet, Rows
+from tdsproxy.tsql.values import Value
+
+ADMIN = SessionContext("sa", spid=51, server_roles=frozenset({"sysadmin"}))
+
+
+@dataclass
+class FakeSessions:
+    """Sessions by number and current database; ``end`` lets them go at once."""
+
+    databases: dict[int, str] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+
+    def users_of(self, database: str) -> Collection[int]:
+        return [spid for spid, name in self.databases.items() if name.lower() == database.lower()]
+
+    def end(self, spids: Collection[int]) -> None:
+        for spid in spids:
+            del self.databases[spid]
+            self.ended.append(spid)
+
+    def release(self, database: str) -> None:
+        self.released.append(database)
+
+
+class Workshop:
+    """One store; ``media`` is an allowed directory that scripts call ``/tmp``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = directory / "store"
+        self.media = directory / "media"
+        self.media.mkdir()
+        self.catalog: Catalog = initialise(self.store)
+        self.sessions = FakeSessions()
+        self.env = CommandEnvironment(
+            self.catalog,
+            DevicePaths.of_store(self.store, None, (self.media,), (("/tmp", self.media),)),
+            self.sessions,
+            DatabaseLocks(),
+            ServerIdentity("SERVER", "MACHINE"),
+        )
+
+    def run(
+        self,
+        text: str,
+        *,
+        session: SessionContext = ADMIN,
+        line: int = 1,
+        cancelled: threading.Event | None = None,
+        variables: dict[str, Value] | None = None,
+        **changes: object,
+    ) -> list[Reply]:
+        request = NativeRequest(text, replace(session, **changes), line, variables or {})
+        env = replace(self.env, cancelled=cancelled or threading.Event())
+        return list(run(request, env))
+
+    def fill(self, database: str, sql: str) -> None:
+        """Runs SQLite SQL on a database, in a process of its own."""
+        script = (
+            "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.close()"
+        )
+        path = self.store / f"{database}.db"
+        subprocess.run([sys.executable, "-c", script, str(path), sql], check=True, timeout=30)
+
+    def rows(self, database: str, sql: str) -> list[list[object]]:
+        script = (
+            "import sqlite3, sys, json\nc = sqlite3.connect(sys.argv[1])\n"
+            "print(json.dumps(c.execute(sys.argv[2]).fetchall()))\nc.close()"
+        )
+        path = self.store / f"{database}.db"
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path), sql], check=True, timeout=30, capture_output=True
+        )
+        import json
+
+        result: list[list[object]] = json.loads(done.stdout)
+        return result
+
+    def history(self, sql: str) -> list[tuple[object, ...]]:
+        return list(self.catalog._msdb.read(sql))
+
+
+def messages(replies: Sequence[Reply]) -> list[Message]:
+    return [reply for reply in replies if isinstance(reply, Message)]
+
+
+def numbers(replies: Sequence[Reply]) -> list[int]:
+    return [reply.number for reply in messages(replies)]
+
+
+def dones(replies: Sequence[Reply]) -> list[Done]:
+    return [reply for reply in replies if isinstance(reply, Done)]
+
+
+def table(replies: Sequence[Reply]) -> list[dict[str, Value]]:
+    """The rows of the one result set, by column name."""
+    (columns,) = [reply.columns for reply in replies if isinstance(reply, ResultSet)]
+    rows = [row for reply in replies if isinstance(reply, Rows) for row in reply.rows]
+    return [dict(zip([c.name for c in columns], row, strict=True)) for row in rows]
