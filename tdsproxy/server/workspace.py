@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import apsw
 
+from tdsproxy.tsql.collation import key
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 
 _RETRY_SECONDS: Final = 0.002
@@ -63,6 +64,7 @@ class Workspace:
         self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
         self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
         self.connection.create_collation("ts_ci", compare)
+        self.connection.collation_needed(self._add_collation)
         self.connection.set_busy_handler(self._wait_for_lock)
         self.lock_timeout_ms: int = -1
         self._attached: dict[int, DatabaseFile] = {}
@@ -71,6 +73,19 @@ class Workspace:
         self._savepoints = 0
         self.on_attach: list[Callable[[DatabaseFile, str], None]] = []
         self.on_rollback: list[Callable[[], Callable[[], None]]] = []
+
+    @staticmethod
+    def _add_collation(connection: apsw.Connection, name: str) -> None:
+        """Collations other than the default one are called ``ts:`` and their T-SQL name."""
+        prefix, _, collation = name.partition(":")
+        if prefix != "ts":
+            return
+
+        def compare(left: str, right: str) -> int:
+            a, b = key(left, collation), key(right, collation)
+            return (a > b) - (a < b)
+
+        connection.create_collation(name, compare)
 
     # ------------------------------------------------------------------ databases
 

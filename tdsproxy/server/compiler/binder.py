@@ -12,6 +12,7 @@ import apsw
 
 from tdsproxy.store.encoding import Stored, from_storage, instant_key, to_storage
 from tdsproxy.tsql import operators
+from tdsproxy.tsql.collation import like
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, call
@@ -149,16 +150,17 @@ class FunctionBinder:
 
         return self.scalar(("compare", left, right), make)
 
-    def like(self) -> str:
+    def like(self, collation: str | None = None) -> str:
         def make() -> Callable[..., Stored]:
             def run(value: Stored, pattern: Stored, escape: Stored = None, escaped: Stored = 0) -> Stored:
                 if value is None or pattern is None or (escaped and escape is None):
                     return None
-                return int(operators.like(str(value), str(pattern), None if escape is None else str(escape)))
+                mark = None if escape is None else str(escape)
+                return int(like(str(value), str(pattern), mark, collation))
 
             return run
 
-        return self.scalar("like", make)
+        return self.scalar(("like", collation), make)
 
     def int_check(self, type_: SqlType) -> str:
         """Passes an integer that fits ``type_``; raises 8115 otherwise."""

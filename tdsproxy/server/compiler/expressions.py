@@ -10,7 +10,7 @@ from tdsproxy.server.compiler.aggregates import AGGREGATES, WINDOW_FUNCTIONS
 from tdsproxy.server.compiler.binder import INTEGER_RANGES, is_plain_text
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
-from tdsproxy.server.workspace import text_literal
+from tdsproxy.server.workspace import quoted, text_literal
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
 _SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_DEFAULT_COLLATIONS: Final = frozenset(
+    {"SQL_LATIN1_GENERAL_CP1_CI_AS", "LATIN1_GENERAL_CI_AS", "DATABASE_DEFAULT", "CATALOG_DEFAULT"}
+)
 _COMPARED_AS_STORED: Final = t.INTEGER_TYPES | {
     "bit",
     "decimal",
@@ -60,13 +63,15 @@ def sql_literal(value: Stored) -> str | None:
 
 
 def collation_of(name: str) -> str:
-    """The SQLite collation that stands for a T-SQL collation."""
-    upper = name.upper()
-    if "_BIN" in upper:
-        return "BINARY"
-    if "_CS" in upper:
-        return "ts_cs"
-    return CASE_INSENSITIVE
+    """The SQLite collation that stands for a T-SQL collation, as it is written in SQL."""
+    if name.upper() in _DEFAULT_COLLATIONS:
+        return CASE_INSENSITIVE
+    return quoted(f"ts:{name}")
+
+
+def collation_name(sql: str) -> str | None:
+    """The T-SQL collation behind ``collation_of``; None for the default."""
+    return None if sql == CASE_INSENSITIVE else sql.strip('"').removeprefix("ts:")
 
 
 class ExpressionCompiler:
@@ -140,12 +145,7 @@ class ExpressionCompiler:
 
     def _collate(self, expr: ast.Collate, scope: Scope) -> Typed:
         inner = self.value(expr.operand, scope)
-        name = expr.collation.upper()
-        collation = (
-            CASE_INSENSITIVE
-            if name in ("DATABASE_DEFAULT", "CATALOG_DEFAULT")
-            else collation_of(expr.collation)
-        )
+        collation = collation_of(expr.collation)
         return Typed(inner.sql, inner.type, inner.nullable, literal=inner.literal, collation=collation)
 
     def _unary(self, expr: ast.Unary, scope: Scope) -> Typed:
@@ -532,7 +532,7 @@ class ExpressionCompiler:
     def _like(self, expr: ast.Like, scope: Scope) -> str:
         operand = self._as_text(self.value(expr.operand, scope))
         pattern = self._as_text(self.value(expr.pattern, scope))
-        function = self.binder.like()
+        function = self.binder.like(collation_name(_stronger(operand, pattern)))
         if expr.escape is None:
             call = f"{function}({operand.sql}, {pattern.sql})"
         else:
