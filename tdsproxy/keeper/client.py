@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.address import connect_socket
-from tdsproxy.keeper.connection import read_message
 from tdsproxy.keeper.protocol import Kind, ProtocolError
+from tdsproxy.keeper.wire import read_message
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Message, Reply
 

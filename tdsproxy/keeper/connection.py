@@ -15,6 +15,7 @@ from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.keeper.wire import read_message
 from tdsproxy.tsql.replies import Reply
 
 Runner = Callable[[NativeRequest, threading.Event], Generator[Reply, None, None]]
@@ -171,11 +172,3 @@ class ClientConnection:
     def _write(self, message: bytes) -> None:
         if not self._writer.is_closing():
             self._writer.write(message)
-
-
-async def read_message(reader: asyncio.StreamReader) -> tuple[Kind, list[Any]]:
-    """The next message. Raises asyncio.IncompleteReadError at the end, and ProtocolError."""
-    (length,) = protocol.LENGTH.unpack(await reader.readexactly(protocol.LENGTH.size))
-    if length > protocol.MAX_FRAME:
-        raise ProtocolError("message too long")
-    return protocol.parse(await reader.readexactly(length))
