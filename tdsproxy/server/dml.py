@@ -91,12 +91,12 @@ class DmlRunner:
         where = " AND ".join(f"{key} = {sql}" for key, (sql, _) in zip(relation.row_key, slots, strict=True))
         source = f"{found.schema}.{quoted(found.table.sqlite_name)} AS {alias}"
         sql = f"SELECT 1 FROM {source} WHERE {where} AND NOT {condition}"
-        values = list(inner.parameters.values(inner.names.environment))
+        values = inner.parameters.values(inner.names.environment)
 
         def violated(key: RowKey) -> bool:
-            for (_, index), part in zip(slots, key, strict=True):
-                values[index] = part
-            return self._work.value(sql, tuple(values)) is not None
+            for (_, slot), part in zip(slots, key, strict=True):
+                values[slot] = part
+            return self._work.value(sql, values) is not None
 
         return violated
 
@@ -248,8 +248,10 @@ class DmlRunner:
                     statement.line,
                 )
             if column.identity and not identity_insert:
-                raise error(
+                raise SqlError.of(
                     544,
+                    16,
+                    1,
                     f"Cannot insert explicit value for identity column in table '{table.name}' when"
                     " IDENTITY_INSERT is set to OFF.",
                     statement.line,

@@ -86,6 +86,7 @@ class SqliteEvaluator:
             ast.Update: self.dml.update,  # type: ignore[dict-item]
             ast.Delete: self.dml.delete,  # type: ignore[dict-item]
             ast.Truncate: self.dml.truncate,  # type: ignore[dict-item]
+            ast.Declare: self._declare_tables,  # type: ignore[dict-item]
             ast.Transaction: self._transaction,  # type: ignore[dict-item]
             ast.SetIdentityInsert: self._set_identity_insert,  # type: ignore[dict-item]
             **self.ddl.handlers(),
@@ -293,6 +294,13 @@ class SqliteEvaluator:
         stamp = self.workspace.value("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)")
         self._stamp = max(getattr(self, "_stamp", 0) + 1, int(str(stamp)))
         return struct.pack(">Q", self._stamp)
+
+    def _declare_tables(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
+        """Makes the table variables that a DECLARE names, if it is reached the first time."""
+        for item in statement.items:
+            if item.table:
+                self.table_variables.table(item.name, frame)
+        return iter(())
 
     # ------------------------------------------------------------------ transactions
 

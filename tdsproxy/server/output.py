@@ -47,7 +47,7 @@ class OutputRows:
         target = f"{found.schema}.{quoted(found.table.sqlite_name)}"
         self._read = f"SELECT {listed} FROM {target} WHERE {where}"
         scope = Scope()
-        self._slots: dict[str, list[int]] = {}
+        self._slots: dict[str, list[str]] = {}
         for name, wanted in (("inserted", inserted), ("deleted", deleted)):
             if wanted:
                 scope.relations.append(self._relation(name))
@@ -55,7 +55,7 @@ class OutputRows:
         select = ast.Select(items=clause.items)
         self._outputs: list[Output] = compiler.select_list(select, scope)[0]
         self._sql = "SELECT " + ", ".join(output.typed.sql for output in self._outputs)
-        self._values = list(self._context.parameters.values(evaluator.environment(frame)))
+        self._values = self._context.parameters.values(evaluator.environment(frame))
         self._decode = decoder([output.described().type for output in self._outputs])
         self._rows: list[tuple[Value, ...]] = []
         self._found = found
@@ -79,8 +79,8 @@ class OutputRows:
         columns = []
         slots = []
         for column in self._columns:
-            sql, index = self._context.parameters.slot()
-            slots.append(index)
+            sql, key = self._context.parameters.slot()
+            slots.append(key)
             columns.append(
                 BoundColumn(
                     column.name,
@@ -104,9 +104,8 @@ class OutputRows:
         for name, row in (("deleted", deleted), ("inserted", inserted)):
             slots = self._slots.get(name)
             if slots is not None and row is not None:
-                for index, value in zip(slots, row, strict=True):
-                    self._values[index] = value
-        for made in self._evaluator.workspace.run(self._sql, tuple(self._values)):
+                self._values.update(zip(slots, row, strict=True))
+        for made in self._evaluator.workspace.run(self._sql, self._values):
             self._rows.append(self._decode(made))  # type: ignore[arg-type]
 
     def clear(self) -> None:

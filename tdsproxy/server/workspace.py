@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from tdsproxy.tsql.errors import BatchAborted, SqlError
 _RETRY_SECONDS: Final = 0.002
 _RETRY_LIMIT_SECONDS: Final = 0.05
 TEMP: Final = "temp"
+Bound = Sequence[object] | Mapping[str, object]
+"""Values of the parameters of a SQLite statement, by position or by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +162,11 @@ class Workspace:
 
     # ------------------------------------------------------------------ running
 
-    def run(self, sql: str, bindings: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    def run(self, sql: str, bindings: Bound = ()) -> list[tuple[object, ...]]:
         """One SQL statement to its end."""
         return list(self.connection.execute(sql, bindings))
 
-    def value(self, sql: str, bindings: tuple[object, ...] = ()) -> object:
+    def value(self, sql: str, bindings: Bound = ()) -> object:
         """The first column of the first row, None when there is none."""
         for row in self.connection.execute(sql, bindings):
             return row[0]

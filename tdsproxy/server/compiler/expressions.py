@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -194,6 +195,7 @@ class ExpressionCompiler:
     def _binary(self, expr: ast.Binary, scope: Scope) -> Typed:
         left = self.value(expr.left, scope)
         right = self.value(expr.right, scope)
+        left, right = _exact_literal(left, right), _exact_literal(right, left)
         result = operators.binary_type(expr.op, left.type, right.type)
         if left.source is not None and right.source is not None and self._evaluates(expr):
             return self._bound(expr, result, left.nullable or right.nullable)
@@ -588,6 +590,20 @@ _OPERATOR_WORDS: Final = {
 
 def _whole(expr: ast.Expr, operand: Typed) -> ast.Expr | None:
     return expr if operand.source is not None else None
+
+
+def _exact_literal(item: Typed, other: Typed) -> Typed:
+    """An integer literal beside a decimal counts with the digits it has, not with the ten of int."""
+    literal = item.literal
+    if (
+        literal is None
+        or other.type.name != "decimal"
+        or not item.type.is_integer
+        or not isinstance(literal.value, int)
+    ):
+        return item
+    type_ = t.decimal(max(1, len(str(abs(literal.value)))), 0, numeric=other.type.numeric)
+    return replace(item, type=type_)
 
 
 def _stronger(left: Typed, right: Typed) -> str:

@@ -462,7 +462,7 @@ class QueryCompiler:
             if position is not None:
                 positions.append(position)
             direction = " DESC" if item.descending else ""
-            if made.literal is not None or made.sql.startswith("?"):
+            if made.literal is not None or made.sql.startswith(":p"):
                 continue
             keys.append(self.expressions.sort_key(made) + direction)
         return keys, positions if len(positions) == len(query.order) else []

@@ -189,8 +189,11 @@ class Bind:
         return to_storage(convert(value.value, value.type, self.type), self.type)
 
 
+Bindings = dict[str, Stored]
+
+
 class Parameters:
-    """The parameters of one generated statement, numbered from 1. Equal ones share a number."""
+    """The parameters of one generated statement, ``:p1``, ``:p2`` ... Equal ones share a number."""
 
     def __init__(self) -> None:
         self._items: list[Bind | Stored] = []
@@ -202,19 +205,23 @@ class Parameters:
         if number is None:
             self._items.append(Bind(expr, type_))
             number = self._numbers[key] = len(self._items)
-        return f"?{number}"
+        return f":p{number}"
 
     def constant(self, value: Stored) -> str:
         self._items.append(value)
-        return f"?{len(self._items)}"
+        return f":p{len(self._items)}"
 
-    def slot(self) -> tuple[str, int]:
-        """A parameter that whoever runs the statement fills in for each row: its SQL and its index."""
+    def slot(self) -> tuple[str, str]:
+        """A parameter that whoever runs the statement fills in for each row: its SQL and its key."""
         self._items.append(None)
-        return f"?{len(self._items)}", len(self._items) - 1
+        return f":p{len(self._items)}", f"p{len(self._items)}"
 
-    def values(self, env: Environment) -> tuple[Stored, ...]:
-        return tuple(item.stored(env) if isinstance(item, Bind) else item for item in self._items)
+    def values(self, env: Environment) -> Bindings:
+        """The values by name; some may belong to text that the compiler threw away again."""
+        return {
+            f"p{number}": item.stored(env) if isinstance(item, Bind) else item
+            for number, item in enumerate(self._items, 1)
+        }
 
 
 # ------------------------------------------------------------------ conversions of rows
