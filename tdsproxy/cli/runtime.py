@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tdsproxy.frontend.listener import Endpoint
     from tdsproxy.frontend.streams import SocketStream
     from tdsproxy.keeper.client import SyncKeeper
+    from tdsproxy.keeper.options import KeeperOptions
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def run_server(options: ServeOptions, *, proxy: bool) -> int:
     _make_store(options.store)
     keeper = _KeeperStart(options)  # its process starts while this one goes on importing
     try:
+        if options.upstream is not None:
+            return _run(_serve_upstream(options, options.upstream))
         return _run(_serve(options, _embedded(options, password, keeper, proxy=proxy)))
     finally:
         keeper.close()
@@ -50,6 +53,18 @@ def _make_store(store: Path) -> None:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
+
+
+def _keeper_options(options: ServeOptions) -> KeeperOptions:
+    from tdsproxy.keeper.options import KeeperOptions
+
+    return KeeperOptions(
+        store=options.store,
+        backup_directory=options.backup_dir,
+        allowed=options.allow_dir,
+        mappings=options.path_map,
+        log_level=options.log_level,
+    )
 
 
 class _KeeperStart:
@@ -64,19 +79,10 @@ class _KeeperStart:
 
     def _connect(self) -> None:
         from tdsproxy.keeper.client import KeeperUnavailable
-        from tdsproxy.keeper.options import KeeperOptions
         from tdsproxy.keeper.start import connect_sync
 
-        options = self._options
-        wanted = KeeperOptions(
-            store=options.store,
-            backup_directory=options.backup_dir,
-            allowed=options.allow_dir,
-            mappings=options.path_map,
-            log_level=options.log_level,
-        )
         try:
-            self._keeper = connect_sync(wanted)
+            self._keeper = connect_sync(_keeper_options(self._options))
         except (KeeperUnavailable, OSError) as error:
             self._error = error
 
@@ -91,6 +97,35 @@ class _KeeperStart:
         self._thread.join()
         if self._keeper is not None:
             self._keeper.close()
+
+
+async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
+    """In front of another server."""
+    from tdsproxy.frontend.certificates import CertificateError
+    from tdsproxy.frontend.worker import SessionLimit
+    from tdsproxy.keeper.client import KeeperUnavailable
+    from tdsproxy.keeper.start import connect
+    from tdsproxy.proxy.session import ProxySession, ProxySettings
+    from tdsproxy.proxy.upstream import UpstreamSettings
+    from tdsproxy.tds.tls import client_context
+
+    # The upstream is taken as it is: nothing here says which certificate it should have.
+    context = None if options.tls == "off" else client_context(verify=False)
+    try:
+        settings = ProxySettings(
+            _handshake(options),
+            UpstreamSettings(upstream.host, upstream.port, context),
+            SessionLimit(MAX_SESSIONS),
+        )
+        keeper = await connect(_keeper_options(options))
+    except CertificateError as error:
+        raise CommandError(str(error)) from error
+    except (KeeperUnavailable, OSError) as error:
+        raise CommandError(f"The keeper of the store can't be reached: {error}.") from error
+    try:
+        return await _serve(options, lambda stream: ProxySession(stream, keeper, settings))
+    finally:
+        await keeper.close()
 
 
 def _embedded(

@@ -120,7 +120,7 @@ def _settle(
 ) -> tuple[Encryption, EncryptionMode]:
     if strict or settings.contexts is None:
         return Encryption.NOT_SUPPORTED, EncryptionMode.CLEAR
-    return negotiate(client.encryption, settings.policy)
+    return negotiate(client, settings.policy)
 
 
 async def read_login(channel: PacketChannel, greeting: Greeting) -> Accepted | None:

@@ -16,7 +16,7 @@ from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.frontend.replies import Format, ReplyEncoder
 from tdsproxy.keeper.client import KeeperUnavailable
 from tdsproxy.proxy.plan import Part, Plan, make_plan
-from tdsproxy.proxy.probe import Held, Probe, SessionFacts, carried
+from tdsproxy.proxy.probe import Held, Probe, SessionFacts, carried, without_assignment
 from tdsproxy.proxy.rpcs import (
     Handles,
     Kind,
@@ -29,7 +29,15 @@ from tdsproxy.proxy.rpcs import (
 from tdsproxy.proxy.upstream import UpstreamLeg
 from tdsproxy.tds.errors import ProtocolError, UnsupportedType
 from tdsproxy.tds.headers import AllHeaders, build_batch, parse_batch
-from tdsproxy.tds.packets import ATTENTION, RESET_BITS, Message, PacketType, PacketWriter
+from tdsproxy.tds.packets import (
+    ATTENTION,
+    RESET_BITS,
+    Message,
+    PacketType,
+    PacketWriter,
+    Status,
+    packetize,
+)
 from tdsproxy.tds.rpc import ProcId, RpcCall, RpcParam, build_rpc, parse_rpc
 from tdsproxy.tds.tokens import DoneStatus, TokenType
 from tdsproxy.tds.types import intn
@@ -158,7 +166,7 @@ class Interception:
         if self._cancelled.is_set():
             raise _Cancelled
         if found is None:  # an error has ended the batch before the statement was reached
-            await answer.end_with(body)
+            await answer.end_with(probe.strip(body, self._format.version))
             return Outcome.ANSWERED
         if found.facts is None:  # the session runs nothing now (PARSEONLY, NOEXEC, FMTONLY)
             if not (answer.begun or part.text or found.before):
@@ -173,13 +181,33 @@ class Interception:
 
     async def _rest(self, part: Part, run: _Run, answer: _Answer) -> Outcome:
         """The statements behind the last native one."""
-        text = carried(part, run.held)
+        own = carried(part, run.held)
+        version = self._format.version
         if answer.in_rpc:
-            await answer.end_with(await self._ask(text, run))
+            body = await self._ask(own.text, run)
+            await answer.end_with(without_assignment(body, version) if own.assigns else body)
             return Outcome.ANSWERED
         await answer.hand_over()
-        await self._leg.send(PacketType.SQL_BATCH, run.batch(text, self._format.version), run.take_status())
-        return Outcome.RELAY
+        await self._leg.send(PacketType.SQL_BATCH, run.batch(own.text, version), run.take_status())
+        ended = own.assigns and await self._first_packet()
+        return Outcome.ANSWERED if ended else Outcome.RELAY
+
+    async def _first_packet(self) -> bool:
+        """Pass the first packet of an answer on without the DONE of the assignment in front; True when it was
+        the last one, too."""
+        packet = await self._leg.channel.next_packet()
+        if packet is None:
+            raise ConnectionResetError("the upstream has closed the connection")
+        payload = without_assignment(packet.payload, self._format.version)
+        if packet.is_last and not payload:
+            payload = packet.payload  # it is the only end that there is
+        if payload:
+            kind = PacketType.TABULAR_RESULT
+            data = bytearray(packetize(kind, payload, self._leg.packet_size, packet.spid))
+            data[1] = packet.status & Status.EOM
+            self._client.write(bytes(data))
+            await self._client.drain()
+        return packet.is_last
 
     async def _ask(self, text: str, run: _Run) -> bytes:
         """A batch of our own making on the client's session; its whole answer."""

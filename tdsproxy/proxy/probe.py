@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from tdsproxy.frontend.values import from_wire, sql_type
 from tdsproxy.proxy.literals import literal
-from tdsproxy.proxy.plan import Part, Variable
+from tdsproxy.proxy.plan import Part
 from tdsproxy.tds.buffer import encode_ucs2
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.tokens import ColMetadata, Row, TokenParser, TokenType
 from tdsproxy.tds.versions import is_wide
 from tdsproxy.tsql import types as sql
+from tdsproxy.tsql.replies import Command
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
@@ -74,7 +75,9 @@ class Probe:
     def __init__(self, part: Part, held: dict[str, Held]) -> None:
         self._variables = part.variables
         self._mark = f"tdsproxy {secrets.token_hex(8)}"
-        self.text = carried(part, held) + self._question()
+        own = carried(part, held)
+        self._assigns = own.assigns
+        self.text = own.text + self._question()
 
     def _question(self) -> str:
         columns = [f"1 AS [{self._mark}]", *_QUESTIONS, *(each.name for each in self._variables)]
@@ -85,16 +88,21 @@ class Probe:
         start = self._find(body, version)
         if start is None:
             return None
+        before = self.strip(body[:start], version)
         row = _first_row(TokenParser(version).feed(body[start:]))
         if row is None:
-            return Answer(body[:start], None, {})
+            return Answer(before, None, {})
         columns, values = row
         count = 1 + len(_QUESTIONS)
         held = {
             variable.name.lower(): Held(type_, from_wire(value, type_))
             for variable, type_, value in zip(self._variables, columns[count:], values[count:], strict=True)
         }
-        return Answer(body[:start], _facts(values[1:count]), held)
+        return Answer(before, _facts(values[1:count]), held)
+
+    def strip(self, tokens: bytes, version: int) -> bytes:
+        """Tokens that answer the request, without what the client did not ask for."""
+        return without_assignment(tokens, version) if self._assigns else tokens
 
     def _find(self, body: bytes, version: int) -> int | None:
         """Where the question's COLMETADATA begins: a known distance before the first column's name."""
@@ -110,19 +118,41 @@ class Probe:
         return None
 
 
-def carried(part: Part, held: dict[str, Held]) -> str:
-    """The part's text with the variables declared before it in front, on lines as in the client's batch."""
-    return "\n" * (part.line - 1) + declarations(part.variables[: part.known], held) + part.text
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A part's text with the variables declared before it in front, on lines as in the client's batch.
+    ``assigns``: their values are set by a statement whose DONE the client has to be spared."""
+
+    text: str
+    assigns: bool
 
 
-def declarations(variables: Sequence[Variable], held: dict[str, Held]) -> str:
-    """DECLARE with the values that the variables have now."""
-    items = []
-    for variable in variables:
-        now = held.get(variable.name.lower())
-        value = "" if now is None or now.value is None else f" = {literal(now.value, now.type)}"
-        items.append(f"{variable.name} {variable.declared}{value}")
-    return f"DECLARE {', '.join(items)}; " if items else ""
+def carried(part: Part, held: dict[str, Held]) -> Carried:
+    """The part as a batch of its own."""
+    variables = part.variables[: part.known]
+    declared = ", ".join(f"{each.name} {each.declared}" for each in variables)
+    values = [
+        f"{each.name} = {literal(now.value, now.type)}"
+        for each in variables
+        if (now := held.get(each.name.lower())) is not None and now.value is not None
+    ]
+    declare = f"DECLARE {declared}; " if declared else ""
+    assign = f"SELECT {', '.join(values)}; " if values else ""
+    return Carried("\n" * (part.line - 1) + declare + assign + part.text, bool(values))
+
+
+def without_assignment(tokens: bytes, version: int) -> bytes:
+    """The tokens without the DONE of the statement that set the variables: it is the first one, behind what a
+    reset has changed."""
+    size = 13 if is_wide(version) else 9
+    pos = 0
+    while pos < len(tokens) and tokens[pos] in (TokenType.ENVCHANGE, TokenType.INFO):
+        pos += 3 + int.from_bytes(tokens[pos + 1 : pos + 3], "little")
+    if tokens[pos : pos + 1] != bytes((TokenType.DONE,)) or pos + size > len(tokens):
+        return tokens
+    if int.from_bytes(tokens[pos + 3 : pos + 5], "little") != Command.SELECT:
+        return tokens
+    return tokens[:pos] + tokens[pos + size :]
 
 
 def _first_row(tokens: Sequence[object]) -> tuple[list[SqlType], tuple[Any, ...]] | None:
