@@ -419,7 +419,9 @@ class AlterRunner:
             return
         sequence = None
         if any(column.rowid and column.identity for column in before.columns):
-            sequence = self._evaluator.identity_current(schema, before)
+            sequence = self._work.value(
+                f"SELECT seq FROM {schema}.sqlite_sequence WHERE name = ?", (before.sqlite_name,)
+            )
         self._work.run(create_table(after, schema, _SCRATCH))
         common = [
             column.name
@@ -465,7 +467,7 @@ class AlterRunner:
         for index in after.indexes:
             self._ddl.make_index(after, index, schema)
         Metadata(self._work, schema).save_table(after)
-        if sequence is not None:
+        if isinstance(sequence, int):
             self._evaluator.seed_identity(schema, after, sequence)
 
     def _copy_with_lists(

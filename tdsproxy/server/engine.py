@@ -16,7 +16,7 @@ from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server import configurations
 from tdsproxy.server.applocks import ApplicationLocks
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
-from tdsproxy.server.logins import authenticate, login_failed, needs_sa_password, set_sa_password
+from tdsproxy.server.logins import authenticate, login_failed
 from tdsproxy.server.scope import database_facts, login_facts
 from tdsproxy.server.session import Session
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts
@@ -145,15 +145,6 @@ class Engine:
             session.release(database)
 
     # ------------------------------------------------------------------ what the catalog knows
-
-    def set_sa_password(self, password: str) -> None:
-        """Gives sa this password; makes the login when there is none."""
-        set_sa_password(self.catalog, password)
-
-    @property
-    def needs_sa_password(self) -> bool:
-        """Whether there is no login yet."""
-        return needs_sa_password(self.catalog)
 
     def resolve(self, name: str) -> DatabaseFile | None:
         """The file of a database for a workspace. Raises SqlError when it is there and can't be used."""
