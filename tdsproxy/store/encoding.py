@@ -166,7 +166,8 @@ _NINES = str.maketrans("0123456789", "9876543210")
 
 def _from_sortable(text: str, precision: int, scale: int) -> Decimal:
     if text.startswith("-") and len(text) == precision + 1 + (1 if scale else 0):
-        return -Decimal(text[1:].translate(_NINES))
+        # Decimal's own minus would round to the context's 28 digits
+        return Decimal(text[1:].translate(_NINES)).copy_negate()
     return Decimal(text)
 
 

@@ -205,19 +205,32 @@ def declined_mars(client: Prelogin) -> bool | None:
     missing option as consent; the ODBC drivers, of major version 11 or more and without that option,
     refuse an answer of 0 and connect without one.
     """
-    if client.mars and client.fedauth_required is None and client.version[0] >= _ODBC_MAJOR:
+    if client.mars and _is_odbc(client):
         return None
     return None if client.mars is None else False
 
 
-def negotiate(client: Encryption | None, policy: EncryptionPolicy) -> tuple[Encryption, EncryptionMode]:
+def _is_odbc(client: Prelogin) -> bool:
+    return client.fedauth_required is None and client.version[0] >= _ODBC_MAJOR
+
+
+def negotiate(client: Prelogin, policy: EncryptionPolicy) -> tuple[Encryption, EncryptionMode]:
     """The ENCRYPTION byte to answer, and what follows. A client that sent none is taken as one that
     cannot encrypt. A client that would encrypt only its login is answered REQUIRED under WANTED: it then
-    encrypts all, which clients do better than login-only."""
+    encrypts all, which clients do better than login-only. Not so Microsoft's ODBC driver with
+    ``Encrypt=no``: made to encrypt, it verifies the certificate, and refuses a self-signed one."""
+    return _negotiate(
+        client.encryption, policy, login_only=policy is EncryptionPolicy.WANTED and _is_odbc(client)
+    )
+
+
+def _negotiate(
+    client: Encryption | None, policy: EncryptionPolicy, *, login_only: bool
+) -> tuple[Encryption, EncryptionMode]:
     if client in (Encryption.ON, Encryption.REQUIRED, Encryption.STRICT):
         return Encryption.ON, EncryptionMode.FULL
     if client is Encryption.OFF:
-        if policy is EncryptionPolicy.OFF:
+        if policy is EncryptionPolicy.OFF or login_only:
             return Encryption.OFF, EncryptionMode.LOGIN_ONLY
         return Encryption.REQUIRED, EncryptionMode.FULL
     if policy is EncryptionPolicy.REQUIRED:

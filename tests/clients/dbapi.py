@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,24 @@ class Client:
     open: Callable[..., Any]
     drain: Callable[[Any], list[str]]
     """Reads what is left of a cursor's results; the messages' texts that the client showed."""
+
+    def binary(self, value: bytes) -> Any:
+        """The client's way of saying that a parameter is binary."""
+        if self.name == "pytds":
+            import pytds
+
+            return pytds.Binary(value)
+        return bytearray(value) if self.name == "pymssql" else value
+
+    def cannot_send(self, value: Any) -> bool:
+        """Values that the client refuses or cuts before they reach the wire."""
+        if isinstance(value, dt.time) and value.microsecond:
+            return self.name in ("msodbcsql18", "freetds-odbc")  # pyodbc sends whole seconds
+        if isinstance(value, dt.datetime) and value.microsecond % 1000:
+            return self.name == "pymssql"  # sends text with milliseconds
+        if isinstance(value, dt.date) and not isinstance(value, dt.datetime) and value.year < 1753:
+            return self.name == "mssql-python"
+        return False
 
     def connect(self, server: Running, **more: Any) -> Any:
         need(self.name)

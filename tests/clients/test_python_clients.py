@@ -95,8 +95,11 @@ def test_a_wrong_password_is_18456(served: Running, client: Client) -> None:
 def test_a_value_comes_back_as_it_went(
     served: Running, client: Client, type_: str, values: list[Any]
 ) -> None:
-    if client.name == "pymssql" and type_.startswith(("binary", "varbinary")):
-        values = [bytearray(value) for value in values]
+    if "binary" in type_:
+        values = [client.binary(value) for value in values]
+    values = [value for value in values if not client.cannot_send(value)]
+    if not values:
+        pytest.skip(f"{client.name} itself cannot send these values")
     with client.connect(served, database="tempdb") as connection:
         cursor = connection.cursor()
         cursor.execute(f"CREATE TABLE #round (id int NOT NULL, v {type_} NULL)")
@@ -111,7 +114,7 @@ def test_a_value_comes_back_as_it_went(
         got = [row[0] for row in cursor.fetchall()]
     assert got[-1] is None
     for given, returned in zip(values, got, strict=False):
-        given = bytes(given) if isinstance(given, bytearray) else given
+        given = bytes(given) if isinstance(given, bytes | bytearray) else given
         assert same(client, given, returned), f"{given!r:.80} came back as {returned!r:.80}"
 
 
@@ -121,12 +124,12 @@ def test_a_literal_keeps_every_digit(
 ) -> None:
     with client.connect(served) as connection:
         cursor = connection.cursor()
-        cursor.execute(
-            f"SELECT CAST({literal} AS {type_}) AS v, CONVERT(varchar(60), CAST({literal} AS {type_}), 121)"
-        )
-        row = cursor.fetchone()
-    assert row[0] is not None
-    assert row[1] == shown
+        cursor.execute(f"SELECT CONVERT(varchar(60), CAST({literal} AS {type_}), 121)")
+        assert cursor.fetchone()[0] == shown
+        if type_.startswith("datetimeoffset") and client.name in ("msodbcsql18", "freetds-odbc"):
+            return  # pyodbc has no Python type for it
+        cursor.execute(f"SELECT CAST({literal} AS {type_}) AS v")
+        assert cursor.fetchone()[0] is not None
 
 
 def test_a_parameterised_query(served: Running, client: Client) -> None:

@@ -121,7 +121,14 @@ OFF, ON, NOT, REQ = Encryption.OFF, Encryption.ON, Encryption.NOT_SUPPORTED, Enc
 def test_encryption(
     client: Encryption | None, policy: EncryptionPolicy, reply: Encryption, mode: EncryptionMode
 ) -> None:
-    assert negotiate(client, policy) == (reply, mode)
+    assert negotiate(Prelogin(encryption=client), policy) == (reply, mode)
+
+
+def test_the_odbc_driver_that_does_not_want_encryption_encrypts_its_login_only() -> None:
+    """With ``Encrypt=no`` it verifies the certificate as soon as the server asks for more."""
+    driver = Prelogin((18, 6, 2, 0), encryption=OFF, mars=False)
+    assert negotiate(driver, EncryptionPolicy.WANTED) == (OFF, EncryptionMode.LOGIN_ONLY)
+    assert negotiate(driver, EncryptionPolicy.REQUIRED) == (REQ, EncryptionMode.FULL)
 
 
 def test_client_certificate_flag() -> None:
