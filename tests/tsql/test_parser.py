@@ -54,6 +54,9 @@ def kinds(text: str) -> list[str]:
         ("SELECT a FROM t ORDER BY a OFFSET 1 ROWS FETCH NEXT FROM c", ["QueryStatement", "Fetch"]),
         ("DECLARE @c CURSOR SET @c = CURSOR STATIC FOR SELECT 1", ["Declare", "DeclareCursor"]),
         ("WAITFOR DELAY '00:00:01' WAITFOR TIME @t", ["WaitFor", "WaitFor"]),
+        ("WAITFOR DELAY '0:0:0.2' WAITFOR DELAY '00:00:00:200' WAITFOR DELAY '00:00' WAITFOR DELAY '' "
+         "WAITFOR DELAY ' 00:00:00.100 ' WAITFOR TIME '12:00:00.100 AM'", ["WaitFor"] * 6),
+        ("SELECT name, precision, scale FROM sys.all_columns", ["QueryStatement"]),
         ("CREATE TABLE t (a int) CREATE INDEX i ON t (a) DROP INDEX i ON t DROP TABLE IF EXISTS t, u",
          ["CreateTable", "CreateIndex", "DropIndex", "DropObject"]),
         ("CREATE DATABASE a CREATE LOGIN b WITH PASSWORD = 'x' CREATE USER b ALTER ROLE r ADD MEMBER b",
@@ -95,6 +98,11 @@ def test_statements(text: str, expected: list[str]) -> None:
         ("END", 156, "Incorrect syntax near the keyword 'END'."),
         ("BEGIN TRY SELECT 1 END TRY SELECT 2", 156, "Incorrect syntax near the keyword 'SELECT'."),
         ("SELECT 1 foo bar", 102, "Incorrect syntax near 'bar'."),
+        *(
+            (f"WAITFOR DELAY '{text}'", 148, f"Incorrect time syntax in time string '{text}' used with WAITFOR.")
+            for text in ("abc", "25:00", "24:00:00", "00:60:00", "2020-01-01 00:00:00.100", "00:00:00.0005", "5",
+                         "00:00:00.1234567", "00:00:00:1000", "00:00:00.100 PM", ":05")
+        ),
         ("WAITFOR DELAY 5", 102, "Incorrect syntax near '5'."),
         ("WAITFOR DELAY '00:00:00.1' + ''", 102, "Incorrect syntax near '+'."),
         ("WAITFOR TIME", 102, "Incorrect syntax near 'TIME'."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import Final
 
@@ -28,6 +29,18 @@ _ON_OFF_OPTIONS: Final = frozenset(
      "SHOWPLAN_TEXT", "SHOWPLAN_XML", "REMOTE_PROC_TRANSACTIONS", "NO_BROWSETABLE",
      "DISABLE_DEF_CNST_CHK", "RESULT_SET_CACHING"}
 )  # fmt: skip
+
+
+_TIME: Final = re.compile(r"\s*(\d\d?):([0-5]?\d)(?::[0-5]?\d(?:[.:]\d{1,3})?)?\s*(AM|PM)?\s*", re.IGNORECASE)
+
+
+def _is_time(text: str) -> bool:
+    """Whether WAITFOR takes ``text``: a time of day without a date, at most milliseconds; blank is midnight."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return not text.strip()
+    hour, half = int(found[1]), (found[3] or "").upper()
+    return hour < 24 and not (half == "PM" and hour == 0) and not (half == "AM" and hour > 12)
 
 
 class Flow(Security):
@@ -322,6 +335,9 @@ class Flow(Security):
         self.advance()
         if token.kind is Kind.VARIABLE:
             return ast.WaitFor(kind, ast.Variable(str(token.value), pos=token.pos, line=token.line))
+        if not _is_time(str(token.value)):
+            shown = token.value
+            raise error(148, f"Incorrect time syntax in time string '{shown}' used with WAITFOR.", token.line)
         return ast.WaitFor(kind, literal(token))
 
     def use(self) -> ast.Statement:

@@ -262,20 +262,32 @@ class Queries(Sources):
         return str(self.advance().value)
 
     def _group(self) -> tuple[tuple[ast.Expr, ...], str | None]:
+        """The expressions, and the grouping: the one word of ROLLUP or CUBE over all of them, or the text of
+        any other combination."""
         start = self.tok
-        if self.at("ROLLUP", "CUBE") and self.peek().word == "(":
-            word = self.advance().word
-            self.expect("(")
-            group = self.expressions()
-            self.expect(")")
-            return group, word
-        if self.at_words("GROUPING", "SETS"):
-            self.accept_words("GROUPING", "SETS")
-            self.skip_parentheses()
-            return (), self.source(start)
         self.accept("ALL")
-        group = self.expressions()
+        group: list[ast.Expr] = []
+        special: list[str] = []
+        items = 0
+        while True:
+            items += 1
+            if self.at("ROLLUP", "CUBE") and self.peek().word == "(":
+                special.append(self.advance().word)
+                self.expect("(")
+                group.extend(self.expressions())
+                self.expect(")")
+            elif self.accept_words("GROUPING", "SETS"):
+                special.append("GROUPING SETS")
+                self.skip_parentheses()
+            else:
+                group.append(self.expression())
+            if not self.accept(","):
+                break
         if self.at("WITH") and self.peek().word in ("ROLLUP", "CUBE"):
             self.advance()
-            return group, self.advance().word
-        return group, None
+            return tuple(group), self.advance().word
+        if not special:
+            return tuple(group), None
+        if items == 1 and special != ["GROUPING SETS"]:
+            return tuple(group), special[0]
+        return tuple(group), self.source(start)
