@@ -99,9 +99,9 @@ def test_statements(text: str, expected: list[str]) -> None:
         ("BEGIN TRY SELECT 1 END TRY SELECT 2", 156, "Incorrect syntax near the keyword 'SELECT'."),
         ("SELECT 1 foo bar", 102, "Incorrect syntax near 'bar'."),
         *(
-            (f"WAITFOR DELAY '{text}'", 148, f"Incorrect time syntax in time string '{text}' used with WAITFOR.")
-            for text in ("abc", "25:00", "24:00:00", "00:60:00", "2020-01-01 00:00:00.100", "00:00:00.0005", "5",
-                         "00:00:00.1234567", "00:00:00:1000", "00:00:00.100 PM", ":05")
+            (f"WAITFOR DELAY '{time}'", 148, f"Incorrect time syntax in time string '{time}' used with WAITFOR.")
+            for time in ("abc", "25:00", "24:00:00", "00:60:00", "2020-01-01 00:00:00.100", "00:00:00.0005",
+                         "5", "00:00:00.1234567", "00:00:00:1000", "00:00:00.100 PM", ":05")
         ),
         ("WAITFOR DELAY 5", 102, "Incorrect syntax near '5'."),
         ("WAITFOR DELAY '00:00:00.1' + ''", 102, "Incorrect syntax near '+'."),

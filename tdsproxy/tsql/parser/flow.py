@@ -35,7 +35,7 @@ _TIME: Final = re.compile(r"\s*(\d\d?):([0-5]?\d)(?::[0-5]?\d(?:[.:]\d{1,3})?)?\
 
 
 def _is_time(text: str) -> bool:
-    """Whether WAITFOR takes ``text``: a time of day without a date, at most milliseconds; blank is midnight."""
+    """Whether WAITFOR takes ``text``: a time of day, at most to the millisecond; blank is midnight."""
     found = _TIME.fullmatch(text)
     if found is None:
         return not text.strip()
@@ -335,9 +335,9 @@ class Flow(Security):
         self.advance()
         if token.kind is Kind.VARIABLE:
             return ast.WaitFor(kind, ast.Variable(str(token.value), pos=token.pos, line=token.line))
-        if not _is_time(str(token.value)):
-            shown = token.value
-            raise error(148, f"Incorrect time syntax in time string '{shown}' used with WAITFOR.", token.line)
+        text = str(token.value)
+        if not _is_time(text):
+            raise error(148, f"Incorrect time syntax in time string '{text}' used with WAITFOR.", token.line)
         return ast.WaitFor(kind, literal(token))
 
     def use(self) -> ast.Statement:
