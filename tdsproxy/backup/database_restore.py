@@ -19,7 +19,7 @@ from tdsproxy.backup.errors import (
 )
 from tdsproxy.backup.pipeline import ordered_map
 from tdsproxy.media.codecs import Decompressor
-from tdsproxy.media.device import MediaDevice, start_writing_out
+from tdsproxy.media.device import MediaDevice
 from tdsproxy.media.documents import FULL, Image
 from tdsproxy.media.errors import MediaDamaged
 from tdsproxy.media.reader import MediaReader, SetInfo, SetLocation, StoredRun
@@ -29,8 +29,6 @@ from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tdsproxy.store.install import image_path, install_new, replace_live
 
 Progress = Callable[[int, int], None]
-
-_FLUSH_BYTES = 8 << 20
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -175,7 +173,8 @@ def build_image(
                 written = os.pwrite(descriptor, rest, at)
                 rest = rest[written:]
                 at += written
-            start_writing_out(descriptor, offset, at - offset)
+            # The kernel begins to write these pages out, so that the sync at the end is short.
+            os.posix_fadvise(descriptor, offset, at - offset, os.POSIX_FADV_DONTNEED)
 
         _consume(reader, location, info, write, progress, stop or threading.Event())
         os.ftruncate(descriptor, image.page_size * image.page_count)

@@ -8,7 +8,6 @@ a replacement becomes visible, as a whole, at ``publish``. What is not published
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -26,7 +25,6 @@ Part = bytes | bytearray | memoryview
 _LOCK_POLL_SECONDS = 0.05
 # After so many bytes the kernel is told to begin writing them out, so that the last sync is short.
 _FLUSH_BYTES = 8 << 20
-_SYNC_FILE_RANGE_WRITE = 2
 
 
 class ReadHandle(Protocol):
@@ -288,7 +286,10 @@ class _DiskWriter:
         except OSError as error:
             raise from_os_error(self._name, "write", error) from error
         if self._offset - self._flushed >= _FLUSH_BYTES:
-            start_writing_out(self.descriptor, self._flushed, self._offset - self._flushed)
+            # Nothing is dropped from the cache by this: the pages are not clean yet.
+            os.posix_fadvise(
+                self.descriptor, self._flushed, self._offset - self._flushed, os.POSIX_FADV_DONTNEED
+            )
             self._flushed = self._offset
 
     def patch(self, offset: int, data: bytes) -> None:
@@ -326,28 +327,6 @@ class _DiskWriter:
                 self._temporary.unlink(missing_ok=True)
             else:
                 os.ftruncate(self.descriptor, self._start)
-
-
-def _find_sync_file_range() -> Callable[[int, int, int], None]:
-    function = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
-    if function is None:
-        return lambda descriptor, offset, length: None
-    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    function.restype = ctypes.c_int
-
-    def start(descriptor: int, offset: int, length: int) -> None:
-        # Only a hint: errors of the disk are reported by the sync at the end.
-        function(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
-
-    return start
-
-
-_sync_file_range = _find_sync_file_range()
-
-
-def start_writing_out(descriptor: int, offset: int, length: int) -> None:
-    """Tell the kernel to begin writing these bytes to the disk, so that the last sync is short."""
-    _sync_file_range(descriptor, offset, length)
 
 
 class NullDevice:

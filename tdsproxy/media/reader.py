@@ -17,6 +17,10 @@ from tdsproxy.media.device import ReadHandle
 from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import MediaDamaged, MediaEmpty, NotMedia, SetMissing, UnsupportedVersion
 
+_PAGE_SIZES = frozenset(1 << bits for bits in range(9, 17))
+# sqlite.org/limits.html, SQLITE_MAX_PAGE_COUNT
+_MOST_PAGES = 4294967294
+
 _Document = TypeVar("_Document", bound=msgspec.Struct)
 
 
@@ -133,6 +137,9 @@ class MediaReader:
             anchor = None
             damage = MediaDamaged(self.name, "anchor", offset, str(error))
         if anchor is not None and anchor.closed:
+            smallest = layout.ANCHOR_SIZE + 2 * layout.RECORD_HEADER_SIZE
+            if anchor.length < smallest or not layout.ANCHOR_SIZE < anchor.trailer < anchor.length:
+                return None, MediaDamaged(self.name, "anchor", offset, "its lengths cannot be")
             if anchor.position != position:
                 damage = MediaDamaged(self.name, "anchor", offset, f"it is that of set {anchor.position}")
             if offset + anchor.length > size:
@@ -226,6 +233,11 @@ class MediaReader:
         trailer = self._trailer(location)
         if trailer.header_digest != header_digest:
             raise MediaDamaged(self.name, "set header", location.offset, "it is not the trailer's")
+        image = header.image
+        if image.page_size not in _PAGE_SIZES or not 0 <= image.page_count <= _MOST_PAGES:
+            raise MediaDamaged(self.name, "set header", location.offset, "its image cannot be")
+        if not layout.ANCHOR_SIZE < trailer.index_offset <= location.trailer or trailer.index_records < 0:
+            raise MediaDamaged(self.name, "trailer", location.offset + location.trailer, "no index there")
         return SetInfo(location.position, header, trailer, location.length)
 
     def _set_header(self, location: SetLocation) -> tuple[SetHeader, bytes]:

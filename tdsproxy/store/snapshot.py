@@ -373,6 +373,8 @@ def copy_pages(page_size: int, page_count: int, read: Callable[[int, memoryview]
                 written = os.pwrite(descriptor, part, offset)
                 part = part[written:]
                 offset += written
+            # The kernel begins to write these pages out, so that the sync at the end is short.
+            os.posix_fadvise(descriptor, (first - 1) * page_size, count * page_size, os.POSIX_FADV_DONTNEED)
         os.ftruncate(descriptor, page_size * page_count)
         os.fsync(descriptor)
     finally:
