@@ -19,6 +19,9 @@ from tdsproxy.tsql.resources import reserved_words
 from tdsproxy.tsql.script import split_batches
 
 
+BAD_TIME = "Incorrect time syntax in time string '{}' used with WAITFOR."
+
+
 def kinds(text: str) -> list[str]:
     return [type(statement).__name__ for statement in parse(text).statements]
 
@@ -99,7 +102,7 @@ def test_statements(text: str, expected: list[str]) -> None:
         ("BEGIN TRY SELECT 1 END TRY SELECT 2", 156, "Incorrect syntax near the keyword 'SELECT'."),
         ("SELECT 1 foo bar", 102, "Incorrect syntax near 'bar'."),
         *(
-            (f"WAITFOR DELAY '{time}'", 148, f"Incorrect time syntax in time string '{time}' used with WAITFOR.")
+            (f"WAITFOR DELAY '{time}'", 148, BAD_TIME.format(time))
             for time in ("abc", "25:00", "24:00:00", "00:60:00", "2020-01-01 00:00:00.100", "00:00:00.0005",
                          "5", "00:00:00.1234567", "00:00:00:1000", "00:00:00.100 PM", ":05")
         ),
