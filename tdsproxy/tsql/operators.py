@@ -51,7 +51,7 @@ _BITWISE: Final = "&|^"
 
 def operand_type(expr: ast.Expr, own: SqlType, other: SqlType) -> SqlType:
     """The type with which ``expr`` (of type ``own``) meets ``other`` in an operator: an integer literal
-    beside a decimal counts its own digits (``1.0 / 3`` is numeric(8,6)), not those of int."""
+    beside a decimal counts its own digits (``1.0 / 3`` is numeric(7,6)), not those of int."""
     inner = expr.operand if isinstance(expr, ast.Unary) else expr
     if not isinstance(inner, ast.Literal) or not isinstance(inner.value, int):
         return own
@@ -221,7 +221,8 @@ def unary(op: str, value: Value, type_: SqlType) -> Value:
     if isinstance(value, int):
         return _checked(-value, result)
     if isinstance(value, Decimal):
-        return -value + 0
+        # not Python's minus, which rounds to its context's 28 digits; and there is no -0
+        return value.copy_negate() if value else value.copy_abs()
     if isinstance(value, float):
         return -value
     raise failures.invalid_operand(type_, "minus")

@@ -52,7 +52,7 @@ def fit_decimal(value: Decimal, target: SqlType, source: SqlType | None = None) 
     result = quantise(value, scale)
     if not fits(result, precision, scale):
         raise failures.overflow(target, source)
-    return result + 0  # no negative zero
+    return result if result else abs(result)  # no negative zero
 
 
 def fit_money(value: Decimal, target: SqlType, source: SqlType | None = None) -> Decimal:
@@ -60,7 +60,7 @@ def fit_money(value: Decimal, target: SqlType, source: SqlType | None = None) ->
     result = quantise(value, 4)
     if not low <= result <= high:
         raise failures.overflow(target, source)
-    return result + 0
+    return result if result else abs(result)
 
 
 def exact_float(value: float) -> Decimal:

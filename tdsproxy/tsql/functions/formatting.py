@@ -127,7 +127,7 @@ def _standard_number(number: Decimal, kind: str, places: str) -> str:
     if upper == "F":
         return f"{_rounded(number, digits):f}"
     if upper == "C":
-        text = f"${_rounded(abs(number), digits):,f}"
+        text = f"${_rounded(number.copy_abs(), digits):,f}"
         return f"-{text}" if number < 0 else text
     if upper == "P":
         return f"{_rounded(CONTEXT.multiply(number, Decimal(100)), digits):,f}%"
@@ -149,8 +149,8 @@ def _custom_number(number: Decimal, form: str) -> str:
     if len(sections) > 2 and number == 0:
         return _custom_section(Decimal(0), sections[2])
     if len(sections) > 1 and number < 0:
-        return _custom_section(abs(number), sections[1])
-    text = _custom_section(abs(number), sections[0])
+        return _custom_section(number.copy_abs(), sections[1])
+    text = _custom_section(number.copy_abs(), sections[0])
     return "-" + text if number < 0 else text
 
 

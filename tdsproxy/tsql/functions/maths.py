@@ -61,6 +61,8 @@ def _given(value: Value, type_: SqlType) -> int | float | Decimal:
 
 def _abs(value: Value, *, arg_types: Types, result_type: SqlType) -> Value:
     number = _given(value, arg_types[0])
+    if isinstance(number, Decimal):
+        return _fit(number.copy_abs(), result_type)
     return _fit(-number if number < 0 else number, result_type)
 
 
