@@ -17,7 +17,10 @@ def parse_native(text: str, *, quoted_identifier: bool = True, line: int = 1) ->
     while parser.accept(";"):
         pass
     first = parser.tok
-    statement = parser.statement()
+    try:
+        statement = parser.statement()
+    except RecursionError:  # as for whole batches
+        raise parser.too_deep() from None
     native = (ast.NativeStatement, ast.CreateDatabase, ast.AlterDatabase, ast.DropDatabase)
     if not isinstance(statement, native):
         raise parser.error(first)

@@ -18,7 +18,6 @@ from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.resources import reserved_words
 from tdsproxy.tsql.script import split_batches
 
-
 BAD_TIME = "Incorrect time syntax in time string '{}' used with WAITFOR."
 
 
@@ -99,6 +98,7 @@ def test_statements(text: str, expected: list[str]) -> None:
         ("BEGIN END", 156, "Incorrect syntax near the keyword 'END'."),
         ("BEGIN SELECT 1", 102, "Incorrect syntax near '1'."),
         ("END", 156, "Incorrect syntax near the keyword 'END'."),
+        ("BEGIN TRY SELECT 1 END TRY; BEGIN CATCH END CATCH", 102, "Incorrect syntax near ';'."),
         ("BEGIN TRY SELECT 1 END TRY SELECT 2", 156, "Incorrect syntax near the keyword 'SELECT'."),
         ("SELECT 1 foo bar", 102, "Incorrect syntax near 'bar'."),
         *(

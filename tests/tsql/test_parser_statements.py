@@ -392,6 +392,19 @@ def test_logins_do_not_show_their_passwords() -> None:
     assert one("ALTER LOGIN a DISABLE", ast.CreateLogin).disable is True
 
 
+def test_windows_logins() -> None:
+    found = one("CREATE LOGIN [d\\u] FROM WINDOWS WITH DEFAULT_DATABASE = x", ast.CreateLogin)
+    assert found.options == (("FROM", "WINDOWS"), ("DEFAULT_DATABASE", "x"))
+
+
+def test_rollup_and_its_kin() -> None:
+    assert select("SELECT a FROM t GROUP BY ROLLUP (a, b)").grouping == "ROLLUP"
+    assert select("SELECT a FROM t GROUP BY a, b WITH CUBE").grouping == "CUBE"
+    mixed = select("SELECT a FROM t GROUP BY a, CUBE (b, c)")
+    assert (mixed.group, mixed.grouping) == ((col("a"), col("b"), col("c")), "a, CUBE (b, c)")
+    assert select("SELECT a FROM t GROUP BY GROUPING SETS ((a), ())").grouping == "GROUPING SETS ((a), ())"
+
+
 def test_permissions() -> None:
     found = one(
         "GRANT SELECT, BACKUP DATABASE ON OBJECT::dbo.t TO a, [b c] WITH GRANT OPTION", ast.Permission

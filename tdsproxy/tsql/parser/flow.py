@@ -252,7 +252,6 @@ class Flow(Security):
             raise self.error()
         self.expect("END")
         self.expect("TRY")
-        self.accept(";")
         self.expect("BEGIN")
         self.expect("CATCH")
         handler = self.statement_list("END")

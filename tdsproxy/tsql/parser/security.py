@@ -22,8 +22,11 @@ class Security(Databases):
             return ast.CreateLogin(name, alter=True, options=(("CREDENTIAL", self.name()),))
         options: list[tuple[str, str]] = []
         if not alter and self.accept("FROM"):
-            options.append(("FROM", self.word()))
-            if self.at("ASYMMETRIC", "KEY") or self.tok.kind in (Kind.IDENT, Kind.QUOTED):
+            kind = self.expect("WINDOWS", "CERTIFICATE", "ASYMMETRIC", "EXTERNAL").word
+            options.append(("FROM", kind))
+            if kind == "EXTERNAL":
+                self.expect("PROVIDER")
+            elif kind != "WINDOWS":
                 self.accept("KEY")
                 self.name()
             if not self.at("WITH"):
