@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+import apsw
 
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
@@ -18,6 +21,7 @@ from tdsproxy.commands.devices import backup_device
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
 from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
+from tdsproxy.commands.messages import message
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.media.codecs import DEFAULT_LEVEL, LEVELS
 from tdsproxy.media.device import MediaDevice
@@ -45,6 +49,8 @@ _UNUSABLE: Final = {
 }
 _OPTION_COMPRESSION: Final = "backup compression default"
 _OPTION_CHECKSUM: Final = "backup checksum default"
+
+_log = logging.getLogger(__name__)
 
 
 def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
@@ -144,10 +150,18 @@ def _back_up(
     yield from context.info(4035, data_pages, database.name, database.data_name, result.position)
     yield from context.info(4035, LOG_PAGES, database.name, database.log_name, result.position)
     files = result.header.description.files
-    env.catalog.history.record_backup(
-        backup_rows(result.media, result.position, result.header, result.trailer, files, device.name)
-    )
+    rows = backup_rows(result.media, result.position, result.header, result.trailer, files, device.name)
+    yield from recorded(context, lambda: env.catalog.history.record_backup(rows))
     yield from summary(context, "BACKUP DATABASE", data_pages + LOG_PAGES, result.seconds)
+
+
+def recorded(context: Context, record: Callable[[], object]) -> Iterator[Reply]:
+    """Writes history. The operation itself stays a success when msdb cannot take the rows: 3009 says so."""
+    try:
+        record()
+    except apsw.Error:
+        _log.exception("the history could not be written")
+        yield message(3009, line=context.request.line)
 
 
 def summary(context: Context, what: str, pages: int, seconds: float) -> Iterator[Reply]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
+from tdsproxy.commands.null_device import NullDevice, is_null
 from tdsproxy.commands.paths import DeviceFile
 from tdsproxy.media.device import DiskDevice, MediaDevice
 from tdsproxy.store.files import is_live_file
@@ -37,6 +38,8 @@ def _device(context: Context, devices: Sequence[ast.Device], verb: str, *, writi
         raise fail(3015, f"{verb} with {first.kind}")
     if len(devices) > 1:
         raise fail(3015, f"{verb} with several devices")
+    if is_null(name or ""):
+        return NullDevice(name or "")
     files = context.database_files()
     paths = context.env.paths
     resolve = paths.for_writing if writing else paths.for_reading

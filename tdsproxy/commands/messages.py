@@ -73,6 +73,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
     ),
     1834: (16, 1, "The file '{}' cannot be overwritten.  It is being used by database '{}'."),
+    3009: (
+        16,
+        1,
+        "Could not insert a backup or restore history/detail record in the msdb database. This may indicate "
+        "a problem with the msdb database. The backup/restore operation was still successful.",
+    ),
     3013: (16, 1, "{} is terminating abnormally."),
     3014: (10, 1, "{} successfully processed {} pages in {}.{:03} seconds ({}.{:03} MB/sec)."),
     3015: (16, 1, "{} is not yet implemented."),

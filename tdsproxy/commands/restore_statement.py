@@ -18,7 +18,7 @@ from tdsproxy.catalog.databases import (
     new_database,
 )
 from tdsproxy.catalog.names import MAX_NAME, name_key
-from tdsproxy.commands.backup_statement import LOG_PAGES, summary
+from tdsproxy.commands.backup_statement import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import restore_device
 from tdsproxy.commands.failure import CommandError, fail
@@ -144,7 +144,7 @@ def _restore(context: Context, name: str, device: MediaDevice, options: RestoreO
     counts = {"D": data_pages, "L": LOG_PAGES}
     for file in target.files:
         yield from context.info(4035, counts[file.type], database.name, file.logical_name, position)
-    _record(context, device, media, result.info, target, options)
+    yield from recorded(context, lambda: _record(context, device, media, result.info, target, options))
     yield from summary(context, "RESTORE DATABASE", data_pages + LOG_PAGES, result.seconds)
 
 

@@ -24,6 +24,7 @@ Starter = Callable[[], Awaitable[None]]
 """Returns when the store has a keeper that listens; starts one when there is none."""
 
 _GREETING_SECONDS = 10.0
+_RETURN_SECONDS = 0.3
 _log = logging.getLogger(__name__)
 
 
@@ -111,6 +112,7 @@ class KeeperClient:
     async def run(self, request: NativeRequest) -> AsyncIterator[Reply]:
         """The statement's replies as they come. Closing the generator cancels the statement and returns when
         it has stopped. Raises KeeperUnavailable, KeeperLost."""
+        await self._notice_loss()
         await self._ensure_connected()
         self._next_id += 1
         id_ = self._next_id
@@ -132,6 +134,8 @@ class KeeperClient:
     async def close(self) -> None:
         """Running statements are cancelled by the keeper."""
         self._closed = True
+        for task in list(self._callbacks):
+            task.cancel()
         if self._writer is not None:
             self._writer.close()
         if self._listening is not None:
@@ -140,6 +144,16 @@ class KeeperClient:
                 await self._listening
 
     # ------------------------------------------------------------------ the connection
+
+    async def _notice_loss(self) -> None:
+        """A statement must not be sent to a keeper that is known to have gone: what has come is looked at."""
+        for _ in range(2):  # in the first turn the loop sees that something came, in the second it is read
+            await asyncio.sleep(0)
+        reader, listening = self._reader, self._listening
+        if reader is None or listening is None or self._writer is None:
+            return
+        if reader.at_eof() or reader.exception() is not None:
+            await asyncio.wait([listening])
 
     async def _ensure_connected(self) -> None:
         async with self._connecting:
@@ -184,6 +198,16 @@ class KeeperClient:
             self._writer = None
             for statement in self._statements.values():
                 statement.end(failed=True)
+            if self._sessions and self._starter is not None and not self._closed:
+                self._start_callback(self._come_back())
+
+    async def _come_back(self) -> None:
+        """A keeper must know of the sessions that there are, also one that another client has started."""
+        await asyncio.sleep(_RETURN_SECONDS)
+        try:
+            await self._ensure_connected()
+        except KeeperUnavailable as error:
+            _log.warning("%s", error)
 
     def _handle(self, kind: Kind, fields: list[Any]) -> None:
         if kind is Kind.REPLIES:

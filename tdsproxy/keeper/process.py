@@ -37,7 +37,7 @@ EXIT_OWNED = 3
 """The exit status when another keeper owns the store."""
 
 _WORKERS = 64
-_LOCK_SECONDS = 3.0
+_LOCK_SECONDS = 1.0
 _LOCK_RETRY_SECONDS = 0.02
 _FIRST_CLIENT_SECONDS = 15.0
 _PEER = struct.Struct("3i")

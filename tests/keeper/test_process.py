@@ -129,6 +129,30 @@ def test_sigterm_stops_it(options: KeeperOptions) -> None:
     keeper.close()
 
 
+def test_a_killed_keeper_is_replaced_and_told_of_the_sessions(options: KeeperOptions) -> None:
+    keeper = connect_sync(options)
+    other = connect_sync(options)
+    try:
+        run(keeper, "CREATE DATABASE d")
+        other.note_session(other.spid_base, "joe", "d")
+        run(other, "RESTORE LABELONLY FROM DISK='none'")
+        first = pid_of(options.store)
+        os.kill(first, signal.SIGKILL)
+        assert until(lambda: not is_running(first))
+        # Nobody asks for anything, yet a keeper comes that knows of the session.
+        assert until(lambda: is_listening(options.store))
+
+        def refused() -> bool:
+            (reply, *_) = run(keeper, "ALTER DATABASE d SET SINGLE_USER WITH NO_WAIT")
+            return isinstance(reply, Message) and reply.number == 5070
+
+        assert until(refused)
+        assert run(keeper, "ALTER DATABASE d SET MULTI_USER") == [Done(215)]
+    finally:
+        other.close()
+        keeper.close()
+
+
 def test_without_a_starter_a_missing_keeper_is_told(tmp_path: Path) -> None:
     with pytest.raises(KeeperUnavailable):
         SyncKeeper.open(tmp_path)

@@ -1,0 +1,78 @@
+"""The device NUL: a backup to it is read, packed and recorded as any other, and kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from tdsproxy.media.device import LockedMedium, Part, ReadHandle, WriteHandle
+
+NAMES: Final = frozenset({"nul", "nul:", "/dev/null"})
+
+
+def is_null(name: str) -> bool:
+    return name.strip().lower() in NAMES
+
+
+class NullDevice:
+    """Implements ``media.device.MediaDevice``; always empty."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def open_read(self) -> ReadHandle:
+        return _NullReader(self._name)
+
+    @contextmanager
+    def lock(self, cancelled: Callable[[], bool]) -> Iterator[LockedMedium]:
+        yield _NullMedium()
+
+
+class _NullReader:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def size(self) -> int:
+        return 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        return
+
+
+class _NullMedium:
+    def reader(self) -> ReadHandle | None:
+        return None
+
+    def append(self, offset: int) -> WriteHandle:
+        return _NullWriter()
+
+    def replace(self) -> WriteHandle:
+        return _NullWriter()
+
+
+class _NullWriter:
+    def __init__(self) -> None:
+        self.offset = 0
+
+    def append(self, parts: Sequence[Part]) -> None:
+        self.offset += sum(len(part) for part in parts)
+
+    def patch(self, offset: int, data: bytes) -> None:
+        return
+
+    def sync(self) -> None:
+        return
+
+    def publish(self) -> None:
+        return
+
+    def discard(self) -> None:
+        return
