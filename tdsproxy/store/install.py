@@ -86,13 +86,12 @@ def replace_live(
     live = open_database(target, busy_milliseconds, cancelled)
     converted: Path | None = None
     try:
-        page_size, live_wal, readable = _state_of(live, target)
-        wanted = page_size if readable and live_wal else None
-        if wanted is not None and _page_size(image) not in (None, wanted):
-            converted = _convert(image, wanted)
-        undo = _copy_into(live, converted or image, target, readable, live_wal, keep_undo, cancelled)
+        state = _state_of(live, target)
+        if state.wal and state.page_size is not None and _page_size(image) not in (None, state.page_size):
+            converted = _convert(image, state.page_size)
+        undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled)
         crashpoints.reach("install.after-commit")
-        _settle(live, source_wal or live_wal)
+        _settle(live, source_wal or state.wal)
     finally:
         live.close()
         for path in (image, converted):
@@ -101,31 +100,42 @@ def replace_live(
     return Installed(target, undo, converted is not None)
 
 
-def _state_of(live: apsw.Connection, target: Path) -> tuple[int, bool, bool]:
-    """Page size, WAL mode, and whether SQLite can read the file at all."""
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the live file is; None members when SQLite cannot read it at all."""
+
+    readable: bool
+    page_size: int | None = None
+    wal: bool = False
+
+
+def _state_of(live: apsw.Connection, target: Path) -> _State:
     try:
-        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        page_size = int(str(live.execute("PRAGMA page_size").fetchall()[0][0]))
-        mode = live.execute("PRAGMA journal_mode").fetchall()[0][0]
+        # Neither needs a sound schema.
+        live.execute("PRAGMA schema_version").fetchall()
     except _UNREADABLE:
-        return 0, False, False
+        return _State(False)
     except _LOCKED as error:
         raise DatabaseBusy(target, f"{target} is in use: {error}") from error
-    return page_size, bool(mode == "wal"), True
+    head = bytearray(file_header.SIZE)
+    PageFile(live).read_into(memoryview(head), 0)
+    parsed = file_header.parse(bytes(head))
+    return _State(True, parsed.page_size, parsed.wal) if parsed is not None else _State(True)
 
 
 def _copy_into(
     live: apsw.Connection,
     image: Path,
     target: Path,
-    readable: bool,
-    live_wal: bool,
+    state: _State,
     keep_undo: bool,
     cancelled: Callable[[], bool],
 ) -> Path | None:
-    # Acknowledged means durable: in WAL mode only FULL syncs the log at the commit.
-    if readable:
-        live.execute("PRAGMA synchronous=FULL").fetchall()
+    if state.readable:
+        # Acknowledged means durable: in WAL mode only FULL syncs the log at the commit. Where the schema is
+        # damaged the pragma fails, and the library's default, which is FULL, holds.
+        with contextlib.suppress(*_UNREADABLE):
+            live.execute("PRAGMA synchronous=FULL").fetchall()
     else:
         live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
     source = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -137,7 +147,7 @@ def _copy_into(
             backup.step(1)
             crashpoints.reach("install.locked")
             if keep_undo:
-                undo = _keep_old(live, target, live_wal if readable else None)
+                undo = _keep_old(live, target, state.readable)
             crashpoints.reach("install.undo-kept")
             while not backup.done:
                 if cancelled():
@@ -157,13 +167,13 @@ def _copy_into(
         raise InstallFailed(target, f"SQLite cannot replace the content of {target}: {error}") from error
     finally:
         source.close()
-        if not readable:
+        if not state.readable:
             live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 0)
     return undo
 
 
-def _keep_old(live: apsw.Connection, target: Path, wal: bool | None) -> Path:
-    """Copy the content that is about to be replaced; ``wal`` None means that SQLite cannot read it."""
+def _keep_old(live: apsw.Connection, target: Path, readable: bool) -> Path:
+    """Copy the content that is about to be replaced, byte for byte where SQLite cannot read it."""
     directory = target.parent / UNDO_DIRECTORY
     if not directory.exists():
         directory.mkdir(mode=0o700)
@@ -172,10 +182,10 @@ def _keep_old(live: apsw.Connection, target: Path, wal: bool | None) -> Path:
     undo = directory / f"{target.stem}-{moment}.db"
     temporary = directory / f".{target.stem}{_UNDO_SUFFIX}"
     try:
-        if wal is None:
+        if not readable:
             _copy_bytes(PageFile(live), temporary)
         else:
-            view = PageView(live, target, wal)
+            view = PageView(live, target)
             try:
                 copy_pages(view.page_size, view.page_count, view.read_run, temporary)
                 view.check()

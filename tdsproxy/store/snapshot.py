@@ -111,9 +111,8 @@ class PageView:
     one thread at a time. Raises SnapshotBroken, OSError.
     """
 
-    def __init__(self, connection: apsw.Connection, path: Path, wal: bool) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self.path = path
-        self.wal = wal
         self._file = PageFile(connection)
         self._pages: array[int] = array("I")
         self._frames: array[int] = array("I")
@@ -123,9 +122,11 @@ class PageView:
         head = bytearray(file_header.SIZE)
         self._file.read_into(memoryview(head), 0)
         parsed = file_header.parse(bytes(head))
+        # Nobody can change the journal mode while a transaction is open.
+        self.wal = parsed is not None and parsed.wal
         self.page_size = parsed.page_size if parsed else _DEFAULT_PAGE_SIZE
         self.page_count = self._main_size // self.page_size
-        if not wal:
+        if not self.wal:
             if parsed is not None and parsed.page_count is not None:
                 self.page_count = parsed.page_count
             return
@@ -258,8 +259,9 @@ class Snapshot:
         self._spool = -1
         self._connection: apsw.Connection | None = open_database(path, busy_milliseconds, cancelled)
         try:
-            self.wal = self._begin(self._connection)
-            self._view = PageView(self._connection, path, self.wal)
+            self._begin(self._connection)
+            self._view = PageView(self._connection, path)
+            self.wal = self._view.wal
             self.page_size = self._view.page_size
             self.page_count = self._view.page_count
             if not self.wal:
@@ -268,12 +270,11 @@ class Snapshot:
             self.close()
             raise
 
-    def _begin(self, connection: apsw.Connection) -> bool:
+    def _begin(self, connection: apsw.Connection) -> None:
         try:
             connection.execute("BEGIN").fetchall()
-            # BEGIN is lazy: the first read takes the snapshot.
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-            return connection.execute("PRAGMA journal_mode").fetchall()[0][0] == "wal"
+            # BEGIN is lazy: the first read takes the snapshot. This one needs no sound schema.
+            connection.execute("PRAGMA schema_version").fetchall()
         except (apsw.BusyError, apsw.LockedError) as error:
             raise DatabaseBusy(self.path, f"{self.path} is locked: {error}") from error
         except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.IOError) as error:

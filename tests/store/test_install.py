@@ -132,6 +132,21 @@ def test_a_destroyed_database_can_be_replaced(tmp_path: Path, sidecar: bool) -> 
     assert installed.undo.read_bytes() == broken
 
 
+def test_a_database_with_a_damaged_schema_can_be_replaced(tmp_path: Path) -> None:
+    live, image = tmp_path / "x.db", tmp_path / "image"
+    made(live, rows=9)
+    wanted = made(image, rows=4)
+    handle = apsw.Connection(str(live))
+    handle.execute("PRAGMA writable_schema=on").fetchall()
+    handle.execute("UPDATE sqlite_schema SET sql = 'CREATE TABLE plain(' WHERE name = 'plain'").fetchall()
+    installed = replace_live(image, live)
+    handle.close()
+    found = processes.check(live)
+    assert (found["content"], found["integrity"], found["journal"]) == (wanted, ["ok"], "wal")
+    assert installed.undo is not None
+    assert b"CREATE TABLE plain(" in installed.undo.read_bytes()
+
+
 def test_what_killed_restores_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".undo").mkdir()
     kept = ["x.db", "x.db-wal", ".hidden", ".undo/x-1.db"]

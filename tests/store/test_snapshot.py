@@ -215,6 +215,18 @@ def test_no_lock_of_the_process_is_lost_by_a_snapshot(tmp_path: Path) -> None:
     ours.close()
 
 
+def test_a_database_with_a_damaged_schema_can_be_saved(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    writer = apsw.Connection(str(path))
+    writer.execute("PRAGMA journal_mode=wal").fetchall()
+    writer.execute("CREATE TABLE t(a)").fetchall()
+    writer.execute("PRAGMA writable_schema=on").fetchall()
+    writer.execute("UPDATE sqlite_schema SET sql = 'CREATE TABLE t(a, nonsense ((('").fetchall()
+    with Snapshot(path) as snapshot:
+        assert b"nonsense (((" in image_of(snapshot)
+    writer.close()
+
+
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DatabaseMissing):
         Snapshot(tmp_path / "missing.db")
@@ -259,7 +271,8 @@ def test_the_wal_index_is_read_as_sqlite_writes_it(tmp_path: Path) -> None:
     writer.execute("INSERT INTO t VALUES(zeroblob(20000))").fetchall()
     writer.execute("BEGIN").fetchall()
     writer.execute("SELECT * FROM t").fetchall()
-    view = PageView(writer, path, True)
+    view = PageView(writer, path)
+    assert view.wal
     assert view.page_count == writer.execute("PRAGMA page_count").fetchall()[0][0]
     view.close()
     block = bytearray(32768)
