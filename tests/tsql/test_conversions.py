@@ -363,6 +363,13 @@ def test_decimals_round_trip_exactly_through_text(value: D) -> None:
     assert convert(convert(value, type_, t.varbinary(20)), t.varbinary(20), type_) == value
 
 
+def test_all_digits_of_a_decimal_are_kept() -> None:
+    digits = "9" * 38
+    assert convert(digits, TEXT, t.decimal(38, 0)) == D(digits)
+    assert convert("-" + digits, TEXT, t.decimal(38, 0)) == D("-" + digits)
+    assert error(digits + "0", TEXT, t.decimal(38, 0))[0] == 8115
+
+
 @given(st.integers(-(10**30), 10**30), st.integers(0, 9))
 def test_decimals_round_half_away_from_zero(units: int, scale: int) -> None:
     value = D(units).scaleb(-10)

@@ -43,7 +43,7 @@ def quantise(value: Decimal, scale: int) -> Decimal:
 
 def fits(value: Decimal, precision: int, scale: int) -> bool:
     """Whether a quantised value has at most ``precision`` digits."""
-    return abs(value) < Decimal(1).scaleb(precision - scale)
+    return value.copy_abs() < Decimal(1).scaleb(precision - scale)
 
 
 def fit_decimal(value: Decimal, target: SqlType, source: SqlType | None = None) -> Decimal:
@@ -52,7 +52,7 @@ def fit_decimal(value: Decimal, target: SqlType, source: SqlType | None = None) 
     result = quantise(value, scale)
     if not fits(result, precision, scale):
         raise failures.overflow(target, source)
-    return result if result else abs(result)  # no negative zero
+    return result if result else result.copy_abs()  # no negative zero
 
 
 def fit_money(value: Decimal, target: SqlType, source: SqlType | None = None) -> Decimal:
@@ -60,7 +60,7 @@ def fit_money(value: Decimal, target: SqlType, source: SqlType | None = None) ->
     result = quantise(value, 4)
     if not low <= result <= high:
         raise failures.overflow(target, source)
-    return result if result else abs(result)
+    return result if result else result.copy_abs()
 
 
 def exact_float(value: float) -> Decimal:
