@@ -37,7 +37,7 @@ class Client:
         if isinstance(value, dt.datetime) and value.microsecond % 1000:
             return self.name == "pymssql"  # sends text with milliseconds
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime) and value.year < 1753:
-            return self.name == "mssql-python"
+            return self.name == "mssql-python" or (self.name == "freetds-odbc" and value.year == 1)
         return False
 
     def connect(self, server: Running, **more: Any) -> Any:

@@ -41,7 +41,7 @@ QUESTIONS: list[tuple[str, str]] = [
     (
         "SELECT BillingCountry, SUM(Total) FROM Invoice GROUP BY BillingCountry ORDER BY BillingCountry",
         "SELECT BillingCountry, printf('%.2f', SUM(Total)) FROM Invoice "
-        "GROUP BY BillingCountry ORDER BY BillingCountry",
+        "GROUP BY BillingCountry ORDER BY BillingCountry COLLATE NOCASE",
     ),
     (
         "SELECT c.LastName, e.LastName FROM Customer c LEFT JOIN Employee e ON e.EmployeeId = c.SupportRepId "
@@ -67,7 +67,7 @@ QUESTIONS: list[tuple[str, str]] = [
     ),
     (
         "SELECT Country FROM Customer UNION SELECT BillingCountry FROM Invoice ORDER BY 1",
-        "SELECT Country FROM Customer UNION SELECT BillingCountry FROM Invoice ORDER BY 1",
+        "SELECT Country FROM Customer UNION SELECT BillingCountry FROM Invoice ORDER BY 1 COLLATE NOCASE",
     ),
     (
         "SELECT COUNT(DISTINCT AlbumId), COUNT(Composer), COUNT(*) FROM Track",

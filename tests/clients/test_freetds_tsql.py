@@ -62,7 +62,7 @@ def test_backup_accident_restore(served: Running, tmp_path: Path, encryption: st
     assert "Msg 3014 (severity 0" in shown
     lines = [line.strip() for line in shown.splitlines()]
     assert "0" in lines
-    assert "1\tone\t1.50\t1\t00FF" in shown
+    assert "1\tone\t1.50\t1\t00ff" in shown
     assert "2\ttwo\tNULL\t0\tNULL" in shown
 
 

@@ -262,7 +262,7 @@ def test_a_full_disk_during_a_backup(tmp_path: Path) -> None:
             run(connection, f"BACKUP DATABASE shop TO DISK = N'{small}/shop.bak'")
             first = (small / "shop.bak").read_bytes()
             cursor = connection.cursor()
-            cursor.execute("INSERT INTO shop.dbo.t VALUES (2, %s)", (os.urandom(6_000_000),))
+            cursor.execute("INSERT INTO shop.dbo.t VALUES (2, %s)", (pytds.Binary(os.urandom(6_000_000)),))
             errors = failures(connection, f"BACKUP DATABASE shop TO DISK = N'{small}/shop.bak' WITH NOINIT")
             assert errors[-1] == ABNORMAL_BACKUP
             assert "112" in errors[0].text
