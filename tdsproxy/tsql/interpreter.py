@@ -381,14 +381,15 @@ class Interpreter:
         yield from self.done(Done(Command.SELECT, count), frame)
 
     def _declare(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
+        tables = [item for item in statement.items if item.type is None]
+        if any(item.name.lower() not in frame.tables for item in tables):
+            for item in tables:
+                frame.tables[item.name.lower()] = TableVariable(item.name, item.table, item.table_constraints)
+            yield from self._quiet(self.evaluator.execute(statement, frame))
         for item in statement.items:
-            name = item.name.lower()
             if item.type is None:
-                if name not in frame.tables:
-                    frame.tables[name] = TableVariable(item.name, item.table, item.table_constraints)
-                    yield from self._quiet(self.evaluator.execute(statement, frame))
                 continue
-            if name not in frame.variables:
+            if item.name.lower() not in frame.variables:
                 frame.declare(item.name, self.evaluator.resolve_type(item.type, frame))
             if item.value is not None:
                 self.store(item.name, self.scalar(item.value, frame), frame)
