@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.alter import AlterRunner
 from tdsproxy.server.compiler.context import FoundTable
+from tdsproxy.server.compiler.expressions import collation_of
 from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.sources import bound_column
 from tdsproxy.server.compiler.typed import Relation, Scope, error
@@ -287,25 +288,32 @@ class DdlRunner:
         yield Done(Command.CREATE_INDEX)
 
     def no_duplicates(self, found: FoundTable, unique: IndexInfo | KeyInfo, line: int) -> None:
-        """Raises 1505 when rows are equal under the collation."""
-        names = [found.table.column(name) for name, _ in unique.columns]
-        keys = ", ".join(
-            quoted(c.name) + (" COLLATE ts_ci" if c.type.is_character and c.collation is None else "")
-            for c in names
-            if c is not None and c.computed is None
-        )
+        """Raises 1505 when rows are equal under the columns' collations."""
+        columns = [
+            column
+            for name, _ in unique.columns
+            if (column := found.table.column(name)) is not None and column.computed is None
+        ]
+        keys = [
+            quoted(c.name) + (f" COLLATE {collation_of(c.collation or '')}" if c.type.is_character else "")
+            for c in columns
+        ]
         if not keys:
             return
         target = f"{found.schema}.{quoted(found.table.sqlite_name)}"
-        rows = self._work.run(f"SELECT {keys} FROM {target} GROUP BY {keys} HAVING count(*) > 1 LIMIT 1")
-        if rows:
-            shown = ", ".join("<NULL>" if value is None else str(value) for value in rows[0])
+        listed = ", ".join(keys)
+        rows = self._work.run(
+            f"SELECT {', '.join(quoted(c.name) for c in columns)}, count(*) OVER (PARTITION BY {listed}) AS n,"
+            f" row_number() OVER (PARTITION BY {listed}) AS k FROM {target} ORDER BY n DESC, k DESC LIMIT 1"
+        )
+        if rows and int(str(rows[0][-2])) > 1:
+            shown = ", ".join("<NULL>" if value is None else str(value) for value in rows[0][:-2])
             schema = "dbo" if found.schema == TEMP else found.table.schema
             raise error(
                 1505,
-                "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the object"
-                f" name '{schema}.{found.table.name}' and the index name '{unique.name}'. The duplicate key"
-                f" value is ({shown}).",
+                "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the"
+                f" object name '{schema}.{found.table.name}' and the index name '{unique.name}'. The"
+                f" duplicate key value is ({shown}).",
                 line,
             )
 
@@ -367,7 +375,7 @@ class DdlRunner:
 
     def create_procedure(self, statement: ast.CreateProcedure, frame: Frame) -> Iterator[Reply]:
         self._save_module(statement, "P", frame)
-        yield Done(Command.NONE)
+        yield Done(222)
 
     def create_function(self, statement: ast.CreateFunction, frame: Frame) -> Iterator[Reply]:
         kind = "FN" if statement.returns is not None else "IF" if statement.query is not None else "TF"
@@ -447,7 +455,7 @@ class DdlRunner:
             )
         with self._evaluator.changing(schema, file.name, statement.line):
             Metadata(self._work, schema).add_schema(statement.name)
-        yield Done(Command.NONE)
+        yield Done(Command.PARSE_ERROR)
 
     def create_synonym(self, statement: ast.CreateSynonym, frame: Frame) -> Iterator[Reply]:
         name, target = statement.name, statement.target
@@ -470,7 +478,11 @@ class DdlRunner:
                 self._drop_table(name, statement, frame)
             else:
                 self._drop_module(name, statement, frame)
-        command = {"TABLE": Command.DROP_TABLE, "VIEW": Command.DROP_VIEW}.get(statement.kind, Command.NONE)
+        command = {
+            "TABLE": Command.DROP_TABLE,
+            "VIEW": Command.DROP_VIEW,
+            "SCHEMA": Command.PARSE_ERROR,
+        }.get(statement.kind, Command.NONE)
         yield Done(command)
 
     def _missing(self, name: ast.Name, statement: ast.DropObject) -> SqlError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -12,6 +13,7 @@ from tdsproxy.server.compiler.typed import error
 from tdsproxy.server.metadata import now_text
 from tdsproxy.server.plain_sql import native_check, native_default
 from tdsproxy.server.schema import (
+    DEFAULT_COLLATION,
     CheckInfo,
     ColumnInfo,
     DefaultInfo,
@@ -30,6 +32,11 @@ ComputedType = Callable[[TableInfo, ast.Expr], tuple[SqlType, bool]]
 """Type and nullability of a computed column's expression in a table with the other columns."""
 Parent = Callable[[ast.Name], "TableInfo | None"]
 
+_COLLATION: Final = re.compile(
+    r"database_default$|[A-Za-z]\w*?_(?:CP\d+_)?(?:(?:CI|CS)_(?:AI|AS)(?:_KS)?(?:_WS)?(?:_VSS)?(?:_SC)?(?:_UTF8)?"
+    r"|BIN2?(?:_UTF8)?)$",
+    re.IGNORECASE,
+)
 _IDENTITY_TYPES: Final = frozenset({"tinyint", "smallint", "int", "bigint", "decimal"})
 
 
@@ -143,15 +150,14 @@ class TableBuilder:
         nullable = definition.nullable if definition.nullable is not None else True
         if primary or identity is not None or type_.name == "timestamp":
             nullable = False
+        self._check_collation(definition.collation, type_)
         made = ColumnInfo(
             definition.name,
             type_,
             nullable,
             len(self.table.columns) + 1,
             identity,
-            collation=definition.collation
-            if (definition.collation or "").lower() != "database_default"
-            else None,
+            collation=_own_collation(definition.collation),
             rowguidcol=definition.rowguidcol,
         )
         if identity is not None and self.table.identity_column is not None:
@@ -164,6 +170,14 @@ class TableBuilder:
             )
         self.table = self.table.with_columns((*self.table.columns, made))
         return made
+
+    def _check_collation(self, collation: str | None, type_: SqlType) -> None:
+        if collation is None:
+            return
+        if not type_.is_character:
+            raise error(447, f"Expression type {type_.name} is invalid for COLLATE clause.", self._line)
+        if not _COLLATION.match(collation):
+            raise error(448, f"Invalid collation '{collation}'.", self._line, state=2)
 
     def _computed_column(self, definition: ast.ColumnDefinition) -> ColumnInfo:
         if definition.computed is None:
@@ -410,6 +424,13 @@ class TableBuilder:
         )
         self.table = replace(self.table, indexes=(*self.table.indexes, made))
         return made
+
+
+def _own_collation(name: str | None) -> str | None:
+    """A column's collation where it is not the default."""
+    if name is None or name.lower() in ("database_default", DEFAULT_COLLATION.lower()):
+        return None
+    return name
 
 
 def _columns_in(node: object) -> Iterator[str]:

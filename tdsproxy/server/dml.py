@@ -439,7 +439,8 @@ class DmlRunner:
         with sqlite_errors(statement.line):
             compiler, scope, source, relation, prefix = self._sources(statement, context)
             found = self._found(relation)
-            plan = self._assignments(statement, found, frame)
+            plan = self._assignments(statement, found, relation, frame)
+            context.keys_wanted = False
         output = OutputRows.compile(
             self._evaluator, statement.output, found, frame, inserted=True, deleted=True
         )
@@ -459,7 +460,7 @@ class DmlRunner:
                     raise error(102, "Incorrect syntax near '='.", statement.line, severity=15)
                 if assignment.op != "=":
                     left: ast.Expr = (
-                        ast.ColumnRef(parts=(relation.name, column.name), line=expr.line)
+                        ast.ColumnRef(parts=assignment.column or (column.name,), line=expr.line)
                         if column is not None
                         else ast.Variable(name=assignment.variable or "", line=expr.line)
                     )
@@ -570,7 +571,7 @@ class DmlRunner:
         return made
 
     def _assignments(
-        self, statement: ast.Update, found: FoundTable, frame: Frame
+        self, statement: ast.Update, found: FoundTable, relation: Relation, frame: Frame
     ) -> list[tuple[ast.SetColumn, ColumnInfo | None]]:
         plan: list[tuple[ast.SetColumn, ColumnInfo | None]] = []
         seen: set[str] = set()
@@ -585,9 +586,17 @@ class DmlRunner:
                 )
             if assignment.column is not None:
                 name = assignment.column[-1]
-                column = found.table.column(name)
-                if column is None:
+                shown = relation.find(name)
+                column = found.table.column((shown.base if shown is not None else None) or name)
+                if column is None or shown is None:
                     raise error(207, f"Invalid column name '{name}'.", statement.line)
+                if shown.base is None and not column.computed:
+                    raise error(
+                        4406,
+                        f"Update or insert of view or function '{relation.name}' failed because it contains a"
+                        " derived or constant field.",
+                        statement.line,
+                    )
                 if column.name in seen:
                     raise error(
                         264,
@@ -629,6 +638,7 @@ class DmlRunner:
     ) -> tuple[QueryCompiler, Scope, str, Relation, str]:
         """The FROM of an UPDATE or DELETE and the relation in it that is written."""
         compiler = QueryCompiler(context)
+        context.keys_wanted = True
         scope = Scope()
         prefix = ""
         if statement.with_:
@@ -734,7 +744,7 @@ class DmlRunner:
             writer = self.writer(context, found, "DELETE", statement.line)
             writer.delete_all()
             self._evaluator.seed_identity(found.schema, found.table)
-        yield Done(Command.NONE)
+        yield Done(Command.TRUNCATE_TABLE)
 
 
 class _Default:

@@ -14,6 +14,7 @@ import apsw
 
 from tdsproxy.server.compiler.binder import INTEGER_RANGES
 from tdsproxy.server.compiler.context import FoundTable
+from tdsproxy.server.compiler.expressions import collation_of
 from tdsproxy.server.failures import failed, key_text
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.schema import ColumnInfo, DatabaseSchema, ForeignKeyInfo, IndexInfo, KeyInfo, TableInfo
@@ -260,11 +261,14 @@ class TableWriter:
             if value is None:
                 needed = True
                 conditions.append(f"{name} IS NULL")
-            elif isinstance(value, str) and column.type.is_character and column.collation is None:
+            elif isinstance(value, str) and column.type.is_character:
                 needed = True
-                low, high = _range(value)
-                conditions.append(f"{name} >= ? AND {name} < ? AND {name} = ? COLLATE ts_ci")
-                bindings += [low, high, value]
+                collation = collation_of(column.collation or "")
+                if column.collation is None or "_CS" in column.collation or "_BIN" in column.collation:
+                    conditions.append(f"{name} >= ? AND {name} < ?")
+                    bindings += _range(value)
+                conditions.append(f"{name} = ? COLLATE {collation}")
+                bindings.append(value)
             else:
                 conditions.append(f"{name} = ?")
                 bindings.append(value)

@@ -177,6 +177,7 @@ class Command:
     BACKUP_DATABASE: Final = 228
     RESTORE_DATABASE: Final = 229
     RESTORE_ROWS: Final = 230
+    TRUNCATE_TABLE: Final = 234
     BACKUP_LOG: Final = 235
     SET: Final = 0xF9
     RESTORE_HEADERONLY: Final = 250

@@ -10,13 +10,14 @@ from typing import Protocol, cast
 
 import apsw
 
+from tdsproxy.server.compiler.xml_format import row_text, xml_nodes, xml_query, xml_value
 from tdsproxy.store.encoding import Stored, from_storage, instant_key, to_storage
-from tdsproxy.tsql import operators
+from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql.collation import like
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, call
-from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.types import MAX, SqlType
 from tdsproxy.tsql.values import Value
 
 Load = Callable[[Stored], Value]
@@ -214,6 +215,40 @@ class FunctionBinder:
 
         return self.scalar("512", make, deterministic=False)
 
+    def row_text(self, names: tuple[str, ...], types: tuple[SqlType, ...], clause: ast.XmlClause) -> str:
+        """One row as an XML element or a JSON object."""
+
+        def make() -> Callable[..., Stored]:
+            loads = [loader(type_) for type_ in types]
+
+            def run(*raw: Stored) -> Stored:
+                row = tuple(None if r is None else load(r) for r, load in zip(raw, loads, strict=True))
+                return row_text(names, types, row, clause)
+
+            return run
+
+        return self.scalar(("row", names, types, clause), make)
+
+    def xml_method(self, method: str, path: str, target: SqlType) -> str:
+        """``.value``, ``.query`` and ``.exist`` with a constant path."""
+
+        def make() -> Callable[..., Stored]:
+            def run(raw: Stored) -> Stored:
+                if raw is None:
+                    return None
+                if method == "exist":
+                    return int(bool(xml_nodes(str(raw), path)))
+                if method == "query":
+                    return xml_query(str(raw), path)
+                text = xml_value(str(raw), path)
+                if text is None:
+                    return None
+                return to_storage(convert(text, _MAX_TEXT, target), target)
+
+            return run
+
+        return self.scalar(("xml", method, path, target), make)
+
     def function(
         self,
         definition: FunctionDef,
@@ -247,6 +282,7 @@ class FunctionBinder:
         )
 
 
+_MAX_TEXT = SqlType("nvarchar", MAX)
 INTEGER_RANGES = {
     "tinyint": (0, 255),
     "smallint": (-(2**15), 2**15 - 1),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,6 +78,9 @@ class Context:
     """Messages of class 0 that the compilation gives rise to: (number, state, text)."""
     schemas_used: dict[str, tuple[int, int]] = field(default_factory=dict)
     depth: int = 0
+    keys_wanted: bool = False
+    """Whether derived tables, CTEs and views show the keys of the rows that they are made of: they are
+    written through."""
     extra_tables: dict[str, Callable[[], FoundTable]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +91,15 @@ class Context:
         """A name that nothing else in the statement has."""
         self.aliases[0] += 1
         return f"{prefix}{self.aliases[0]}"
+
+    @contextmanager
+    def without_keys(self) -> Iterator[None]:
+        """Queries whose rows are not those of a table."""
+        wanted, self.keys_wanted = self.keys_wanted, False
+        try:
+            yield
+        finally:
+            self.keys_wanted = wanted
 
     def schema(self, sqlite_schema: str) -> DatabaseSchema:
         """The objects of an attached database."""

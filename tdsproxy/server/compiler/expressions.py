@@ -11,6 +11,7 @@ from tdsproxy.server.compiler.aggregates import AGGREGATES, WINDOW_FUNCTIONS
 from tdsproxy.server.compiler.binder import INTEGER_RANGES, is_plain_text
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
+from tdsproxy.server.schema import DEFAULT_COLLATION
 from tdsproxy.server.workspace import quoted, text_literal
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql import ast, operators
@@ -18,6 +19,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.registry import FunctionDef
+from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.scalar import NeedsQuery, evaluate
 from tdsproxy.tsql.types import MAX, SqlType
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
 _SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _DEFAULT_COLLATIONS: Final = frozenset(
-    {"SQL_LATIN1_GENERAL_CP1_CI_AS", "LATIN1_GENERAL_CI_AS", "DATABASE_DEFAULT", "CATALOG_DEFAULT"}
+    {"", "SQL_LATIN1_GENERAL_CP1_CI_AS", "DATABASE_DEFAULT", "CATALOG_DEFAULT"}
 )
 _COMPARED_AS_STORED: Final = t.INTEGER_TYPES | {
     "bit",
@@ -124,7 +126,8 @@ class ExpressionCompiler:
 
     def _globalvariable(self, expr: ast.GlobalVariable, scope: Scope) -> Typed:
         type_ = self.context.names.environment.global_variable(expr.name).type
-        return Typed(self.context.parameters.bind(expr, type_), type_, type_ != t.INT, source=expr)
+        nullable = type_ != t.INT and expr.name.upper() != "@@SPID"
+        return Typed(self.context.parameters.bind(expr, type_), type_, nullable, source=expr)
 
     def _columnref(self, expr: ast.ColumnRef, scope: Scope) -> Typed:
         column, owner = scope.resolve(expr)
@@ -147,7 +150,9 @@ class ExpressionCompiler:
     def _collate(self, expr: ast.Collate, scope: Scope) -> Typed:
         inner = self.value(expr.operand, scope)
         collation = collation_of(expr.collation)
-        return Typed(inner.sql, inner.type, inner.nullable, literal=inner.literal, collation=collation)
+        if not inner.type.is_character and inner.type.name != "null":
+            raise error(447, f"Expression type {inner.type.name} is invalid for COLLATE clause.", expr.line)
+        return replace(inner, column=None, collation=collation, explicit=True)
 
     def _unary(self, expr: ast.Unary, scope: Scope) -> Typed:
         operand = self.value(expr.operand, scope)
@@ -230,8 +235,9 @@ class ExpressionCompiler:
     def _cast(self, expr: ast.Cast, scope: Scope) -> Typed:
         operand = self.value(expr.operand, scope)
         target = expr.type.type or self.context.names.resolve_type(expr.type)
+        fallible = operand.type.is_character and not target.is_character and not target.is_binary
         if operand.source is not None and expr.style is None and self._evaluates(expr):
-            return self._bound(expr, target, operand.nullable or expr.try_)
+            return self._bound(expr, target, operand.nullable or expr.try_ or fallible)
         style: int | None = None
         if expr.style is not None:
             made = self.value(expr.style, scope)
@@ -258,7 +264,8 @@ class ExpressionCompiler:
             return operand
         if source.name == "null":
             return Typed("NULL", target, True, source=operand.source)
-        nullable = operand.nullable or try_
+        fallible = source.is_character and not target.is_character and not target.is_binary
+        nullable = operand.nullable or try_ or (explicit and fallible)
         if style is None and not try_ and same_storage(source, target):
             return Typed(operand.sql, target, nullable, source=operand.source, collation=operand.collation)
         if operand.literal is not None and style is None and not try_:
@@ -311,9 +318,21 @@ class ExpressionCompiler:
         return self.queries.scalar_subquery(expr.query, scope)
 
     def _methodcall(self, expr: ast.MethodCall, scope: Scope) -> Typed:
+        operand = self.value(expr.operand, scope)
+        method = expr.method.lower()
+        words = [arg.value for arg in expr.args if isinstance(arg, ast.Literal)]
+        if operand.type.name == "xml" and words and isinstance(words[0], str):
+            if method == "value" and len(words) == 2:
+                target = parse_type(str(words[1]))
+                name = self.binder.xml_method(method, words[0], target)
+                return Typed(f"{name}({operand.sql})", target, True)
+            if method in ("query", "exist"):
+                target = t.XML if method == "query" else t.BIT
+                name = self.binder.xml_method(method, words[0], target)
+                return Typed(f"{name}({operand.sql})", target, True)
         raise error(
             258,
-            f"Cannot call methods on {self.value(expr.operand, scope).type.name}.",
+            f"Cannot call methods on {operand.type.name}.",
             expr.line,
             severity=15,
         )
@@ -470,7 +489,7 @@ class ExpressionCompiler:
             return f"({left.sql} {op} {right.sql})"
         left, right = self.converted(left, common), self.converted(right, common)
         if is_plain_text(common):
-            return f"({left.sql} COLLATE {_stronger(left, right)} {op} {right.sql})"
+            return f"({left.sql} COLLATE {self.collation(left, right, op, line)} {op} {right.sql})"
         if common.name == "uniqueidentifier":
             if op in ("=", "<>"):
                 return f"({left.sql} {op} {right.sql})"
@@ -490,6 +509,23 @@ class ExpressionCompiler:
             )
         function = self.binder.comparison(common, common)
         return f"({function}({left.sql}, {right.sql}) {op} 0)"
+
+    @staticmethod
+    def collation(left: Typed, right: Typed, op: str, line: int) -> str:
+        """The collation of a comparison: an explicit one, else a column's. Raises 468 when both sides are
+        columns with different ones."""
+        if left.explicit or right.explicit:
+            return left.collation if left.explicit else right.collation
+        if left.column is not None and right.column is not None and left.collation != right.collation:
+            names = [collation_name(side.collation) or DEFAULT_COLLATION for side in (right, left)]
+            raise error(
+                468,
+                f'Cannot resolve the collation conflict between "{names[0]}" and "{names[1]}" in the'
+                f" {_OPERATOR_WORDS[op]} operation.",
+                line,
+                state=9,
+            )
+        return _stronger(left, right)
 
     def _in_list(self, expr: ast.InList, scope: Scope) -> str:
         operand = self.value(expr.operand, scope)
@@ -576,6 +612,16 @@ class ExpressionCompiler:
         if item.type.name == "datetimeoffset":
             return f"{self.binder.instant()}({item.sql})"
         return item.sql
+
+
+def parse_type(text: str) -> SqlType:
+    """The type in ``.value(path, 'nvarchar(max)')``."""
+    statement = parse(f"DECLARE @x {text}").statements[0]
+    if isinstance(statement, ast.Declare):
+        declared = statement.items[0].type
+        if declared is not None and declared.type is not None:
+            return declared.type
+    return t.nvarchar(MAX)
 
 
 _OPERATOR_WORDS: Final = {

@@ -12,6 +12,8 @@ from tdsproxy.server.compiler.expressions import ExpressionCompiler
 from tdsproxy.server.compiler.inspect import contains_aggregate, expressions_of
 from tdsproxy.server.compiler.sources import SourceCompiler
 from tdsproxy.server.compiler.typed import BoundColumn, CommonTableBinding, Scope, Typed, error
+from tdsproxy.server.compiler.xml_format import text_frame
+from tdsproxy.server.workspace import text_literal
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column
@@ -35,6 +37,11 @@ class Output:
     def nullable(self) -> bool:
         return self.typed.nullable
 
+    @property
+    def base(self) -> str | None:
+        """The table column that it shows unchanged."""
+        return self.typed.column.base if self.typed.column is not None else None
+
     def described(self) -> Column:
         return self.typed.described(self.name)
 
@@ -47,6 +54,10 @@ class CompiledQuery:
     columns: tuple[Output, ...]
     single: bool = False
     variables: tuple[ast.SelectItem, ...] = ()
+    table: object | None = None
+    """The table whose rows the query shows one by one, where that was asked for; then k1, k2 ... are columns
+    too, and address its row."""
+    keys: int = 0
     order: tuple[int, ...] = ()
     """1-based output columns that the rows are sorted by, where all of the ORDER BY is."""
 
@@ -79,11 +90,14 @@ class QueryCompiler:
 
     def subquery(self, query: ast.Query, scope: Scope) -> CompiledQuery:
         """A query inside an expression of ``scope``."""
-        return self.query(query, scope)
+        with self.context.without_keys():
+            return self.query(query, scope)
 
     def scalar_subquery(self, query: ast.Query, scope: Scope) -> Typed:
         """A query as a value: NULL for no row, error 512 for two."""
         inner = self.subquery(query, scope)
+        if query.for_ is not None:
+            return self._rows_as_text(inner, query.for_)
         if len(inner.columns) != 1:
             raise error(
                 116,
@@ -102,6 +116,22 @@ class QueryCompiler:
                 f" FROM (SELECT * FROM ({inner.sql}) LIMIT 2) AS {alias})"
             )
         return Typed(sql, column.type, True, collation=column.typed.collation)
+
+    def _rows_as_text(self, inner: CompiledQuery, clause: ast.XmlClause) -> Typed:
+        """A subquery with FOR XML or FOR JSON: all its rows as one text, NULL when there is none."""
+        names = tuple(output.name for output in inner.columns)
+        types = tuple(output.described().type for output in inner.columns)
+        row = self.context.binder.row_text(names, types, clause)
+        whole, alias = self.context.alias(), self.context.alias()
+        columns = ", ".join(f"{alias}.c{number}" for number in range(1, len(names) + 1))
+        separator = "" if clause.kind == "XML" else ","
+        before, after = text_frame(clause)
+        sql = (
+            f"(SELECT {text_literal(before)} || group_concat({whole}.x, '{separator}' ORDER BY {whole}.n)"
+            f" || {text_literal(after)} FROM (SELECT {row}({columns}) AS x, row_number() OVER () AS n"
+            f" FROM ({inner.sql}) AS {alias}) AS {whole})"
+        )
+        return Typed(sql, t.XML if "TYPE" in clause.options else t.nvarchar(t.MAX), True)
 
     # ------------------------------------------------------------------ common tables
 
@@ -132,11 +162,16 @@ class QueryCompiler:
                         updatable=output.described().updatable_unknown,
                         aggregate=output.typed.aggregate,
                         collation=output.typed.collation,
+                        base=output.base,
                     )
                     for number, (name, output) in enumerate(zip(columns, inner.columns, strict=True), 1)
                 ),
+                inner.table,
+                inner.keys,
             )
-            names = ", ".join(f"c{number}" for number in range(1, len(columns) + 1))
+            listed = [f"c{number}" for number in range(1, len(columns) + 1)]
+            listed += [f"k{number}" for number in range(1, inner.keys + 1)]
+            names = ", ".join(listed)
             parts.append(f"{sql_name}({names}) AS ({inner.sql})")
         return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(parts)}"
 
@@ -155,7 +190,8 @@ class QueryCompiler:
         recursives: list[ast.Query] = []
         for part in _flattened(query):
             (recursives if _refers_to(part, table.name) else anchors).append(part)
-        compiled = [self._body(part, inner_scope) for part in anchors]
+        with self.context.without_keys():
+            compiled = [self._body(part, inner_scope) for part in anchors]
         first = compiled[0]
         names = self.column_names(table.columns, first.columns, table.name, query.line)
         inner_scope.common[table.name.lower()] = CommonTableBinding(
@@ -168,7 +204,8 @@ class QueryCompiler:
         types = [output.type for output in first.columns]
         parts = [self._as_types(item, types).sql for item in compiled]
         for part in recursives:
-            made = self._body(part, inner_scope)
+            with self.context.without_keys():
+                made = self._body(part, inner_scope)
             self._same_width(first.columns, made.columns, query.line)
             for output, wanted in zip(made.columns, types, strict=True):
                 if not _recursion_type_ok(output.type, wanted):
@@ -215,8 +252,9 @@ class QueryCompiler:
         raise error(102, "Incorrect syntax near the query.", query.line, severity=15)
 
     def _set_operation(self, query: ast.SetOperation, parent: Scope | None) -> CompiledQuery:
-        left = self.query(query.left, parent)
-        right = self.query(query.right, parent)
+        with self.context.without_keys():
+            left = self.query(query.left, parent)
+            right = self.query(query.right, parent)
         self._same_width(left.columns, right.columns, query.line)
         types = []
         for a, b in zip(left.columns, right.columns, strict=True):
@@ -324,6 +362,8 @@ class QueryCompiler:
             f"{self._collated(output.typed) if query.distinct else output.typed.sql} AS c{number}"
             for number, output in enumerate(outputs, 1)
         )
+        table, keys = self._row_keys(query, scope, grouped)
+        items += "".join(f", {key} AS k{number}" for number, key in enumerate(keys, 1))
         sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{items}"
         if source:
             sql += f" FROM {source}"
@@ -331,11 +371,22 @@ class QueryCompiler:
             sql += f" WHERE {' AND '.join(where)}"
         sql += group_sql + having
         single = (grouped and not query.group) or not query.sources
-        made = CompiledQuery(sql, tuple(outputs), single, tuple(variables), tuple(positions))
+        made = CompiledQuery(
+            sql, tuple(outputs), single, tuple(variables), table, len(keys), tuple(positions)
+        )
         if query.top is not None:
             return self._top(query, made, order, scope)
-        keys = f" ORDER BY {', '.join(order)}" if order else ""
-        return replace(made, sql=sql + keys + self._offset(query, scope))
+        tail = f" ORDER BY {', '.join(order)}" if order else ""
+        return replace(made, sql=sql + tail + self._offset(query, scope))
+
+    def _row_keys(
+        self, query: ast.Select, scope: Scope, grouped: bool
+    ) -> tuple[object | None, tuple[str, ...]]:
+        """The row keys of the table that an UPDATE or DELETE through this query writes."""
+        if not self.context.keys_wanted or grouped or query.distinct or not scope.relations:
+            return None, ()
+        first = scope.relations[0]
+        return (first.table, first.row_key) if first.table is not None else (None, ())
 
     def _grouped(self, query: ast.Select) -> bool:
         if query.group or query.having is not None:
@@ -499,7 +550,8 @@ class QueryCompiler:
                 "The TOP N WITH TIES clause is not allowed without a corresponding ORDER BY clause.",
                 query.line,
             )
-        names = ", ".join(f"c{number}" for number in range(1, len(made.columns) + 1))
+        listed = [f"c{number}" for number in range(1, len(made.columns) + 1)]
+        names = ", ".join(listed + [f"k{number}" for number in range(1, made.keys + 1)])
         rank = "rank" if top.with_ties else "row_number"
         alias, body = self.context.alias(), made.sql
         if query.distinct or scope.groups is not None:

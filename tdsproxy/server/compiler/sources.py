@@ -92,7 +92,8 @@ class SourceCompiler:
         parts = [part for part in (name.server, name.database, name.schema, name.object) if part]
         if name.database and not name.schema:
             parts = [name.database, "", name.object]
-        return error(208, f"Invalid object name '{'.'.join(parts)}'.", name.line)
+        state = 0 if name.object.startswith("#") else 1
+        return error(208, f"Invalid object name '{'.'.join(parts)}'.", name.line, state=state)
 
     # ------------------------------------------------------------------ tables and views
 
@@ -113,7 +114,9 @@ class SourceCompiler:
             if common is not None:
                 alias = self.context.alias()
                 columns = tuple(replace(c, sql=f"{alias}.{c.sql}") for c in common.columns)
-                scope.relations.append(Relation(source.alias or name.object, columns))
+                relation = Relation(source.alias or name.object, columns, table=common.table)
+                relation.row_key = tuple(f"{alias}.k{number}" for number in range(1, common.keys + 1))
+                scope.relations.append(relation)
                 return f"{common.sql_name} AS {alias}"
         if (name.schema or "").lower() in _SYSTEM_SCHEMAS:
             made = self._system_view(source, scope, name.schema or "sys")
@@ -244,10 +247,13 @@ class SourceCompiler:
                 updatable=output.described().updatable_unknown,
                 aggregate=output.typed.aggregate,
                 collation=output.typed.collation,
+                base=output.base,
             )
             for number, (column, output) in enumerate(zip(names, inner.columns, strict=True), 1)
         )
-        scope.relations.append(Relation(name, columns))
+        relation = Relation(name, columns, table=inner.table)
+        relation.row_key = tuple(f"{alias}.k{number}" for number in range(1, inner.keys + 1))
+        scope.relations.append(relation)
         return f"({inner.sql}) AS {alias}"
 
     def _values(self, source: ast.ValuesSource, scope: Scope) -> CompiledQuery:
@@ -366,6 +372,7 @@ def bound_column(column: ColumnInfo, alias: str) -> BoundColumn:
         column.nullable,
         identity=column.identity is not None,
         updatable=True,
+        base=column.name,
         collation=collation_of(column.collation) if column.collation else "ts_ci",
     )
 

@@ -29,6 +29,8 @@ class BoundColumn:
     updatable: bool = False
     aggregate: bool = False
     collation: str = CASE_INSENSITIVE
+    base: str | None = None
+    """The table column that it shows unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Typed:
     source: ast.Expr | None = None
     aggregate: bool = False
     collation: str = CASE_INSENSITIVE
+    explicit: bool = False
+    """Whether a COLLATE clause gave the collation."""
 
     def described(self, name: str) -> Column:
         """The result column that the expression makes (flags as SQL Server 2022 sends them)."""
@@ -112,6 +116,8 @@ class CommonTableBinding:
 
     sql_name: str
     columns: tuple[BoundColumn, ...]
+    table: object | None = None
+    keys: int = 0
 
 
 @dataclass(slots=True)
