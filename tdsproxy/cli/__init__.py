@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
-    from tdsproxy.cli.app import run
+    from tdsproxy.cli.entry import run
 
     run()

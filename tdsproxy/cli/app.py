@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tdsproxy.cli.errors import CommandError
-from tdsproxy.cli.options import OptionError, ServeOptions, resolve
+from tdsproxy.cli.entry import run_server
 
 app = typer.Typer(
     name="tdsproxy",
@@ -80,7 +77,7 @@ def serve(
     config: Config = None,
 ) -> None:
     """The proxy, in front of the embedded server or of another one."""
-    _serve(
+    status = run_server(
         {
             "store": store,
             "listen": listen,
@@ -99,6 +96,7 @@ def serve(
         config,
         proxy=True,
     )
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -119,7 +117,7 @@ def server(
     config: Config = None,
 ) -> None:
     """The embedded MSSQL-compatible server alone."""
-    _serve(
+    status = run_server(
         {
             "store": store,
             "listen": listen,
@@ -137,29 +135,4 @@ def server(
         config,
         proxy=False,
     )
-
-
-def _serve(given: dict[str, Any], config: Path | None, *, proxy: bool) -> None:
-    options: ServeOptions = resolve(given, os.environ, config)
-    if options.upstream is not None and not proxy:
-        raise OptionError("'upstream' is an option of 'tdsproxy serve'.")
-    from tdsproxy.cli.runtime import run_server
-
-    raise typer.Exit(run_server(options, proxy=proxy))
-
-
-def run(arguments: list[str] | None = None) -> None:
-    """Run a command line and exit: 0 when all went well, 1 for a failure, 2 for a wrong command line."""
-    try:
-        app(args=arguments)
-    except OptionError as error:
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except CommandError as error:
-        _fail(str(error), 1)
-
-
-def _fail(sentence: str, status: int) -> None:
-    print(f"tdsproxy: {sentence}", file=sys.stderr)
-    raise SystemExit(status)
+    raise typer.Exit(status)

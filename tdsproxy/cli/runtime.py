@@ -34,7 +34,7 @@ GRACE: Final = 10.0
 MAX_SESSIONS: Final = 1000
 
 
-def run_server(options: ServeOptions, *, proxy: bool) -> int:
+def serve(options: ServeOptions, *, proxy: bool) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises CommandError and OptionError."""
     logs.configure(options.log_level, as_json=options.log_json)
     password = given_password(options.sa_password_file, os.environ)

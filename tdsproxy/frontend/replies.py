@@ -6,11 +6,13 @@ back until the next reply, or the end, decides.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tdsproxy.frontend.values import as_text, needs_text, type_info, user_type, variant_to_wire
+from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.tokens import (
     ColumnFlags,
     ColumnMeta,
@@ -19,7 +21,7 @@ from tdsproxy.tds.tokens import (
     TokenBuilder,
     TokenType,
 )
-from tdsproxy.tds.versions import TdsVersion
+from tdsproxy.tds.versions import TdsVersion, is_wide
 from tdsproxy.tsql.replies import (
     Column,
     Command,
@@ -42,6 +44,9 @@ DATABASE_CONTEXT: Final = 5701
 CANCELLED: Final = 0xFD
 """CurCmd of the DONE that acknowledges an attention, and of a batch's that one ended (captured)."""
 
+_DONE_WIDE: Final = struct.Struct("<BHHQ")
+_DONE_NARROW: Final = struct.Struct("<BHHI")
+_DONES: Final = frozenset({TokenType.DONE, TokenType.DONEPROC, TokenType.DONEINPROC})
 _KINDS: Final = {
     DoneKind.BATCH: TokenType.DONE,
     DoneKind.IN_PROC: TokenType.DONEINPROC,
@@ -213,6 +218,16 @@ class ReplyEncoder:
         """Tokens of another server's answer, as they are; a last DONE among them says that more follows."""
         if tokens:
             self._emit(tokens)
+
+    def whole(self, tokens: bytes) -> None:
+        """Another server's whole answer, whose last DONE is now ours to end with or to go on from. Raises
+        ProtocolError when it does not end with one."""
+        layout = _DONE_WIDE if is_wide(self._format.version) else _DONE_NARROW
+        if len(tokens) < layout.size or tokens[-layout.size] not in _DONES:
+            raise ProtocolError("an answer does not end with DONE")
+        kind, status, command, count = layout.unpack(tokens[-layout.size :])
+        self._emit(tokens[: -layout.size])
+        self._held = _Held(TokenType(kind), status & ~DoneStatus.MORE, command, count)
 
     def more(self) -> bytes:
         """What is ready, and the DONE held back: more will follow, though not from here."""

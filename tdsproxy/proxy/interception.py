@@ -39,9 +39,7 @@ from tdsproxy.tds.packets import (
     packetize,
 )
 from tdsproxy.tds.rpc import ProcId, RpcCall, RpcParam, build_rpc, parse_rpc
-from tdsproxy.tds.tokens import DoneStatus, TokenType
 from tdsproxy.tds.types import intn
-from tdsproxy.tds.versions import is_wide
 from tdsproxy.tsql import types as sql
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.gate import may_be_native
@@ -56,7 +54,6 @@ CANCEL_PATIENCE: Final = 2.0
 NO_KEEPER: Final = SqlMessage(
     3013, 16, 1, "The keeper of the store does not answer. The statement was not run."
 )
-_DONES: Final = frozenset({TokenType.DONE, TokenType.DONEPROC, TokenType.DONEINPROC})
 
 
 class KeeperRuns(Protocol):
@@ -427,7 +424,6 @@ class _Answer:
         self.encoder = ReplyEncoder(format_, in_rpc=in_rpc)
         self.in_rpc = in_rpc
         self._client = client
-        self._wide = is_wide(format_.version)
         self._writer = PacketWriter(leg.packet_size, leg.spid)
         self.begun = False
 
@@ -452,7 +448,7 @@ class _Answer:
 
     async def splice(self, tokens: bytes) -> None:
         """Another server's whole answer in the middle of ours."""
-        self.encoder.raw(_marked_more(tokens, self._wide))
+        self.encoder.whole(tokens)
         await self._write(self._writer.add(self.encoder.take()))
 
     async def end_with(self, tokens: bytes) -> None:
@@ -468,16 +464,6 @@ class _Answer:
 
     async def finish(self, *, cancelled: bool = False) -> None:
         await self._write(self._writer.finish(self.encoder.finish(cancelled=cancelled)))
-
-
-def _marked_more(tokens: bytes, wide: bool) -> bytes:
-    """The answer with the MORE bit in its last token. Raises ProtocolError when that is no DONE."""
-    size = 13 if wide else 9
-    if len(tokens) < size or tokens[-size] not in _DONES:
-        raise ProtocolError("the upstream's answer does not end with DONE")
-    patched = bytearray(tokens)
-    patched[1 - size] |= DoneStatus.MORE
-    return bytes(patched)
 
 
 async def _next(replies: AsyncIterator[Reply]) -> Reply | None:

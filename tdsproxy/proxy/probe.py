@@ -94,6 +94,8 @@ class Probe:
             return Answer(before, None, {})
         columns, values = row
         count = 1 + len(_QUESTIONS)
+        if len(columns) != count + len(self._variables):
+            raise ProtocolError("the upstream's answer to a question has other columns")
         held = {
             variable.name.lower(): Held(type_, from_wire(value, type_))
             for variable, type_, value in zip(self._variables, columns[count:], values[count:], strict=True)

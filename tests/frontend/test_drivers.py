@@ -78,7 +78,8 @@ def test_mssql_python(server: FakeServer, wanted: int, tls: Path, encrypt: str) 
     )
     assert rows(connection) == ROWS
     connection.close()
-    assert server.sessions[0].request.encrypted
+    # With "no" only the login is encrypted: made to do more, the driver would verify the certificate.
+    assert server.sessions[0].request.encrypted is (encrypt != "no")
 
 
 def test_mssql_python_in_clear(server: FakeServer, clear: int) -> None:
