@@ -177,6 +177,7 @@ class Connection:
         except SqlError as error:
             await self._refuse(*error.messages)
             return None
+        session.when_ended(_stopper(asyncio.get_running_loop(), self.stop))
         size = logins.grant(
             accepted.login.packet_size, encrypted=encrypted, most=self._settings.max_packet_size
         )
@@ -312,6 +313,14 @@ class Connection:
             close = getattr(replies, "close", None)
             if close is not None:
                 close()
+
+
+def _stopper(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Callable[[], None]:
+    def ended() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and every connection with it
+            loop.call_soon_threadsafe(stop)
+
+    return ended
 
 
 def _closer(session: Session) -> Callable[[], None]:

@@ -6,7 +6,7 @@ that return iterators run in a worker thread, one request at a time; ``cancel`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -99,6 +99,11 @@ class Session(Protocol):
 
     def cancel(self) -> None:
         """Stop the running request soon; its iterator ends early. No effect when none runs."""
+        ...
+
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """``callback`` is called, in any thread, when somebody else ends the session (KILL, SINGLE_USER WITH
+        ROLLBACK IMMEDIATE): its connection has to be closed once what runs is answered."""
         ...
 
     def close(self) -> None:

@@ -29,8 +29,12 @@ _COMPLETED: Final = Message(
 def run_dbcc(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
     """The replies of one DBCC statement. Raises SqlError 2526 for a command that SQL Server has not."""
     run = _COMMANDS.get(statement.command)
+    count = 0
     if run is not None:
-        yield from run(session, statement, frame)
+        for reply in run(session, statement, frame):
+            if isinstance(reply, Done):
+                count = reply.count or 0
+            yield reply
     elif statement.command not in _ACCEPTED:
         raise SqlError.of(
             2526,
@@ -42,6 +46,7 @@ def run_dbcc(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Re
     if "NO_INFOMSGS" not in statement.options:
         yield _COMPLETED
         yield Done(Command.NONE)
+        session.state.rowcount = count
     elif run is None:
         yield Done(Command.NONE)
 
@@ -99,18 +104,22 @@ def _user_options(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterat
         ("lock_timeout", others.get("LOCK_TIMEOUT", "-1")),
     ]
     flags = (
-        ("nocount", options.nocount),
         ("quoted_identifier", options.quoted_identifier),
         ("arithabort", others.get("ARITHABORT") == "ON"),
-        ("xact_abort", options.xact_abort),
+        ("nocount", options.nocount),
         ("ansi_null_dflt_on", others.get("ANSI_NULL_DFLT_ON") == "ON"),
+        ("xact_abort", options.xact_abort),
         ("ansi_warnings", others.get("ANSI_WARNINGS") == "ON"),
         ("ansi_padding", others.get("ANSI_PADDING") == "ON"),
         ("ansi_nulls", options.ansi_nulls),
         ("concat_null_yields_null", others.get("CONCAT_NULL_YIELDS_NULL") == "ON"),
     )
     rows += [(name, "SET") for name, on in flags if on]
-    rows.append(("isolation level", others.get(ISOLATION, "READ COMMITTED").lower()))
+    level = others.get(ISOLATION, "READ COMMITTED").lower()
+    here = next(d for d in session.visible_databases() if d.name == session.database)
+    if level == "read committed" and here.options.get("is_read_committed_snapshot_on"):
+        level = "read committed snapshot"
+    rows.append(("isolation level", level))
     yield ResultSet((Column("Set Option", t.nvarchar(128)), Column("Value", t.nvarchar(46))))
     table: list[tuple[Value, ...]] = [tuple(row) for row in rows]
     yield Rows(table)

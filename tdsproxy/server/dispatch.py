@@ -146,8 +146,9 @@ class Dispatcher:
                 yield Message(5703, 0, 1, f"Changed language setting to {new}.", statement.line)
             elif name == "LOCK_TIMEOUT":
                 self._session.workspace.lock_timeout_ms = int(value)
-        on = {"ON": _SET_ON, "OFF": _SET_OFF}
-        yield Done(on.get(value.upper(), Command.SET))
+        if statement.names != ("QUOTED_IDENTIFIER",):  # set while the batch is parsed: no token of its own
+            on = {"ON": _SET_ON, "OFF": _SET_OFF}
+            yield Done(on.get(value.upper(), Command.SET))
 
     def _kill(self, statement: ast.Kill, frame: Frame) -> Iterator[Reply]:
         session = self._session

@@ -47,6 +47,9 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         database_guid=database.guid,
         family_guid=database.family,
         fork_guid=database.fork,
+        data_file_guid=None if database.id < 4 else database.data_file_guid,
+        log_file_guid=None if database.id < 4 else database.log_file_guid,
+        holder=database.holder,
     )
 
 

@@ -77,6 +77,7 @@ class Session:
         self._running = False
         self._cancelled = threading.Event()
         self._killed = False
+        self._ended: Callable[[], None] = lambda: None
         self._closed = False
         self._keeper_replies: object = None
         self._statement_time: DateTimeOffset | None = None
@@ -149,10 +150,14 @@ class Session:
             if cancel is not None:
                 cancel()
 
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        self._ended = callback
+
     def kill(self) -> None:
         """Ends the session: what runs is cancelled; the next request is refused with a fatal error."""
         self._killed = True
         self.cancel()
+        self._ended()
         with self._busy:
             if not self._closed:
                 for _reply in self.evaluator.rollback(self.batch_frame("")):
@@ -216,6 +221,7 @@ class Session:
             pass
         if self._killed:
             yield KILLED
+            yield Done(Command.PARSE_ERROR, error=True)
 
     def _only_parses(self, batch: ast.Batch) -> bool:
         """SET PARSEONLY takes effect while a batch is parsed, so it can be switched off by a batch."""

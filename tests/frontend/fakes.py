@@ -87,6 +87,9 @@ class FakeSession:
                 yield ReturnValue(index, parameter.name, parameter.type, parameter.value)
         yield Done(Command.EXECUTE, kind=DoneKind.PROC)
 
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        self.ended = callback
+
     def run_transaction(self, request: TransactionRequest) -> Iterator[Reply]:
         self.calls.append(request)
         if request.action is TransactionAction.BEGIN:

@@ -95,7 +95,7 @@ def _by_name(context: ServerContext, name: str) -> tuple[_Found, str] | None:
     schema = parts[-2] if len(parts) >= 2 and parts[-2] else None
     wanted = parts[-1].lower()
     if wanted.startswith("#"):
-        if database.lower() not in ("tempdb", context.database_name.lower()):
+        if database.lower() != "tempdb":
             return None
         id_ = context.temporary_object_id(parts[-1])
         return None if id_ is None else (_Found(id_, parts[-1], "dbo", "U"), "tempdb")

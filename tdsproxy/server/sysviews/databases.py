@@ -140,6 +140,7 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, object]]:
     }
     yield common | {
         "file_id": 1,
+        "file_guid": facts.data_file_guid,
         "type": 0,
         "type_desc": "ROWS",
         "data_space_id": 1,
@@ -150,6 +151,7 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, object]]:
     }
     yield common | {
         "file_id": 2,
+        "file_guid": facts.log_file_guid,
         "type": 1,
         "type_desc": "LOG",
         "data_space_id": 0,

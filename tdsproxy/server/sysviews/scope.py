@@ -55,6 +55,10 @@ class DatabaseFacts:
     database_guid: UUID | None = None
     family_guid: UUID | None = None
     fork_guid: UUID | None = None
+    data_file_guid: UUID | None = None
+    log_file_guid: UUID | None = None
+    holder: int | None = None
+    """The session that has the seat of a SINGLE_USER database."""
     source_database_id: int | None = None
 
     @property

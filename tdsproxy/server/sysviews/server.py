@@ -90,6 +90,23 @@ def _values_table(scope: Scope) -> Iterator[Row]:
         }
 
 
+def _database_locks(scope: Scope) -> Iterator[Row]:
+    """Each session holds a shared lock on its current database; the seat of a SINGLE_USER one is another."""
+    held = {(session.spid, session.database_id) for session in scope.sessions()}
+    held |= {(facts.holder, facts.id) for facts in scope.databases() if facts.holder is not None}
+    for spid, database_id in sorted(held):
+        if database_id != 1:
+            yield {
+                "resource_type": "DATABASE",
+                "resource_database_id": database_id,
+                "request_mode": "S",
+                "request_type": "LOCK",
+                "request_status": "GRANT",
+                "request_session_id": spid,
+                "request_owner_type": "SHARED_TRANSACTION_WORKSPACE",
+            }
+
+
 VIEWS: Final[tuple[View, ...]] = (
     view(
         "sys.configurations",
@@ -203,18 +220,7 @@ VIEWS: Final[tuple[View, ...]] = (
         "request_status nvarchar(60)!, request_reference_count smallint!, request_lifetime int!,"
         "request_session_id int!, request_exec_context_id int!, request_request_id int!,"
         "request_owner_type nvarchar(60)!, request_owner_id bigint",
-        lambda scope: (
-            {
-                "resource_type": "DATABASE",
-                "resource_database_id": session.database_id,
-                "request_mode": "S",
-                "request_type": "LOCK",
-                "request_status": "GRANT",
-                "request_session_id": session.spid,
-                "request_owner_type": "SHARED_TRANSACTION_WORKSPACE",
-            }
-            for session in scope.sessions()
-        ),
+        _database_locks,
     ),
     view("sys.xml_schema_collections", "xml_collection_id int!, schema_id int!, name sysname!"),
     view("sys.periods", "name sysname!, period_type tinyint, object_id int!, start_column_id int!"),
