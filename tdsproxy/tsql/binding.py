@@ -14,8 +14,6 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SyntaxError_
 from tdsproxy.tsql.replies import Message
 
-_MODULES = (ast.CreateProcedure, ast.CreateFunction, ast.CreateTrigger, ast.CreateView)
-
 
 def check(
     statements: Sequence[ast.Statement], declared: Iterable[str] = (), *, may_return_value: bool = False
@@ -82,6 +80,27 @@ def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind) if f.name not in ("pos", "end", "line", "text"))
 
 
+def _check_module(module: ast.CreateProcedure | ast.CreateFunction | ast.CreateTrigger) -> None:
+    """The body of a module is compiled on its own, with its parameters."""
+    if isinstance(module, ast.CreateTrigger):
+        check(module.body)
+        return
+    names: set[str] = set()
+    for parameter in module.parameters:
+        if parameter.name.lower() in names:
+            raise _declared_twice(parameter.name, module.line)
+        names.add(parameter.name.lower())
+    check(module.body, names, may_return_value=True)
+
+
+def _declared_twice(name: str, line: int) -> SyntaxError_:
+    text = (
+        f"The variable name '{name}' has already been declared. Variable names must be unique within a query "
+        "batch or stored procedure."
+    )
+    return _error(134, 1, text, line)
+
+
 class _Checker:
     def __init__(self, declared: set[str], may_return_value: bool) -> None:
         self.declared = declared
@@ -129,7 +148,9 @@ class _Checker:
                     )
                     raise _error(10704, 1, text, statement.line)
                 self._walk(statement, statement.line)
-            case _ if isinstance(statement, _MODULES):
+            case ast.CreateProcedure() | ast.CreateFunction() | ast.CreateTrigger():
+                _check_module(statement)
+            case ast.CreateView():
                 pass
             case _:
                 self._walk(statement, statement.line)
@@ -154,11 +175,7 @@ class _Checker:
             if item.value is not None:
                 self._walk(item.value, statement.line)
             if item.name.lower() in self.declared:
-                text = (
-                    f"The variable name '{item.name}' has already been declared. Variable names must be "
-                    "unique within a query batch or stored procedure."
-                )
-                raise _error(134, 1, text, statement.line)
+                raise _declared_twice(item.name, statement.line)
             self.declared.add(item.name.lower())
 
     def _use(self, name: str, line: int, state: int = 2) -> None:

@@ -305,11 +305,14 @@ class Calls:
         return 10 - inner.worst_severity if inner.worst_severity > 10 else 0
 
     def _compiled(
-        self, text: str, inner: Frame, frame: Frame, *, status: bool = False
+        self, text: str, inner: Frame, frame: Frame, *, status: bool = False, parameters: bool = False
     ) -> Generator[Reply, None, ast.Batch]:
-        """Parse and check dynamic SQL; an error of it is the string's own."""
+        """Parse and check dynamic SQL; an error of it is the string's own. With ``parameters`` it may not
+        create modules."""
         try:
             batch = self._interpreter.evaluator.parse(text, inner)
+            if parameters:
+                _refuse_modules(batch)
             binding.check(batch.statements, inner.variables)
         except SqlError as error:
             if frame.catches():
@@ -384,9 +387,9 @@ class Calls:
             outputs = self._bind(parameters, values, inner, "", query=f"({declaration}){text}")
         except SqlError as error:
             yield from self._fail(
-                _placed(error, ""), frame, statement, 1 if error.number == 8178 else error.number
+                _placed(error, ""), frame, statement, _bind_status(error, parameters, values)
             )
-        batch = yield from self._compiled(text, inner, frame, status=True)
+        batch = yield from self._compiled(text, inner, frame, status=True, parameters=bool(parameters))
         yield from self._body(batch.statements, inner, status=True)
         status = inner.session.error
         try:
@@ -544,6 +547,21 @@ def _bind_status(error: SqlError, parameters: Sequence[ast.Parameter], values: S
     names = {parameter.name.lower().lstrip("@") for parameter in parameters}
     strange = any(value.name and value.name.lower().lstrip("@") not in names for value in values)
     return error.number if error.number != 8178 or strange else 1
+
+
+def _refuse_modules(batch: ast.Batch) -> None:
+    """Raises SyntaxError_ 156 for CREATE PROCEDURE, VIEW ... in a statement with parameters."""
+    words = {
+        ast.CreateProcedure: "PROCEDURE",
+        ast.CreateFunction: "FUNCTION",
+        ast.CreateTrigger: "TRIGGER",
+        ast.CreateView: "VIEW",
+    }
+    for statement in batch.statements:
+        word = words.get(type(statement))
+        if word is not None:
+            text = f"Incorrect syntax near the keyword '{word}'."
+            raise SyntaxError_(Message(156, 15, 1, text, statement.line))
 
 
 def _placed(error: SqlError, procedure: str) -> SqlError:

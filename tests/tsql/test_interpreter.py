@@ -88,6 +88,12 @@ def session() -> Session:
         ("GOTO nowhere", ["error133", "done253!"]),
         ("DECLARE @a int; DECLARE @a int", ["error134", "done253!"]),
         ("BREAK", ["error135", "done253!"]),
+        ("CREATE PROCEDURE p AS SELECT @outer AS o", ["error137", "done253!"]),
+        ("CREATE PROCEDURE p @a int, @a int AS SELECT 1 AS o", ["error134", "done253!"]),
+        (
+            "EXEC sp_executesql N'CREATE PROCEDURE p AS SELECT 1 AS a', N'@a int', 1",
+            ["error156", "status=156", "doneProc224!"],
+        ),
     ],
 )
 def test_tokens_of_a_batch(session: Session, text: str, expected: list[str]) -> None:
