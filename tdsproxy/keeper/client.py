@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,13 +147,9 @@ class KeeperClient:
     # ------------------------------------------------------------------ the connection
 
     async def _notice_loss(self) -> None:
-        """A statement must not be sent to a keeper that is known to have gone: what has come is looked at."""
-        for _ in range(2):  # in the first turn the loop sees that something came, in the second it is read
-            await asyncio.sleep(0)
-        reader, listening = self._reader, self._listening
-        if reader is None or listening is None or self._writer is None:
-            return
-        if reader.at_eof() or reader.exception() is not None:
+        """A statement must not go to a keeper that is gone: nobody could tell whether it ran."""
+        writer, listening = self._writer, self._listening
+        if writer is not None and listening is not None and _hung_up(writer):
             await asyncio.wait([listening])
 
     async def _ensure_connected(self) -> None:
@@ -275,21 +272,9 @@ class SyncKeeper:
     def spid_base(self) -> int:
         return self._client.spid_base
 
-    def run(self, request: NativeRequest) -> Iterator[Reply]:
-        """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""
-        replies = self._client.run(request)
-
-        async def step() -> Reply | None:
-            return await anext(replies, None)
-
-        try:
-            while True:
-                reply = self._wait(step())
-                if reply is None:
-                    return
-                yield reply
-        finally:
-            self._wait(_close(replies))
+    def run(self, request: NativeRequest) -> SyncReplies:
+        """See ``port.KeeperPort``. Iterating raises KeeperUnavailable, KeeperLost."""
+        return SyncReplies(self._client.run(request), self._loop)
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -307,6 +292,60 @@ class SyncKeeper:
             self._wait(self._client.close())
             _stop(self._loop, self._thread)
             self._thread = None
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _hung_up(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other side has closed the connection, also when the loop has not seen it yet."""
+    if writer.is_closing():
+        return True
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return any(events & (select.POLLRDHUP | select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+class SyncReplies:
+    """The replies of one statement for the thread that asked; implements ``port.NativeReplies``."""
+
+    def __init__(self, replies: AsyncIterator[Reply], loop: asyncio.AbstractEventLoop) -> None:
+        self._replies = replies
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+
+    def __iter__(self) -> SyncReplies:
+        return self
+
+    def __next__(self) -> Reply:
+        reply = None if self._cancelled else self._wait(self._step())
+        if reply is None:
+            raise StopIteration
+        return reply
+
+    def cancel(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the statement with it
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def close(self) -> None:
+        self._wait(_close(self._replies))
+
+    async def _step(self) -> Reply | None:
+        self._task = asyncio.current_task()
+        if self._cancelled:
+            return None
+        try:
+            return await anext(self._replies, None)
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            return None
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

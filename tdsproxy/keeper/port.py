@@ -9,16 +9,24 @@ from tdsproxy.commands.request import NativeRequest
 from tdsproxy.tsql.replies import Reply
 
 
+class NativeReplies(Iterator[Reply], Protocol):
+    """A native statement's replies as they come. ``close`` cancels what still runs and returns when it has
+    stopped; ``cancel`` does so from another thread, without waiting: the iterator then ends."""
+
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class KeeperPort(Protocol):
-    """For worker threads. ``run`` yields a statement's replies as they come; closing the iterator cancels
-    the statement and returns when it has stopped."""
+    """For worker threads."""
 
     @property
     def spid_base(self) -> int:
         """This client's sessions are numbered from here on, ``SPID_BLOCK`` of them."""
         ...
 
-    def run(self, request: NativeRequest) -> Iterator[Reply]: ...
+    def run(self, request: NativeRequest) -> NativeReplies: ...
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         """Tells the session's current database; None when it has ended."""

@@ -14,6 +14,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.logins import Login
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
+from tdsproxy.keeper.port import NativeReplies
 from tdsproxy.server.dispatch import Dispatcher
 from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
@@ -79,7 +80,7 @@ class Session:
         self._killed = False
         self._ended: Callable[[], None] = lambda: None
         self._closed = False
-        self._keeper_replies: object = None
+        self._keeper_replies: NativeReplies | None = None
         self._statement_time: DateTimeOffset | None = None
         self._random = random.Random()
         self._memo: dict[str, object] = {}
@@ -146,9 +147,9 @@ class Session:
         if self._running:
             self._cancelled.set()
             self.workspace.interrupt()
-            cancel = getattr(self._keeper_replies, "cancel", None)
-            if cancel is not None:
-                cancel()
+            replies = self._keeper_replies
+            if replies is not None:
+                replies.cancel()
 
     def when_ended(self, callback: Callable[[], None]) -> None:
         self._ended = callback
@@ -292,10 +293,8 @@ class Session:
                 yield reply
         finally:
             self._keeper_replies = None
-            close = getattr(replies, "close", None)
-            if close is not None:
-                with self._lent():
-                    close()
+            with self._lent():
+                replies.close()
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
