@@ -14,7 +14,7 @@ from tdsproxy.frontend.handler import (
     TransactionRequest,
 )
 from tdsproxy.frontend.values import from_wire, sql_type
-from tdsproxy.tds.errors import UnsupportedType
+from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.headers import parse_batch
 from tdsproxy.tds.packets import RESET_BITS, PacketType, Status
 from tdsproxy.tds.packets import Message as TdsMessage
@@ -74,10 +74,11 @@ def _reset(status: int) -> bool | None:
 def _read_rpc(body: bytes, version: int) -> tuple[Step, ...]:
     try:
         request = parse_rpc(body, version)
-    except UnsupportedType as error:
+    except ProtocolError as error:
+        # The message's end is known, so the connection has not lost its place.
         raise BadRequest(
             Message(
-                8009,
+                8023,
                 16,
                 1,
                 "The incoming tabular data stream (TDS) remote procedure call (RPC) protocol stream is "

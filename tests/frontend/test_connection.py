@@ -26,7 +26,7 @@ from tdsproxy.tds.tokens import (
     ServerMessage,
     TokenType,
 )
-from tdsproxy.tds.types import intn
+from tdsproxy.tds.types import DATE, intn
 from tdsproxy.tds.versions import TdsVersion
 from tdsproxy.tsql.replies import Command, Message, Reply
 from tdsproxy.tsql.replies import Done as DoneReply
@@ -340,6 +340,17 @@ async def test_several_calls_in_one_message() -> None:
         (TokenType.DONEINPROC, True),
         (TokenType.DONEPROC, False),
     ]
+
+
+async def test_a_parameter_that_is_no_value_is_an_error_only() -> None:
+    async with logged_in(FakeServer()) as wire:
+        body = build_rpc([RpcCall("a", params=(RpcParam("@p", 0, DATE, (0,)),))])
+        broken = body[:-3] + b"\xff\xff\xff"  # a day far beyond the year 9999
+        await wire.send(packetize(PacketType.RPC, broken, 4096))
+        tokens = await wire.tokens()
+        assert [t.number for t in tokens if isinstance(t, ServerMessage)] == [8023]
+        await wire.batch("SELECT 1")
+        assert any(isinstance(t, Row) for t in await wire.tokens())
 
 
 async def test_bulk_load_is_refused_and_the_connection_stays() -> None:
