@@ -39,19 +39,6 @@ class Locks(Protocol):
         ...
 
 
-class NoSessions:
-    """A store that nobody else uses."""
-
-    def users_of(self, database: str) -> Collection[int]:
-        return ()
-
-    def end(self, spids: Collection[int]) -> None:
-        return
-
-    def release(self, database: str) -> None:
-        return
-
-
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
     """What backup headers and msdb say of the server that wrote them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -24,8 +24,6 @@ class KeeperOptions:
     idle_seconds: float = 5.0
     grace_seconds: float = 10.0
     log_level: str = "info"
-    command: tuple[str, ...] = field(default=(), repr=False)
-    """What starts a keeper instead of this interpreter; for packaging."""
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""

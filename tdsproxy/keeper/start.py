@@ -50,7 +50,7 @@ def _start(options: KeeperOptions, deadline: float) -> int | None:
     the store by now)."""
     options.store.mkdir(mode=0o700, parents=True, exist_ok=True)
     reading, writing = os.pipe()
-    command = options.command or (sys.executable, "-m", "tdsproxy.keeper")
+    command = (sys.executable, "-m", "tdsproxy.keeper")
     try:
         log = _open_log(options.store / LOG_NAME)
         try:
