@@ -73,7 +73,8 @@ def _check(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Repl
     name = _database(session, statement, frame)
     session.rights.require_owner(
         name,
-        f"User 'guest' does not have permission to run DBCC {statement.command.lower()} for database '{name}'.",
+        f"User 'guest' does not have permission to run DBCC {statement.command.lower()} for"
+        f" database '{name}'.",
     )
     schema = session.workspace.schema_of(name)
     problems = []
@@ -227,9 +228,5 @@ _COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]
     "SQLPERF": _log_space,
 }
 _ACCEPTED: Final = frozenset(
-    {
-        "CHECKTABLE", "CHECKFILEGROUP", "CHECKCONSTRAINTS", "SHRINKFILE", "TRACEON", "TRACEOFF", "TRACESTATUS",
-        "DROPCLEANBUFFERS", "FREEPROCCACHE", "FREESYSTEMCACHE", "FREESESSIONCACHE", "LOGINFO", "UPDATEUSAGE",
-        "INDEXDEFRAG", "DBREINDEX", "CLEANTABLE", "SHOW_STATISTICS", "HELP", "FLUSHPROCINDB", "ERRORLOG",
-    }
-)  # fmt: skip
+    ["CHECKTABLE", "CHECKFILEGROUP", "CHECKCONSTRAINTS", "SHRINKFILE", "TRACEON", "TRACEOFF", "TRACESTATUS", "DROPCLEANBUFFERS", "FREEPROCCACHE", "FREESYSTEMCACHE", "FREESESSIONCACHE", "LOGINFO", "UPDATEUSAGE", "INDEXDEFRAG", "DBREINDEX", "CLEANTABLE", "SHOW_STATISTICS", "HELP", "FLUSHPROCINDB", "ERRORLOG"]
+)

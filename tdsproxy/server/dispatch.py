@@ -154,8 +154,9 @@ class Dispatcher:
         session = self._session
         session.rights.require_server_role("processadmin")
         made = session.interpreter.scalar(statement.session, frame)
-        spid = convert(made.value, made.type, t.INT)
-        if not isinstance(spid, int) or spid <= 0:
+        wanted = convert(made.value, made.type, t.INT)
+        spid = wanted if isinstance(wanted, int) else 0
+        if spid <= 0:
             raise SqlError.of(6101, 16, 1, f"Session ID {spid} is not valid.")
         if spid == session.spid:
             raise SqlError.of(6104, 16, 1, "Cannot use KILL to kill your own process.")

@@ -13,8 +13,8 @@ from tdsproxy.catalog.catalog import Catalog, initialise
 from tdsproxy.catalog.databases import Database, DatabaseState, UserAccess
 from tdsproxy.frontend.handler import LoginRequest
 from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
-from tdsproxy.server import configurations
 from tdsproxy.server.applocks import ApplicationLocks
+from tdsproxy.server.configurations import CONFIGURATIONS, Configuration
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
 from tdsproxy.server.logins import authenticate, login_failed
 from tdsproxy.server.scope import database_facts, login_facts
@@ -217,11 +217,11 @@ class Engine:
     def configurations(self) -> Mapping[int, int]:
         """The values of sp_configure that were set."""
         values = {}
-        for item in configurations.CONFIGURATIONS:
+        for item in CONFIGURATIONS:
             text = self.catalog.setting(item.name)
             if text is not None and text.lstrip("-").isdigit():
                 values[item.id] = int(text)
         return values
 
-    def set_configuration(self, item: configurations.Configuration, value: int) -> None:
+    def set_configuration(self, item: Configuration, value: int) -> None:
         self.catalog.set_setting(item.name, str(value))

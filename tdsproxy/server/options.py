@@ -63,7 +63,8 @@ def set_option(options: Options, name: str, value: str) -> None:
                 2742,
                 16,
                 1,
-                f"SET LANGUAGE failed because '{value}' is not an official language name or a language alias on this SQL Server.",
+                f"SET LANGUAGE failed because '{value}' is not an official language name or a language"
+                f" alias on this SQL Server.",
             )
         options.language = "us_english"
     elif name == ISOLATION:

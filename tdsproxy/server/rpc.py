@@ -187,7 +187,8 @@ def _prepare(session: Session, parameters: Sequence[RpcParameter]) -> Iterator[R
     try:
         parse(str(prepared.text.value), quoted_identifier=session.options.quoted_identifier)
         if prepared.declarations.value:
-            parse(f"CREATE PROCEDURE p ({prepared.declarations.value}) AS RETURN")
+            words = str(prepared.declarations.value)
+            parse(f"CREATE PROCEDURE p ({words}) AS RETURN")
     except SyntaxError_ as error:
         raise SqlError(*error.messages, Message(8180, 16, 1, "Statement(s) could not be prepared.")) from None
     number = _keep(session, prepared)

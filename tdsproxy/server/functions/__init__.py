@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tdsproxy.server.functions import databases, identity, objects, properties, security, session
+from tdsproxy.server.functions.databases import FUNCTIONS as DATABASES
+from tdsproxy.server.functions.identity import FUNCTIONS as IDENTITY
+from tdsproxy.server.functions.objects import FUNCTIONS as OBJECTS
+from tdsproxy.server.functions.properties import FUNCTIONS as PROPERTIES
+from tdsproxy.server.functions.security import FUNCTIONS as SECURITY
+from tdsproxy.server.functions.session import FUNCTIONS as SESSION
 from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import Functions
 
@@ -10,11 +15,11 @@ __all__ = ["FUNCTIONS"]
 
 FUNCTIONS: Functions = LIBRARY.with_extras(
     (
-        *session.FUNCTIONS,
-        *identity.FUNCTIONS,
-        *databases.FUNCTIONS,
-        *objects.FUNCTIONS,
-        *properties.FUNCTIONS,
-        *security.FUNCTIONS,
+        *SESSION,
+        *IDENTITY,
+        *DATABASES,
+        *OBJECTS,
+        *PROPERTIES,
+        *SECURITY,
     )
 )

@@ -122,7 +122,7 @@ def _property(context: ServerContext, name: str, wanted: str) -> Value:
     return value if isinstance(value, int) else None
 
 
-def _files(context: ServerContext) -> list[dict[str, object]]:
+def _files(context: ServerContext) -> list[dict[str, Value]]:
     facts = find_database(context, context.database_name)
     return list(file_rows(facts)) if facts else []
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures import catalog, drivers, server, sessions
+from tdsproxy.server.procedures.catalog import PROCEDURES as CATALOG
 from tdsproxy.server.procedures.define import SystemProcedure
+from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
+from tdsproxy.server.procedures.server import PROCEDURES as SERVER
+from tdsproxy.server.procedures.sessions import PROCEDURES as SESSIONS
 
 __all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
-    **catalog.PROCEDURES,
-    **drivers.PROCEDURES,
-    **server.PROCEDURES,
-    **sessions.PROCEDURES,
+    **CATALOG,
+    **DRIVERS,
+    **SERVER,
+    **SESSIONS,
 }
 
 

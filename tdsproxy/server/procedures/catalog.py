@@ -63,13 +63,9 @@ def _help(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
         objects = session.find_objects(session.database)
         rows: list[dict[str, Value]] = []
         if objects is not None:
-            rows = [
-                {"Name": x.name, "Owner": x.schema, "Object_type": "user table"}
-                for x in objects.tables.values()
-            ] + [
-                {"Name": x.name, "Owner": x.schema, "Object_type": _WORDS.get(x.kind, x.kind)}
-                for x in objects.modules.values()
-            ]
+            kinds = [(x.name, x.schema, "user table") for x in objects.tables.values()]
+            kinds += [(x.name, x.schema, _WORDS.get(x.kind, x.kind)) for x in objects.modules.values()]
+            rows = [{"Name": name, "Owner": owner, "Object_type": kind} for name, owner, kind in kinds]
         yield from result("Name sysname!, Owner sysname, Object_type nvarchar(31)", rows)
         return 0
     found = _find(session, name)
@@ -109,7 +105,8 @@ def _table_help(table: TableInfo) -> Replies:
             }
         )
     yield from result(
-        "Column_name sysname!, Type nvarchar(128), Computed varchar(35), Length int, Prec char(5), Scale char(5),"
+        "Column_name sysname!, Type nvarchar(128), Computed varchar(35), Length int,"
+        " Prec char(5), Scale char(5),"
         "Nullable varchar(35), TrimTrailingBlanks varchar(35), FixedLenNullInSource varchar(35),"
         "Collation sysname",
         rows,
@@ -207,7 +204,8 @@ def _undeclared(session: Session, frame: Frame, arguments: Sequence[Argument]) -
             names.append(name)
     yield from result(
         "parameter_ordinal int!, name sysname!, suggested_system_type_id int!,"
-        "suggested_system_type_name nvarchar(256), suggested_max_length smallint!, suggested_precision tinyint!,"
+        "suggested_system_type_name nvarchar(256), suggested_max_length smallint!,"
+        " suggested_precision tinyint!,"
         "suggested_scale tinyint!, suggested_user_type_id int, suggested_user_type_database sysname,"
         "suggested_user_type_schema sysname, suggested_user_type_name sysname,"
         "suggested_assembly_qualified_type_name nvarchar(4000), suggested_xml_collection_id int,"

@@ -86,7 +86,8 @@ class Parameters:
                 201,
                 16,
                 4,
-                f"Procedure or function '{self._procedure}' expects parameter '{name}', which was not supplied.",
+                f"Procedure or function '{self._procedure}' expects parameter '{name}',"
+                f" which was not supplied.",
             )
         return found
 

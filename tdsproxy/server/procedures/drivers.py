@@ -82,7 +82,8 @@ ODBC_TYPES: Final = (
 _BY_NAME: Final = {item.name: item for item in ODBC_TYPES}
 
 _TYPE_COLUMNS: Final = """
-TYPE_NAME sysname!, DATA_TYPE smallint!, PRECISION int, LITERAL_PREFIX varchar(32), LITERAL_SUFFIX varchar(32),
+TYPE_NAME sysname!, DATA_TYPE smallint!, PRECISION int, LITERAL_PREFIX varchar(32),
+LITERAL_SUFFIX varchar(32),
 CREATE_PARAMS varchar(32), NULLABLE smallint!, CASE_SENSITIVE smallint!, SEARCHABLE smallint!,
 UNSIGNED_ATTRIBUTE smallint, MONEY smallint!, AUTO_INCREMENT smallint, LOCAL_TYPE_NAME sysname!,
 MINIMUM_SCALE smallint, MAXIMUM_SCALE smallint, SQL_DATA_TYPE smallint!, SQL_DATETIME_SUB smallint,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import apsw
 import apsw.ext
@@ -196,7 +196,7 @@ class VirtualCatalog:
         module = _Module(rows, columns, ["__database"] if parameters is None else parameters)
         self._connection.create_module(
             table,
-            module,
+            cast("Any", module),
             use_bestindex_object=True,
             eponymous=True,
             eponymous_only=True,
@@ -225,7 +225,7 @@ class _Module:
         self.declaration = f"CREATE TABLE ignored({', '.join(shown + hidden)})"
 
     def Connect(
-        self, connection: apsw.Connection, module: str, database: str, table: str, *args: object
+        self, connection: apsw.Connection, modulename: str, databasename: str, tablename: str, *args: Any
     ) -> tuple[str, _Table]:
         return self.declaration, _Table(self)
 

@@ -13,6 +13,7 @@ from tdsproxy.server.sysviews.scope import (
     DatabaseFacts,
     Scope,
 )
+from tdsproxy.tsql.values import Value
 
 _DATABASE_COLUMNS: Final = """
 name sysname!, database_id int!, source_database_id int, owner_sid varbinary(85), create_date datetime!,
@@ -68,7 +69,7 @@ def database_rows(scope: Scope) -> Iterator[Row]:
 
 def database_row(facts: DatabaseFacts) -> Row:
     """One row of sys.databases. What SQL Server keeps inside a database is NULL while that is not online."""
-    row: dict[str, object] = dict.fromkeys(_NEVER_NULL_WHILE_ONLINE, 0)
+    row: dict[str, Value] = dict.fromkeys(_NEVER_NULL_WHILE_ONLINE, 0)
     row.update(dict.fromkeys(_ON_BY_DEFAULT, 1))
     row.update(
         name=facts.name,
@@ -109,7 +110,7 @@ def database_row(facts: DatabaseFacts) -> Row:
     if facts.options.get("allow_snapshot_isolation"):
         row.update(snapshot_isolation_state=1, snapshot_isolation_state_desc="ON")
     row.update({name: value for name, value in facts.options.items() if name in row})
-    return row  # type: ignore[return-value]
+    return row
 
 
 _FILE_COLUMNS: Final = """
@@ -126,12 +127,12 @@ backup_lsn numeric(25,0)
 _UNLIMITED_LOG: Final = 268435456
 
 
-def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, object]]:
+def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, Value]]:
     """The data and the log file of one database, as sys.master_files shows them."""
     percent = facts.name in ("master", "model", "msdb")
     growth = 10 if percent else 8192
     state = STATES[facts.state] if facts.state != "RESTORING" else 1
-    common: dict[str, object] = {
+    common: dict[str, Value] = {
         "database_id": facts.id,
         "state": state,
         "state_desc": facts.state,
@@ -163,12 +164,12 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, object]]:
 
 
 def _database_files(scope: Scope) -> Iterable[Row]:
-    return file_rows(scope.database)  # type: ignore[return-value]
+    return file_rows(scope.database)
 
 
 def _master_files(scope: Scope) -> Iterator[Row]:
     for facts in scope.databases():
-        yield from file_rows(facts)  # type: ignore[misc]
+        yield from file_rows(facts)
 
 
 def _recovery_status(scope: Scope) -> Iterator[Row]:
@@ -218,7 +219,7 @@ def _sysdatabases(scope: Scope) -> Iterator[Row]:
 def _altfiles(scope: Scope) -> Iterator[Row]:
     for facts in scope.databases():
         for file in file_rows(facts):
-            yield {  # type: ignore[misc]
+            yield {
                 "fileid": file["file_id"],
                 "groupid": file["data_space_id"],
                 "size": file["size"],
@@ -258,7 +259,8 @@ VIEWS: Final[tuple[View, ...]] = (
         "sys.database_mirroring",
         "database_id int!, mirroring_guid uniqueidentifier, mirroring_state tinyint,"
         "mirroring_state_desc nvarchar(60), mirroring_role tinyint, mirroring_role_desc nvarchar(60),"
-        "mirroring_role_sequence int, mirroring_safety_level tinyint, mirroring_safety_level_desc nvarchar(60),"
+        "mirroring_role_sequence int, mirroring_safety_level tinyint,"
+        " mirroring_safety_level_desc nvarchar(60),"
         "mirroring_safety_sequence int, mirroring_partner_name nvarchar(128),"
         "mirroring_partner_instance nvarchar(128), mirroring_witness_name nvarchar(128),"
         "mirroring_witness_state tinyint, mirroring_witness_state_desc nvarchar(60),"
@@ -276,7 +278,8 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.data_spaces",
-        "name sysname!, data_space_id int!, type char(2)!, type_desc nvarchar(60), is_default bit, is_system bit",
+        "name sysname!, data_space_id int!, type char(2)!, type_desc nvarchar(60),"
+        " is_default bit, is_system bit",
         _filegroups,
     ),
     view(

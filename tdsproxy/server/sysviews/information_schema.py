@@ -187,12 +187,8 @@ def _referential(scope: Scope) -> Iterator[Row]:
                 None,
             )
             wanted = {name.lower() for name in key.referenced_columns}
-            unique = next(
-                (k.name for k in parent.keys if {n.lower() for n, _ in k.columns} == wanted)
-                if parent
-                else (),  # type: ignore[call-overload]
-                None,
-            )
+            keys = parent.keys if parent else ()
+            unique = next((k.name for k in keys if {n.lower() for n, _ in k.columns} == wanted), None)
             yield {
                 "CONSTRAINT_CATALOG": scope.database.name,
                 "CONSTRAINT_SCHEMA": table.schema,
@@ -225,7 +221,8 @@ TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname
 VIEWS: Final[tuple[View, ...]] = (
     view(
         "INFORMATION_SCHEMA.TABLES",
-        "TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!, TABLE_TYPE varchar(10)",
+        "TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!,"
+        " TABLE_TYPE varchar(10)",
         _tables,
     ),
     view(

@@ -529,7 +529,8 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.triggers",
-        "name sysname!, object_id int!, parent_class tinyint!, parent_class_desc nvarchar(60), parent_id int!,"
+        "name sysname!, object_id int!, parent_class tinyint!, parent_class_desc nvarchar(60),"
+        " parent_id int!,"
         "type char(2)!, type_desc nvarchar(60), create_date datetime!, modify_date datetime!,"
         "is_ms_shipped bit!, is_disabled bit!, is_not_for_replication bit!, is_instead_of_trigger bit!",
         _triggers,
@@ -621,8 +622,10 @@ VIEWS: Final[tuple[View, ...]] = (
         "sys.syscolumns",
         "name sysname, id int!, xtype tinyint!, typestat tinyint, xusertype smallint, length smallint!,"
         "xprec tinyint!, xscale tinyint!, colid smallint, xoffset smallint, bitpos tinyint, reserved tinyint,"
-        "colstat smallint, cdefault int!, domain int!, number smallint, colorder smallint, autoval varbinary(8000),"
-        "offset smallint, collationid int, status tinyint, type tinyint!, usertype smallint, printfmt varchar(255),"
+        "colstat smallint, cdefault int!, domain int!, number smallint, colorder smallint,"
+        " autoval varbinary(8000),"
+        "offset smallint, collationid int, status tinyint, type tinyint!, usertype smallint,"
+        " printfmt varchar(255),"
         "prec smallint, scale int, iscomputed int, isoutparam int, isnullable int, collation sysname",
         lambda scope: (
             {

@@ -27,6 +27,7 @@ RECOVERY_MODELS = {"FULL": 1, "BULK_LOGGED": 2, "SIMPLE": 3}
 USER_ACCESS = {"MULTI_USER": 0, "SINGLE_USER": 1, "RESTRICTED_USER": 2}
 SYSTEM_DATABASES = ("master", "tempdb", "model", "msdb")
 EPOCH = DateTime(737790, 0)
+NO_GUID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class DatabaseFacts:
     log_file: str = ""
     pages: int = 1024
     log_pages: int = 1024
-    broker_guid: UUID = UUID(int=0)
+    broker_guid: UUID = NO_GUID
     database_guid: UUID | None = None
     family_guid: UUID | None = None
     fork_guid: UUID | None = None

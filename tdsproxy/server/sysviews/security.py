@@ -137,7 +137,8 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.database_principals",
-        "name sysname!, principal_id int!, type char(1)!, type_desc nvarchar(60), default_schema_name sysname,"
+        "name sysname!, principal_id int!, type char(1)!, type_desc nvarchar(60),"
+        " default_schema_name sysname,"
         "create_date datetime!, modify_date datetime!, owning_principal_id int, sid varbinary(85),"
         "is_fixed_role bit!, authentication_type int!, authentication_type_desc nvarchar(60),"
         "default_language_name sysname, default_language_lcid int, allow_encrypted_value_modifications bit!",

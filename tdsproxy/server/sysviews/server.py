@@ -73,10 +73,6 @@ def _scoped_configurations(scope: Scope) -> Iterator[Row]:
         }
 
 
-def _extended_property_columns() -> str:
-    return "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, name sysname!, value sql_variant"
-
-
 def _values_table(scope: Scope) -> Iterator[Row]:
     """master.dbo.spt_values, as far as tools read it: the page size, and the numbers of type P."""
     yield {"name": "Page size", "number": 1, "type": "E  ", "low": 8192, "status": 0}
@@ -110,7 +106,8 @@ def _database_locks(scope: Scope) -> Iterator[Row]:
 VIEWS: Final[tuple[View, ...]] = (
     view(
         "sys.configurations",
-        "configuration_id int!, name nvarchar(35)!, value sql_variant, minimum sql_variant, maximum sql_variant,"
+        "configuration_id int!, name nvarchar(35)!, value sql_variant, minimum sql_variant,"
+        " maximum sql_variant,"
         "value_in_use sql_variant, description nvarchar(255)!, is_dynamic bit!, is_advanced bit!",
         _configurations,
     ),
@@ -126,7 +123,8 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.syslanguages",
-        "langid smallint!, dateformat nchar(3)!, datefirst tinyint!, upgrade int, name sysname!, alias sysname,"
+        "langid smallint!, dateformat nchar(3)!, datefirst tinyint!, upgrade int,"
+        " name sysname!, alias sysname,"
         "months nvarchar(372), shortmonths nvarchar(132), days nvarchar(217), lcid int!, msglangid smallint!",
         _languages,
     ),
@@ -141,12 +139,18 @@ VIEWS: Final[tuple[View, ...]] = (
         "is_value_default bit",
         _scoped_configurations,
     ),
-    view("sys.extended_properties", _extended_property_columns()),
+    view(
+        "sys.extended_properties",
+        "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, name sysname!,"
+        "value sql_variant",
+    ),
     view(
         "sys.certificates",
         "name sysname!, certificate_id int!, principal_id int, pvt_key_encryption_type char(2)!,"
-        "pvt_key_encryption_type_desc nvarchar(60), is_active_for_begin_dialog bit, issuer_name nvarchar(442),"
-        "cert_serial_number nvarchar(64), sid varbinary(85), string_sid nvarchar(128), subject nvarchar(4000),"
+        "pvt_key_encryption_type_desc nvarchar(60), is_active_for_begin_dialog bit,"
+        " issuer_name nvarchar(442),"
+        "cert_serial_number nvarchar(64), sid varbinary(85), string_sid nvarchar(128),"
+        " subject nvarchar(4000),"
         "expiry_date datetime, start_date datetime, thumbprint varbinary(32)!, attested_by nvarchar(260),"
         "pvt_key_last_backup_date datetime, key_length int",
     ),

@@ -9,6 +9,7 @@ from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope, SessionFacts
+from tdsproxy.tsql.values import Value
 
 _SESSION_COLUMNS: Final = """
 session_id smallint!, login_time datetime!, host_name nvarchar(128), program_name nvarchar(128),
@@ -46,7 +47,7 @@ page_server_reads bigint!, dist_statement_id uniqueidentifier!
 """
 
 
-def _options(session: SessionFacts) -> dict[str, object]:
+def _options(session: SessionFacts) -> dict[str, Value]:
     ansi = int(session.ansi_defaults)
     return {
         "session_id": session.spid,
@@ -75,7 +76,7 @@ def _options(session: SessionFacts) -> dict[str, object]:
 
 def _sessions(scope: Scope) -> Iterator[Row]:
     for session in scope.sessions():
-        yield _options(session) | {  # type: ignore[misc]
+        yield _options(session) | {
             "login_time": session.login_time,
             "host_name": session.host,
             "program_name": session.application,
@@ -98,7 +99,7 @@ def _sessions(scope: Scope) -> Iterator[Row]:
 def _requests(scope: Scope) -> Iterator[Row]:
     for session in scope.sessions():
         if session.running:
-            yield _options(session) | {  # type: ignore[misc]
+            yield _options(session) | {
                 "start_time": session.request_start,
                 "status": "running",
                 "command": session.request_command or "SELECT",
@@ -196,7 +197,8 @@ VIEWS: Final[tuple[View, ...]] = (
         "sys.dm_exec_connections",
         "session_id int, most_recent_session_id int, connect_time datetime!, net_transport nvarchar(40)!,"
         "protocol_type nvarchar(40), protocol_version int, endpoint_id int, encrypt_option nvarchar(40)!,"
-        "auth_scheme nvarchar(40)!, node_affinity smallint!, num_reads int, num_writes int, last_read datetime,"
+        "auth_scheme nvarchar(40)!, node_affinity smallint!, num_reads int, num_writes int,"
+        " last_read datetime,"
         "last_write datetime, net_packet_size int, client_net_address varchar(48), client_tcp_port int,"
         "local_net_address varchar(48), local_tcp_port int, connection_id uniqueidentifier,"
         "parent_connection_id uniqueidentifier, most_recent_sql_handle varbinary(64)",
@@ -207,7 +209,8 @@ VIEWS: Final[tuple[View, ...]] = (
         "spid smallint!, kpid smallint!, blocked smallint!, waittype binary(2)!, waittime bigint!,"
         "lastwaittype nchar(32)!, waitresource nchar(256)!, dbid smallint!, uid smallint, cpu int!,"
         "physical_io bigint!, memusage int!, login_time datetime!, last_batch datetime!, ecid smallint!,"
-        "open_tran smallint!, status nchar(30)!, sid binary(86)!, hostname nchar(128)!, program_name nchar(128)!,"
+        "open_tran smallint!, status nchar(30)!, sid binary(86)!, hostname nchar(128)!,"
+        " program_name nchar(128)!,"
         "hostprocess nchar(10)!, cmd nchar(26)!, nt_domain nchar(128)!, nt_username nchar(128)!,"
         "net_address nchar(12)!, net_library nchar(12)!, loginame nchar(128)!, context_info binary(128)!,"
         "sql_handle binary(20)!, stmt_start int!, stmt_end int!, request_id int!, page_resource binary(8)",
