@@ -44,7 +44,8 @@ _BACKUP: Final = {
     "DATABASE": _Form(Command.BACKUP_DATABASE, "BACKUP DATABASE"),
     "LOG": _Form(Command.BACKUP_LOG, "BACKUP LOG"),
 }
-# No capture shows the codes of these two: 236 follows BACKUP LOG as 229 follows 228, 375 precedes FILELISTONLY.
+# No capture shows the codes of these two: 236 follows BACKUP LOG as 229 follows 228, 375 is the one in
+# front of FILELISTONLY.
 _RESTORE_LOG: Final = 236
 _RESTORE_LABELONLY: Final = 375
 _RESTORE: Final = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import apsw
 
 from tdsproxy.catalog.catalog import Catalog, initialise
 from tdsproxy.commands.dispatch import run
@@ -73,26 +73,19 @@ class Workshop:
         return list(run(request, env))
 
     def fill(self, database: str, sql: str) -> None:
-        """Runs SQLite SQL on a database, in a process of its own."""
-        script = (
-            "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.executescript(sys.argv[2])\nc.close()"
-        )
-        path = self.store / f"{database}.db"
-        subprocess.run([sys.executable, "-c", script, str(path), sql], check=True, timeout=30)
+        """Runs SQLite SQL on a database."""
+        connection = apsw.Connection(str(self.store / f"{database}.db"))
+        try:
+            connection.execute(sql)
+        finally:
+            connection.close()
 
     def rows(self, database: str, sql: str) -> list[list[object]]:
-        script = (
-            "import sqlite3, sys, json\nc = sqlite3.connect(sys.argv[1])\n"
-            "print(json.dumps(c.execute(sys.argv[2]).fetchall()))\nc.close()"
-        )
-        path = self.store / f"{database}.db"
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(path), sql], check=True, timeout=30, capture_output=True
-        )
-        import json
-
-        result: list[list[object]] = json.loads(done.stdout)
-        return result
+        connection = apsw.Connection(str(self.store / f"{database}.db"))
+        try:
+            return [list(row) for row in connection.execute(sql)]
+        finally:
+            connection.close()
 
     def history(self, sql: str) -> list[tuple[object, ...]]:
         return list(self.catalog._msdb.read(sql))
