@@ -29,9 +29,10 @@ from tests.store import processes
 COMPRESSED = BackupOptions(compression=True)
 
 
-@pytest.mark.parametrize("page_size", [512, 4096, 65536])
-@pytest.mark.parametrize("journal", ["wal", "delete"])
-@pytest.mark.parametrize("compression", [True, False])
+@pytest.mark.parametrize(
+    ("page_size", "journal", "compression"),
+    [(512, "wal", True), (4096, "wal", False), (4096, "delete", True), (65536, "wal", True)],
+)
 def test_a_restored_database_is_the_one_backed_up(
     tmp_path: Path, page_size: int, journal: str, compression: bool
 ) -> None:

@@ -98,7 +98,7 @@ def commit(path: str, count: int) -> None:
 
 def hold(path: str, kind: str) -> None:
     """Hold a read or a write transaction until standard input ends."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0.2)
     connection.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     print("held", flush=True)

@@ -13,7 +13,7 @@ from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreada
 from tdsproxy.store.snapshot import RUN_BYTES, PageView, Snapshot, open_database, page_runs
 from tests.store import processes
 
-PAGE_SIZES = [512, 1024, 4096, 16384, 65536]
+PAGE_SIZES = [512, 4096, 65536]
 
 
 def image_of(snapshot: Snapshot, run_bytes: int = RUN_BYTES) -> bytes:
@@ -164,9 +164,9 @@ def test_snapshots_under_a_writer_are_prefixes_of_its_commits(tmp_path: Path) ->
     path = tmp_path / "x.db"
     processes.build(path, rows=30)
     seen = []
-    with processes.started("commit", path, "4000") as process:
+    with processes.started("commit", path, "2500") as process:
         assert processes.read_line(process) == "ready"
-        for number in range(25):
+        for number in range(15):
             acknowledged = int(processes.read_line(process))
             with Snapshot(path) as snapshot:
                 image = image_of(snapshot)
