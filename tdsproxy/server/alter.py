@@ -98,11 +98,22 @@ class AlterRunner:
         for column in added:
             made = after.column(column.name) or column
             values[made.name] = self._first_values(made, count, frame, line, after)
-        if action.with_check:
-            self._new_checks_hold(found, before, after, frame, line) if not added else None
+        if not action.with_check:
+            old = {check.name for check in before.checks}
+            after = replace(
+                after,
+                checks=tuple(c if c.name in old else replace(c, native=None) for c in after.checks),
+            )
+        elif not added:
+            self._new_checks_hold(found, before, after, frame, line)
         self._uniques_hold(found, before, after, line)
         self.rebuild(found, after, values)
-        self._foreign_keys_hold(found, before, after, line)
+        identity = next((column.identity for column in added if column.identity), None)
+        if identity is not None:
+            last = identity.seed + identity.increment * (count - 1) if count else None
+            self._evaluator.seed_identity(found.schema, after, last)
+        if action.with_check:
+            self._foreign_keys_hold(found, before, after, line)
 
     def _first_values(
         self, column: ColumnInfo, count: int, frame: Frame, line: int, table: TableInfo
@@ -348,7 +359,10 @@ class AlterRunner:
                 for k in table.foreign_keys
             ),
             checks=tuple(
-                replace(c, disabled=disable) if not names or c.name.lower() in names else c
+                # One that comes back isn't tried on the rows that are there, so SQLite can't have it.
+                replace(c, disabled=disable, native=c.native if disable else None)
+                if not names or c.name.lower() in names
+                else c
                 for c in table.checks
             ),
         )
@@ -422,7 +436,28 @@ class AlterRunner:
             sequence = self._work.value(
                 f"SELECT seq FROM {schema}.sqlite_sequence WHERE name = ?", (before.sqlite_name,)
             )
-        self._work.run(create_table(after, schema, _SCRATCH))
+        # With foreign keys on, DROP TABLE deletes the rows first and cascades, and RENAME rewrites the
+        # references of other tables. The PRAGMA that switches them off does nothing inside a transaction;
+        # this does.
+        self._work.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+        self._work.run("PRAGMA legacy_alter_table=ON")
+        try:
+            self._work.run(create_table(after, schema, _SCRATCH))
+            self._copy(found, after, values)
+            self._work.run(f"DROP TABLE {self._target(found)}")
+            self._work.run(f"ALTER TABLE {schema}.{_SCRATCH} RENAME TO {quoted(after.sqlite_name)}")
+        finally:
+            self._work.run("PRAGMA legacy_alter_table=OFF")
+            self._work.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+        for index in after.indexes:
+            self._ddl.make_index(after, index, schema)
+        Metadata(self._work, schema).save_table(after)
+        if isinstance(sequence, int):
+            self._evaluator.seed_identity(schema, after, sequence)
+
+    def _copy(self, found: FoundTable, after: TableInfo, values: dict[str, list[Stored] | Stored]) -> None:
+        """Copies the rows into the scratch table."""
+        before, schema = found.table, found.schema
         common = [
             column.name
             for column in after.columns
@@ -453,22 +488,6 @@ class AlterRunner:
                 f" SELECT {select_sql} FROM {self._target(found)}{order}",
                 tuple(constants[name] for name in plain),
             )
-        # With foreign keys on, DROP TABLE deletes the rows first and cascades, and RENAME rewrites the
-        # references of other tables. The PRAGMA that switches them off does nothing inside a transaction;
-        # this does.
-        self._work.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
-        self._work.run("PRAGMA legacy_alter_table=ON")
-        try:
-            self._work.run(f"DROP TABLE {self._target(found)}")
-            self._work.run(f"ALTER TABLE {schema}.{_SCRATCH} RENAME TO {quoted(after.sqlite_name)}")
-        finally:
-            self._work.run("PRAGMA legacy_alter_table=OFF")
-            self._work.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
-        for index in after.indexes:
-            self._ddl.make_index(after, index, schema)
-        Metadata(self._work, schema).save_table(after)
-        if isinstance(sequence, int):
-            self._evaluator.seed_identity(schema, after, sequence)
 
     def _copy_with_lists(
         self,

@@ -689,6 +689,7 @@ class DmlRunner:
         context = self._evaluator.compilation(frame)
         with sqlite_errors(statement.line):
             compiler, scope, source, relation, prefix = self._sources(statement, context)
+            context.keys_wanted = False
             found = self._found(relation)
         output = OutputRows.compile(self._evaluator, statement.output, found, frame, deleted=True)
         with self._evaluator.writing(found, statement.line):

@@ -183,6 +183,8 @@ class _Reading:
             is_rowid = rowid_key and bool(pk)
             identity = IdentityInfo(1, 1) if is_rowid and _AUTOINCREMENT.search(sql) else None
             kind = t.BIGINT if is_rowid else parse_declared(str(declared))
+            if kind == t.REAL:
+                kind = t.FLOAT  # what SQLite calls REAL is a double; our own columns are described
             made.append(
                 ColumnInfo(
                     str(column),
