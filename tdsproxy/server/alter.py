@@ -187,8 +187,8 @@ class AlterRunner:
             547,
             16,
             0,
-            f'The ALTER TABLE statement conflicted with the {kind} constraint "{name}". The conflict occurred in'
-            f' database "{found.database}", table "{shown}"{tail}.',
+            f'The ALTER TABLE statement conflicted with the {kind} constraint "{name}". The conflict occurred'
+            f' in database "{found.database}", table "{shown}"{tail}.',
             line,
         )
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.alter import AlterRunner
+from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.compiler.context import FoundTable
-from tdsproxy.server.compiler.expressions import collation_of
 from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.sources import bound_column
 from tdsproxy.server.compiler.typed import Relation, Scope, error
@@ -303,8 +303,9 @@ class DdlRunner:
         target = f"{found.schema}.{quoted(found.table.sqlite_name)}"
         listed = ", ".join(keys)
         rows = self._work.run(
-            f"SELECT {', '.join(quoted(c.name) for c in columns)}, count(*) OVER (PARTITION BY {listed}) AS n,"
-            f" row_number() OVER (PARTITION BY {listed}) AS k FROM {target} ORDER BY n DESC, k DESC LIMIT 1"
+            f"SELECT {', '.join(quoted(c.name) for c in columns)}, count(*) OVER (PARTITION BY {listed})"
+            f" AS n, row_number() OVER (PARTITION BY {listed}) AS k FROM {target}"
+            " ORDER BY n DESC, k DESC LIMIT 1"
         )
         if rows and int(str(rows[0][-2])) > 1:
             shown = ", ".join("<NULL>" if value is None else str(value) for value in rows[0][:-2])
@@ -507,8 +508,8 @@ class DdlRunner:
             if child.object_id != found.table.object_id:
                 raise error(
                     3726,
-                    f"Could not drop object '{'.'.join(p for p in (name.schema, name.object) if p)}' because it"
-                    " is referenced by a FOREIGN KEY constraint.",
+                    f"Could not drop object '{'.'.join(p for p in (name.schema, name.object) if p)}' because"
+                    " it is referenced by a FOREIGN KEY constraint.",
                     statement.line,
                 )
             del key
@@ -574,4 +575,4 @@ class DdlRunner:
 
 
 def _word_of(kind: str) -> str:
-    return {word: text for word, text in _KIND_WORDS.values()}.get(kind, "function")
+    return dict(_KIND_WORDS.values()).get(kind, "function")

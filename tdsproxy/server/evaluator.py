@@ -22,6 +22,7 @@ from tdsproxy.server.dml import DmlRunner
 from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.server.for_clause import for_replies
 from tdsproxy.server.frame_names import FrameNames, parse_expression, temp_scope
+from tdsproxy.server.insert import InsertRunner
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
@@ -76,13 +77,14 @@ class SqliteEvaluator:
         self.table_variables = TableVariables(workspace, self)
         self.selects = SelectRunner(self)
         self.dml = DmlRunner(self)
+        self.inserts = InsertRunner(self)
         self.ddl = DdlRunner(self)
         self.select_into = SelectInto(self)
         self.last_identity: Decimal | None = None
         self._identity_insert: tuple[str, str] | None = None
         self._handlers: dict[type[ast.Statement], Handler] = {
             ast.QueryStatement: self.selects.run,  # type: ignore[dict-item]
-            ast.Insert: self.dml.insert,  # type: ignore[dict-item]
+            ast.Insert: self.inserts.run,  # type: ignore[dict-item]
             ast.Update: self.dml.update,  # type: ignore[dict-item]
             ast.Delete: self.dml.delete,  # type: ignore[dict-item]
             ast.Truncate: self.dml.truncate,  # type: ignore[dict-item]
@@ -112,7 +114,7 @@ class SqliteEvaluator:
         """INSERT ... EXEC."""
         self._frame = frame
         with sqlite_errors(statement.line):
-            yield from self.dml.insert_results(statement, results, frame)
+            yield from self.inserts.results(statement, results, frame)
 
     def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
         """An expression with subqueries."""

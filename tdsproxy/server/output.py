@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tdsproxy.server.compiler.compiled import Output
 from tdsproxy.server.compiler.context import Context, FoundTable
-from tdsproxy.server.compiler.queries import Output, QueryCompiler
+from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.typed import BoundColumn, Relation, Scope
 from tdsproxy.server.select_run import decoder
 from tdsproxy.server.table_writer import RowKey
@@ -118,7 +119,7 @@ class OutputRows:
             return
         statement = ast.Insert(target=into, columns=self._clause.into_columns)
         described = tuple(output.described() for output in self._outputs)
-        for _reply in self._evaluator.dml.insert_results(statement, [(described, self._rows)], frame):
+        for _reply in self._evaluator.inserts.results(statement, [(described, self._rows)], frame):
             continue
 
     def replies(self) -> Iterator[Reply]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.compiler.binder import loader
+from tdsproxy.server.compiler.compiled import CompiledQuery
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.inspect import expressions_of
-from tdsproxy.server.compiler.queries import CompiledQuery, QueryCompiler
+from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.typed import error
 from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.store.encoding import Stored
@@ -55,8 +56,7 @@ class Compiled:
             bindings = self.context.parameters.values(env)
             cursor = self.context.workspace.connection.cursor()
             try:
-                for row in cursor.execute(self.query.sql, bindings):
-                    yield row
+                yield from cursor.execute(self.query.sql, bindings)
             finally:
                 cursor.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdsproxy.server.compiler.expressions import collation_of
+from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.schema import ColumnInfo, IndexInfo, KeyInfo, TableInfo
 from tdsproxy.server.workspace import quoted
 from tdsproxy.store.encoding import declare

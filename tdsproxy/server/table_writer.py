@@ -13,8 +13,8 @@ from typing import Final
 import apsw
 
 from tdsproxy.server.compiler.binder import INTEGER_RANGES
+from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.compiler.context import FoundTable
-from tdsproxy.server.compiler.expressions import collation_of
 from tdsproxy.server.failures import failed, key_text
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.schema import ColumnInfo, DatabaseSchema, ForeignKeyInfo, IndexInfo, KeyInfo, TableInfo

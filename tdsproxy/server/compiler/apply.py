@@ -17,7 +17,8 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
-    from tdsproxy.server.compiler.queries import Output, QueryCompiler
+    from tdsproxy.server.compiler.compiled import Output
+    from tdsproxy.server.compiler.queries import QueryCompiler
     from tdsproxy.server.compiler.sources import SourceCompiler
 
 

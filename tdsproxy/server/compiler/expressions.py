@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.compiler.aggregates import AGGREGATES, WINDOW_FUNCTIONS
-from tdsproxy.server.compiler.binder import INTEGER_RANGES, is_plain_text
+from tdsproxy.server.compiler.collations import collation_of, stronger
 from tdsproxy.server.compiler.context import Context
+from tdsproxy.server.compiler.predicates import PredicateCompiler
+from tdsproxy.server.compiler.storage_rules import fits, same_storage
 from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
-from tdsproxy.server.schema import DEFAULT_COLLATION
-from tdsproxy.server.workspace import quoted, text_literal
+from tdsproxy.server.workspace import text_literal
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
@@ -28,25 +29,6 @@ if TYPE_CHECKING:
 
 _PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
 _SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_DEFAULT_COLLATIONS: Final = frozenset(
-    {"", "SQL_LATIN1_GENERAL_CP1_CI_AS", "DATABASE_DEFAULT", "CATALOG_DEFAULT"}
-)
-_COMPARED_AS_STORED: Final = t.INTEGER_TYPES | {
-    "bit",
-    "decimal",
-    "money",
-    "smallmoney",
-    "float",
-    "real",
-    "date",
-    "time",
-    "datetime",
-    "datetime2",
-    "smalldatetime",
-    "binary",
-    "varbinary",
-    "timestamp",
-}
 
 
 def sql_literal(value: Stored) -> str | None:
@@ -65,18 +47,6 @@ def sql_literal(value: Stored) -> str | None:
     return None if "\0" in value or len(value) > 4000 else text_literal(value)
 
 
-def collation_of(name: str) -> str:
-    """The SQLite collation that stands for a T-SQL collation, as it is written in SQL."""
-    if name.upper() in _DEFAULT_COLLATIONS:
-        return CASE_INSENSITIVE
-    return quoted(f"ts:{name}")
-
-
-def collation_name(sql: str) -> str | None:
-    """The T-SQL collation behind ``collation_of``; None for the default."""
-    return None if sql == CASE_INSENSITIVE else sql.strip('"').removeprefix("ts:")
-
-
 class ExpressionCompiler:
     """Compiles expressions within a scope. ``queries`` compiles the subqueries in them."""
 
@@ -84,6 +54,7 @@ class ExpressionCompiler:
         self.context = context
         self.queries = queries
         self.binder = context.binder
+        self.predicates = PredicateCompiler(self)
 
     # ------------------------------------------------------------------ values
 
@@ -204,10 +175,10 @@ class ExpressionCompiler:
         result = operators.binary_type(expr.op, left.type, right.type)
         if left.source is not None and right.source is not None and self._evaluates(expr):
             return self._bound(expr, result, left.nullable or right.nullable)
-        collation = _stronger(left, right)
+        collation = stronger(left, right)
         if expr.op == "+" and left.type.is_character and right.type.is_character:
             nullable = left.nullable or right.nullable
-            if _fits(left.type, right.type, result):
+            if fits(left.type, right.type, result):
                 return Typed(f"({left.sql} || {right.sql})", result, nullable, collation=collation)
             name = self.binder.binary("+", left.type, right.type, result)
             return Typed(f"{name}({left.sql}, {right.sql})", result, nullable, collation=collation)
@@ -439,169 +410,15 @@ class ExpressionCompiler:
         )
         return Typed(f"(CASE {index.sql} {parts} END)", type_, True)
 
-    # ------------------------------------------------------------------ predicates
+    # ------------------------------------------------------------------ predicates and order
 
     def predicate(self, expr: ast.Expr, scope: Scope) -> str:
         """A condition as SQLite boolean: 1, 0 or NULL for UNKNOWN."""
-        match expr:
-            case ast.Comparison():
-                return self.compare(
-                    expr.op, self.value(expr.left, scope), self.value(expr.right, scope), expr.line
-                )
-            case ast.And():
-                return f"({self.predicate(expr.left, scope)} AND {self.predicate(expr.right, scope)})"
-            case ast.Or():
-                return f"({self.predicate(expr.left, scope)} OR {self.predicate(expr.right, scope)})"
-            case ast.Not():
-                return f"(NOT {self.predicate(expr.operand, scope)})"
-            case ast.IsNull():
-                word = "IS NOT NULL" if expr.negated else "IS NULL"
-                return f"({self.value(expr.operand, scope).sql} {word})"
-            case ast.Between():
-                operand = self.value(expr.operand, scope)
-                low = self.compare(">=", operand, self.value(expr.low, scope))
-                high = self.compare("<=", operand, self.value(expr.high, scope))
-                return f"(NOT ({low} AND {high}))" if expr.negated else f"({low} AND {high})"
-            case ast.InList():
-                return self._in_list(expr, scope)
-            case ast.InQuery():
-                return self._in_query(expr, scope)
-            case ast.Like():
-                return self._like(expr, scope)
-            case ast.Exists():
-                return f"EXISTS ({self.queries.subquery(expr.query, scope).sql})"
-            case ast.QuantifiedComparison():
-                return self._quantified(expr, scope)
-        raise error(
-            4145,
-            "An expression of non-boolean type specified in a context where a condition is expected.",
-            expr.line,
-            severity=15,
-        )
+        return self.predicates.predicate(expr, scope)
 
     def compare(self, op: str, left: Typed, right: Typed, line: int = 1) -> str:
         """``left op right`` under T-SQL's rules of types and collation."""
-        if left.type.name == "null" or right.type.name == "null":
-            return "NULL"
-        common = operators.comparison_type(left.type, right.type)
-        if common.name in _COMPARED_AS_STORED and _both_exact(left.type, right.type):
-            # Numbers that lie in SQLite as numbers compare as such, whatever their precision.
-            return f"({left.sql} {op} {right.sql})"
-        left, right = self.converted(left, common), self.converted(right, common)
-        if is_plain_text(common):
-            return f"({left.sql} COLLATE {self.collation(left, right, op, line)} {op} {right.sql})"
-        if common.name == "uniqueidentifier":
-            if op in ("=", "<>"):
-                return f"({left.sql} {op} {right.sql})"
-            order = self.binder.guid_order()
-            return f"({order}({left.sql}) {op} {order}({right.sql}))"
-        if common.name == "datetimeoffset":
-            instant = self.binder.instant()
-            return f"({instant}({left.sql}) {op} {instant}({right.sql}))"
-        if common.name in _COMPARED_AS_STORED:
-            return f"({left.sql} {op} {right.sql})"
-        if common.name in ("text", "ntext", "image", "xml"):
-            raise error(
-                402,
-                f"The data types {left.type.name} and {right.type.name} are incompatible in the"
-                f" {_OPERATOR_WORDS[op]} operator.",
-                line,
-            )
-        function = self.binder.comparison(common, common)
-        return f"({function}({left.sql}, {right.sql}) {op} 0)"
-
-    @staticmethod
-    def collation(left: Typed, right: Typed, op: str, line: int) -> str:
-        """The collation of a comparison: an explicit one, else a column's. Raises 468 when both sides are
-        columns with different ones."""
-        if left.explicit or right.explicit:
-            return left.collation if left.explicit else right.collation
-        if left.column is not None and right.column is not None and left.collation != right.collation:
-            names = [collation_name(side.collation) or DEFAULT_COLLATION for side in (right, left)]
-            raise error(
-                468,
-                f'Cannot resolve the collation conflict between "{names[0]}" and "{names[1]}" in the'
-                f" {_OPERATOR_WORDS[op]} operation.",
-                line,
-                state=9,
-            )
-        return _stronger(left, right)
-
-    def _in_list(self, expr: ast.InList, scope: Scope) -> str:
-        operand = self.value(expr.operand, scope)
-        items = [self.value(item, scope) for item in expr.items]
-        typed = [item.type for item in items if item.type.name != "null"]
-        common = operators.common_type([operand.type, *typed]) if typed else operand.type
-        simple = is_plain_text(common) or (
-            common.name in _COMPARED_AS_STORED and common.name != "datetimeoffset"
-        )
-        if simple and operand.type.name != "null":
-            left = self.converted(operand, common)
-            collate = f" COLLATE {operand.collation}" if is_plain_text(common) else ""
-            inner = ", ".join(self.converted(item, common).sql for item in items)
-            word = "NOT IN" if expr.negated else "IN"
-            return f"({left.sql}{collate} {word} ({inner}))"
-        parts = " OR ".join(self.compare("=", operand, item) for item in items)
-        return f"(NOT ({parts}))" if expr.negated else f"({parts})"
-
-    def _in_query(self, expr: ast.InQuery, scope: Scope) -> str:
-        operand = self.value(expr.operand, scope)
-        inner = self.queries.subquery(expr.query, scope)
-        if len(inner.columns) != 1:
-            raise error(
-                116,
-                "Only one expression can be specified in the select list when the subquery is not"
-                " introduced with EXISTS.",
-                expr.line,
-            )
-        column = inner.columns[0]
-        common = operators.comparison_type(operand.type, column.type)
-        left = self.converted(operand, common)
-        alias = self.context.alias()
-        right = self.converted(Typed(f"{alias}.c1", column.type), common)
-        word = "NOT IN" if expr.negated else "IN"
-        if common.name == "datetimeoffset":
-            instant = self.binder.instant()
-            source = f"SELECT {instant}({right.sql}) FROM ({inner.sql}) AS {alias}"
-            return f"({instant}({left.sql}) {word} ({source}))"
-        collate = f" COLLATE {operand.collation}" if is_plain_text(common) else ""
-        return f"({left.sql}{collate} {word} (SELECT {right.sql} FROM ({inner.sql}) AS {alias}))"
-
-    def _like(self, expr: ast.Like, scope: Scope) -> str:
-        operand = self._as_text(self.value(expr.operand, scope))
-        pattern = self._as_text(self.value(expr.pattern, scope))
-        function = self.binder.like(collation_name(_stronger(operand, pattern)))
-        if expr.escape is None:
-            call = f"{function}({operand.sql}, {pattern.sql})"
-        else:
-            escape = self._as_text(self.value(expr.escape, scope))
-            call = f"{function}({operand.sql}, {pattern.sql}, {escape.sql}, 1)"
-        return f"(NOT {call})" if expr.negated else f"{call}"
-
-    def _as_text(self, operand: Typed) -> Typed:
-        if operand.type.is_character:
-            return operand
-        return self.converted(operand, t.nvarchar(4000))
-
-    def _quantified(self, expr: ast.QuantifiedComparison, scope: Scope) -> str:
-        inner = self.queries.subquery(expr.query, scope)
-        alias = self.context.alias()
-        column = inner.columns[0]
-        each = self.compare(
-            expr.op, self.value(expr.left, scope), Typed(f"{alias}.c1", column.type, column.nullable)
-        )
-        source = f"FROM ({inner.sql}) AS {alias}"
-        if expr.quantifier == "ALL":
-            return (
-                f"(CASE WHEN EXISTS (SELECT 1 {source} WHERE NOT {each}) THEN 0"
-                f" WHEN EXISTS (SELECT 1 {source} WHERE {each} IS NULL) THEN NULL ELSE 1 END)"
-            )
-        return (
-            f"(CASE WHEN EXISTS (SELECT 1 {source} WHERE {each}) THEN 1"
-            f" WHEN EXISTS (SELECT 1 {source} WHERE {each} IS NULL) THEN NULL ELSE 0 END)"
-        )
-
-    # ------------------------------------------------------------------ order
+        return self.predicates.compare(op, left, right, line)
 
     def sort_key(self, item: Typed) -> str:
         """What to sort or group by, so that SQLite's order is T-SQL's."""
@@ -624,16 +441,6 @@ def parse_type(text: str) -> SqlType:
     return t.nvarchar(MAX)
 
 
-_OPERATOR_WORDS: Final = {
-    "=": "equal to",
-    "<>": "not equal to",
-    "<": "less than",
-    "<=": "less than or equal to",
-    ">": "greater than",
-    ">=": "greater than or equal to",
-}
-
-
 def _whole(expr: ast.Expr, operand: Typed) -> ast.Expr | None:
     return expr if operand.source is not None else None
 
@@ -652,65 +459,5 @@ def _exact_literal(item: Typed, other: Typed) -> Typed:
     return replace(item, type=type_)
 
 
-def _stronger(left: Typed, right: Typed) -> str:
-    """The collation of a comparison: an explicit or column one wins over the default."""
-    return left.collation if left.collation != CASE_INSENSITIVE else right.collation
-
-
 def _common_collation(items: Sequence[Typed]) -> str:
     return next((item.collation for item in items if item.collation != CASE_INSENSITIVE), CASE_INSENSITIVE)
-
-
-def _number_in_sqlite(type_: SqlType) -> bool:
-    """Whether values lie in SQLite as exact numbers (not as sortable text)."""
-    if type_.is_integer or type_.name in ("bit", "smallmoney"):
-        return True
-    return type_.name == "decimal" and (
-        (type_.precision or 18) <= 15 or (not type_.scale and (type_.precision or 18) <= 18)
-    )
-
-
-def _both_exact(left: SqlType, right: SqlType) -> bool:
-    return _number_in_sqlite(left) and _number_in_sqlite(right)
-
-
-def _fits(left: SqlType, right: SqlType, result: SqlType) -> bool:
-    """Whether a concatenation can't exceed the length of its type."""
-    if result.length == MAX or result.length is None:
-        return True
-    if MAX in (left.length, right.length) or left.length is None or right.length is None:
-        return False
-    return left.length + right.length <= result.length
-
-
-_INTEGER_DIGITS: Final = {"bit": 1, "tinyint": 3, "smallint": 5, "int": 10, "bigint": 19}
-
-
-def same_storage(source: SqlType, target: SqlType) -> bool:
-    """Whether every value of ``source`` lies in SQLite just as the same value of ``target``."""
-    if source.is_integer and target.is_integer:
-        low, high = INTEGER_RANGES[source.name]
-        least, most = INTEGER_RANGES[target.name]
-        return least <= low and high <= most
-    if source.name == "bit" and target.is_integer:
-        return True
-    if target.name == "decimal" and _number_in_sqlite(target) and source.name in _INTEGER_DIGITS:
-        return (target.precision or 18) - (target.scale or 0) >= _INTEGER_DIGITS[source.name]
-    if source.name == "decimal" and target.name == "decimal":
-        if not (_number_in_sqlite(source) and _number_in_sqlite(target)):
-            return False
-        whole_source = (source.precision or 18) - (source.scale or 0)
-        whole_target = (target.precision or 18) - (target.scale or 0)
-        return whole_target >= whole_source and (target.scale or 0) >= (source.scale or 0)
-    varying = ("varchar", "nvarchar")
-    if target.name in varying and source.name in (*varying, "char", "nchar", "text", "ntext"):
-        if target.name == "varchar" and source.is_unicode:
-            return False
-        if target.length == MAX:
-            return True
-        return source.length is not None and source.length != MAX and source.length <= (target.length or 0)
-    if target.name == "varbinary" and source.name in ("varbinary", "binary"):
-        return target.length == MAX or (
-            source.length is not None and source.length != MAX and source.length <= (target.length or 0)
-        )
-    return source.name == "float" and target.name == "float"

@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from tdsproxy.server.compiler.aggregates import AggregateCompiler
+from tdsproxy.server.compiler.common_tables import CommonTableCompiler
+from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.expressions import ExpressionCompiler
 from tdsproxy.server.compiler.inspect import contains_aggregate, expressions_of
 from tdsproxy.server.compiler.sources import SourceCompiler
-from tdsproxy.server.compiler.typed import BoundColumn, CommonTableBinding, Scope, Typed, error
+from tdsproxy.server.compiler.typed import Scope, Typed, error
 from tdsproxy.server.compiler.xml_format import text_frame
 from tdsproxy.server.workspace import text_literal
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
-from tdsproxy.tsql.replies import Column
 from tdsproxy.tsql.types import SqlType
 
 _DISTINCT_OPERATORS: Final = frozenset({"UNION", "EXCEPT", "INTERSECT"})
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One output column of a compiled query: ``sql`` reads it inside, ``name`` is what T-SQL calls it."""
-
-    name: str
-    typed: Typed
-
-    @property
-    def type(self) -> SqlType:
-        return self.typed.type
-
-    @property
-    def nullable(self) -> bool:
-        return self.typed.nullable
-
-    @property
-    def base(self) -> str | None:
-        """The table column that it shows unchanged."""
-        return self.typed.column.base if self.typed.column is not None else None
-
-    def described(self) -> Column:
-        return self.typed.described(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledQuery:
-    """``sql`` yields columns c1, c2 ... in storage form. ``single`` says that there is at most one row."""
-
-    sql: str
-    columns: tuple[Output, ...]
-    single: bool = False
-    variables: tuple[ast.SelectItem, ...] = ()
-    table: object | None = None
-    """The table whose rows the query shows one by one, where that was asked for; then k1, k2 ... are columns
-    too, and address its row."""
-    keys: int = 0
-    order: tuple[int, ...] = ()
-    """1-based output columns that the rows are sorted by, where all of the ORDER BY is."""
 
 
 class QueryCompiler:
@@ -70,6 +31,7 @@ class QueryCompiler:
         self.expressions = ExpressionCompiler(context, self)
         self.aggregates = AggregateCompiler(self.expressions)
         self.sources = SourceCompiler(context, self)
+        self.common = CommonTableCompiler(context, self)
 
     # ------------------------------------------------------------------ entry points
 
@@ -81,10 +43,10 @@ class QueryCompiler:
         try:
             if query.with_:
                 scope = Scope(parent=parent)
-                prefix = self.common_tables(query.with_, scope)
-                inner = self._body(query, scope)
+                prefix = self.common.compile(query.with_, scope)
+                inner = self.body(query, scope)
                 return replace(inner, sql=f"{prefix} {inner.sql}")
-            return self._body(query, parent)
+            return self.body(query, parent)
         finally:
             self.context.depth -= 1
 
@@ -133,97 +95,6 @@ class QueryCompiler:
         )
         return Typed(sql, t.XML if "TYPE" in clause.options else t.nvarchar(t.MAX), True)
 
-    # ------------------------------------------------------------------ common tables
-
-    def common_tables(self, tables: tuple[ast.CommonTable, ...], scope: Scope) -> str:
-        parts = []
-        recursive = False
-        for table in tables:
-            if table.name.lower() in scope.common:
-                raise error(
-                    422, f"Common table expression defined but not used: '{table.name}'.", table.query.line
-                )
-            sql_name = self.context.alias("w")
-            if _refers_to(table.query, table.name):
-                recursive = True
-                inner = self._recursive(table, sql_name, scope)
-            else:
-                inner = self.query(table.query, Scope(parent=scope.parent, common=dict(scope.common)))
-            columns = self.column_names(table.columns, inner.columns, table.name, table.query.line)
-            scope.common[table.name.lower()] = CommonTableBinding(
-                sql_name,
-                tuple(
-                    BoundColumn(
-                        name,
-                        f"c{number}",
-                        output.type,
-                        output.nullable,
-                        identity=output.described().identity,
-                        updatable=output.described().updatable_unknown,
-                        aggregate=output.typed.aggregate,
-                        collation=output.typed.collation,
-                        base=output.base,
-                    )
-                    for number, (name, output) in enumerate(zip(columns, inner.columns, strict=True), 1)
-                ),
-                inner.table,
-                inner.keys,
-            )
-            listed = [f"c{number}" for number in range(1, len(columns) + 1)]
-            listed += [f"k{number}" for number in range(1, inner.keys + 1)]
-            names = ", ".join(listed)
-            parts.append(f"{sql_name}({names}) AS ({inner.sql})")
-        return f"WITH {'RECURSIVE ' if recursive else ''}{', '.join(parts)}"
-
-    def _recursive(self, table: ast.CommonTable, sql_name: str, scope: Scope) -> CompiledQuery:
-        """A CTE that refers to itself: the anchor gives the types."""
-        query = table.query
-        if not isinstance(query, ast.SetOperation) or query.op != "UNION ALL":
-            raise error(
-                252,
-                f"Recursive common table expression '{table.name}' does not contain a top-level UNION ALL"
-                " operator.",
-                query.line,
-            )
-        inner_scope = Scope(parent=scope.parent, common=dict(scope.common))
-        anchors: list[ast.Query] = []
-        recursives: list[ast.Query] = []
-        for part in _flattened(query):
-            (recursives if _refers_to(part, table.name) else anchors).append(part)
-        with self.context.without_keys():
-            compiled = [self._body(part, inner_scope) for part in anchors]
-        first = compiled[0]
-        names = self.column_names(table.columns, first.columns, table.name, query.line)
-        inner_scope.common[table.name.lower()] = CommonTableBinding(
-            sql_name,
-            tuple(
-                BoundColumn(name, f"c{number}", output.type, True, collation=output.typed.collation)
-                for number, (name, output) in enumerate(zip(names, first.columns, strict=True), 1)
-            ),
-        )
-        types = [output.type for output in first.columns]
-        parts = [self._as_types(item, types).sql for item in compiled]
-        for part in recursives:
-            with self.context.without_keys():
-                made = self._body(part, inner_scope)
-            self._same_width(first.columns, made.columns, query.line)
-            for output, wanted in zip(made.columns, types, strict=True):
-                if not _recursion_type_ok(output.type, wanted):
-                    raise error(
-                        240,
-                        "Types don't match between the anchor and the recursive part in column"
-                        f' "{output.name}" of recursive query "{table.name}".',
-                        query.line,
-                    )
-            parts.append(self._as_types(made, types).sql)
-        outputs = tuple(
-            replace(
-                output, typed=Typed(output.typed.sql, output.type, True, collation=output.typed.collation)
-            )
-            for output in first.columns
-        )
-        return CompiledQuery(" UNION ALL ".join(parts), outputs)
-
     @staticmethod
     def column_names(names: tuple[str, ...], outputs: Sequence[Output], table: str, line: int) -> list[str]:
         """The names of a table expression's columns: those given after its alias, or the query's own."""
@@ -244,7 +115,7 @@ class QueryCompiler:
 
     # ------------------------------------------------------------------ bodies
 
-    def _body(self, query: ast.Query, parent: Scope | None) -> CompiledQuery:
+    def body(self, query: ast.Query, parent: Scope | None) -> CompiledQuery:
         if isinstance(query, ast.Select):
             return self._select(query, parent)
         if isinstance(query, ast.SetOperation):
@@ -255,14 +126,14 @@ class QueryCompiler:
         with self.context.without_keys():
             left = self.query(query.left, parent)
             right = self.query(query.right, parent)
-        self._same_width(left.columns, right.columns, query.line)
+        self.same_width(left.columns, right.columns, query.line)
         types = []
         for a, b in zip(left.columns, right.columns, strict=True):
             known = [item.type for item in (a, b) if item.type.name != "null"]
             types.append(operators.common_type(known) if known else t.INT)
         distinct = query.op in _DISTINCT_OPERATORS
-        first = self._as_types(left, types, collate=distinct)
-        second = self._as_types(right, types, collate=distinct)
+        first = self.as_types(left, types, collate=distinct)
+        second = self.as_types(right, types, collate=distinct)
         outputs = tuple(
             Output(
                 a.name,
@@ -312,7 +183,7 @@ class QueryCompiler:
             made, sql=f"SELECT * FROM ({made.sql}) AS {alias}{order}{limit}", order=tuple(positions)
         )
 
-    def _as_types(
+    def as_types(
         self, query: CompiledQuery, types: Sequence[SqlType], *, collate: bool = False
     ) -> CompiledQuery:
         """The query with its columns converted."""
@@ -336,7 +207,7 @@ class QueryCompiler:
         return f"{item.sql} COLLATE {item.collation}" if item.type.is_character else item.sql
 
     @staticmethod
-    def _same_width(left: Sequence[Output], right: Sequence[Output], line: int) -> None:
+    def same_width(left: Sequence[Output], right: Sequence[Output], line: int) -> None:
         if len(left) != len(right):
             raise error(
                 205,
@@ -582,27 +453,3 @@ class QueryCompiler:
 def _operand(sql: str) -> str:
     """A member of a compound select, which may not have ORDER BY, LIMIT, WITH or a compound of its own."""
     return f"SELECT * FROM ({sql})"
-
-
-def _flattened(query: ast.Query) -> list[ast.Query]:
-    if isinstance(query, ast.SetOperation) and query.op == "UNION ALL" and not query.order:
-        return [*_flattened(query.left), *_flattened(query.right)]
-    return [query]
-
-
-def _refers_to(query: ast.Query, name: str) -> bool:
-    """Whether a FROM clause anywhere in ``query`` names the one-part table ``name``."""
-    lowered = name.lower()
-    return any(
-        isinstance(node, ast.TableSource)
-        and node.name.object.lower() == lowered
-        and node.name.schema is None
-        and node.name.database is None
-        for node in expressions_of(query)
-    )
-
-
-def _recursion_type_ok(found: SqlType, wanted: SqlType) -> bool:
-    if found.name == "null" or found.name == wanted.name:
-        return True
-    return found.is_number and wanted.is_number and found.is_integer == wanted.is_integer

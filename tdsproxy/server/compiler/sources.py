@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from tdsproxy.server.compiler.collations import collation_of
+from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context, FoundTable
-from tdsproxy.server.compiler.expressions import collation_of
 from tdsproxy.server.compiler.typed import BoundColumn, Relation, Scope, Typed, error
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
 from tdsproxy.server.workspace import TEMP, quoted
@@ -17,7 +18,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
-    from tdsproxy.server.compiler.queries import CompiledQuery, QueryCompiler
+    from tdsproxy.server.compiler.queries import QueryCompiler
 
 _SYSTEM_SCHEMAS: Final = frozenset({"sys", "information_schema"})
 
@@ -257,8 +258,6 @@ class SourceCompiler:
         return f"({inner.sql}) AS {alias}"
 
     def _values(self, source: ast.ValuesSource, scope: Scope) -> CompiledQuery:
-        from tdsproxy.server.compiler.queries import CompiledQuery, Output
-
         outer = _outside(scope)
         rows = [[self.queries.expressions.value(item, outer) for item in row] for row in source.rows]
         width = len(rows[0])
