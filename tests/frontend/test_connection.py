@@ -295,6 +295,18 @@ async def test_a_slow_reader_slows_the_session_and_can_still_cancel() -> None:
         assert [d.status for d in await wire.dones()] == [0x20]
 
 
+async def test_a_session_that_the_server_ends_loses_its_connection() -> None:
+    server = FakeServer()
+    async with logged_in(server) as wire:
+        await wire.batch("WAIT")
+        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].ended)
+        server.sessions[0].cancel()
+        assert len(await wire.dones()) > 0
+        assert await wire.message() is None
+        assert await asyncio.to_thread(server.sessions[0].closed.wait, 5)
+
+
 # Requests
 
 
