@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.tds.packets import DEFAULT_PACKET_SIZE, Packet, PacketReader
 from tdsproxy.tds.tls import TlsTunnel
@@ -69,6 +71,23 @@ class PacketChannel:
                 return None
         return packet
 
+    def poll(self) -> Packet | None:
+        """The next packet when it is there already. Raises ProtocolError."""
+        packet = self._packets.next_packet()
+        while packet is None and (data := self._stream.take()):
+            self._through_tunnel(data)
+            packet = self._packets.next_packet()
+        return packet
+
+    @property
+    def ended(self) -> bool:
+        """The peer will send no more."""
+        return self._stream.ended or (self._tunnel is not None and self._tunnel.closed)
+
+    def watch(self, on_change: Callable[[], None] | None) -> None:
+        """Have ``on_change`` called whenever ``poll`` may find more, or the peer ends; None stops it."""
+        self._stream.watch(on_change)
+
     async def first_byte(self) -> int | None:
         """The first byte that is not read yet; None at the end of the stream."""
         while (byte := self._packets.first_byte()) is None:
@@ -79,6 +98,10 @@ class PacketChannel:
     async def read(self) -> bytes:
         """Whatever plain bytes have arrived, at least one; ``b""`` at the end. For passing them on as they
         are: packets are not looked at."""
+        if self._packets.pending:
+            return self._packets.take_leftover()
+        if self._tunnel is None:
+            return await self._stream.read()
         while not self._packets.pending:
             if not await self._fill():
                 return b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 HIGH_WATER = 256 * 1024
@@ -24,8 +25,21 @@ class ByteStream(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """The bytes that have arrived, at least one; ``b""`` at the end. Raises ConnectionError when the
-        connection broke."""
+        """The bytes that have arrived, at least one; ``b""`` at the end, also when the connection broke."""
+        ...
+
+    def take(self) -> bytes:
+        """The bytes that have arrived, without waiting; perhaps none."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """The peer will send no more; what has arrived may still wait."""
+        ...
+
+    def watch(self, on_change: Callable[[], None] | None) -> None:
+        """Have ``on_change`` called, in the loop, whenever bytes arrive or the peer ends; None stops it. For
+        those who can't wait in ``read``, as they wait for something else."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -63,6 +77,7 @@ class SocketStream(asyncio.Protocol):
         self._error: Exception | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._peer = ""
+        self._on_change: Callable[[], None] | None = None
 
     # asyncio.Protocol
 
@@ -108,6 +123,8 @@ class SocketStream(asyncio.Protocol):
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+        if self._on_change is not None:
+            self._on_change()
 
     def _wake_drainers(self) -> None:
         for waiter in self._drainers:
@@ -130,8 +147,11 @@ class SocketStream(asyncio.Protocol):
                 await self._reader
             finally:
                 self._reader = None
-            if not self._chunks:
-                return b""
+        return self.take()
+
+    def take(self) -> bytes:
+        if not self._chunks:
+            return b""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -139,6 +159,13 @@ class SocketStream(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
         return data
+
+    @property
+    def ended(self) -> bool:
+        return self._eof
+
+    def watch(self, on_change: Callable[[], None] | None) -> None:
+        self._on_change = on_change
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._lost:
@@ -174,15 +201,22 @@ class _Pipe:
         self.readable = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
+        self.on_change: Callable[[], None] | None = None
 
     def put(self, data: bytes) -> None:
         if self.ended or not data:
             return
         self.chunks.append(data)
         self.size += len(data)
-        self.readable.set()
+        self._changed()
         if self.size > HIGH_WATER:
             self.writable.clear()
+
+    def _changed(self) -> None:
+        self.readable.set()
+        if self.on_change is not None:
+            # Not from within the writer's own call: it may not be ready for what follows.
+            asyncio.get_running_loop().call_soon(self.on_change)
 
     async def get(self) -> bytes:
         while not self.chunks:
@@ -190,6 +224,11 @@ class _Pipe:
                 return b""
             self.readable.clear()
             await self.readable.wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        if not self.chunks:
+            return b""
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         self.size = 0
@@ -200,7 +239,7 @@ class _Pipe:
         self.ended = True
         if discard:
             self.chunks.clear()
-        self.readable.set()
+        self._changed()
         self.writable.set()
 
 
@@ -218,6 +257,16 @@ class MemoryStream:
 
     async def read(self) -> bytes:
         return await self._incoming.get()
+
+    def take(self) -> bytes:
+        return self._incoming.take()
+
+    @property
+    def ended(self) -> bool:
+        return self._incoming.ended
+
+    def watch(self, on_change: Callable[[], None] | None) -> None:
+        self._incoming.on_change = on_change
 
     def write(self, data: bytes) -> None:
         self._outgoing.put(data)

@@ -18,34 +18,37 @@ class MessageCounter:
         self._left = 0
         self._last = False
 
-    @property
-    def inside(self) -> bool:
-        """Whether a packet has begun that has not ended."""
-        return self._left > 0 or bool(self._header)
-
     def feed(self, data: bytes) -> int:
         """How many messages end within these bytes. Raises ProtocolError for an impossible length."""
         ended = 0
         pos = 0
         size = len(data)
-        while pos < size:
-            if self._left:
-                step = min(self._left, size - pos)
-                self._left -= step
-                pos += step
-            else:
-                step = min(HEADER_SIZE - len(self._header), size - pos)
-                self._header += data[pos : pos + step]
-                pos += step
+        left = self._left
+        last = self._last
+        while True:
+            if left > size - pos:
+                left -= size - pos
+                break
+            pos += left
+            left = 0
+            if last:
+                ended += 1
+                last = False
+            if self._header or size - pos < HEADER_SIZE:
+                taken = data[pos : pos + HEADER_SIZE - len(self._header)]
+                self._header += taken
+                pos += len(taken)
                 if len(self._header) < HEADER_SIZE:
                     break
-                length = int.from_bytes(self._header[_LENGTH], "big")
-                if length < HEADER_SIZE:
-                    raise ProtocolError(f"packet length {length} from the upstream")
-                self._last = bool(self._header[1] & Status.EOM)
-                self._left = length - HEADER_SIZE
+                status, length = self._header[1], int.from_bytes(self._header[_LENGTH], "big")
                 self._header.clear()
-            if not self._left and not self._header and self._last:
-                ended += 1
-                self._last = False
+            else:
+                status, length = data[pos + 1], data[pos + 2] << 8 | data[pos + 3]
+                pos += HEADER_SIZE
+            if length < HEADER_SIZE:
+                raise ProtocolError(f"packet length {length} from the upstream")
+            last = bool(status & Status.EOM)
+            left = length - HEADER_SIZE
+        self._left = left
+        self._last = last
         return ended

@@ -7,7 +7,6 @@ What is not ours passes packet by packet as it came.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +16,7 @@ from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read
 from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, failed_done
 from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.frontend.worker import SessionLimit
-from tdsproxy.proxy.client_events import ClientEvents
+from tdsproxy.proxy.client_packets import ClientPackets
 from tdsproxy.proxy.interception import Interception, KeeperRuns, Outcome
 from tdsproxy.proxy.login import login_body, read_answer
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
@@ -26,6 +25,7 @@ from tdsproxy.tds.packets import (
     ATTENTION,
     DEFAULT_PACKET_SIZE,
     MAX_PACKET_SIZE,
+    RESET_BITS,
     Message,
     Packet,
     PacketType,
@@ -66,11 +66,14 @@ class ProxySession:
         self._leg: UpstreamLeg | None = None
         self._expected = 0
         self._own: Interception | None = None
-        self._stopping = asyncio.Event()
+        self._busy = False
+        self._stopping = False
 
     def stop(self) -> None:
         """End as soon as no request runs."""
-        self._stopping.set()
+        self._stopping = True
+        if not self._busy:
+            self._client.close()
 
     async def serve(self) -> None:
         """Returns when either side has ended the connection."""
@@ -166,40 +169,24 @@ class ProxySession:
     # Requests
 
     async def _converse(self, leg: UpstreamLeg, format_: Format) -> None:
-        events = ClientEvents(self._client, lambda: self._urgent(leg))
+        packets = ClientPackets(self._client, lambda: self._urgent(leg), lambda: self._client_gone(leg))
         interception = Interception(self._client, leg, self._keeper, format_)
-        reading = asyncio.create_task(events.run())
-        reading.add_done_callback(lambda _task: self._client_gone(leg))
-        stopping = asyncio.create_task(self._stopping.wait())
-        try:
-            while True:
-                first = await self._next(events, leg, stopping)
-                if first is None:
-                    return
-                await self._request(first, events, leg, interception, format_)
-        finally:
-            stopping.cancel()
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
+        while not self._stopping:
+            leg.channel.watch(lambda: self._upstream_changed(leg))
+            first = await packets.next()
+            leg.channel.watch(None)
+            if first is None:
+                return
+            self._busy = True
+            try:
+                await self._request(first, packets, leg, interception, format_)
+            finally:
+                self._busy = False
 
-    async def _next(
-        self, events: ClientEvents, leg: UpstreamLeg, stopping: asyncio.Task[bool]
-    ) -> Packet | None:
-        """The client's next packet; None when the connection is to end: either side has gone, or we stop."""
-        packet = asyncio.ensure_future(events.next())
-        upstream = asyncio.ensure_future(leg.channel.first_byte())
-        try:
-            done, _ = await asyncio.wait({packet, upstream, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if packet in done:
-                return packet.result()
-            if upstream in done and upstream.result() is not None:
-                return await packet  # bytes that nobody asked for: they go to the client with the next answer
-            return None
-        finally:
-            packet.cancel()
-            upstream.cancel()
-            await asyncio.gather(packet, upstream, return_exceptions=True)
+    def _upstream_changed(self, leg: UpstreamLeg) -> None:
+        """While no request runs the upstream has nothing to say but that it has gone."""
+        if leg.channel.ended:
+            self._client.close()
 
     def _urgent(self, leg: UpstreamLeg) -> bool:
         """An attention came. Called by the reader, while the request may be running."""
@@ -220,24 +207,24 @@ class ProxySession:
     async def _request(
         self,
         first: Packet,
-        events: ClientEvents,
+        packets: ClientPackets,
         leg: UpstreamLeg,
         interception: Interception,
         format_: Format,
     ) -> None:
         if first.type == PacketType.ATTENTION:
-            await self._forward(leg, first.raw)
+            await self._forward(packets, leg, first.raw)
             return
         if first.type not in _SEARCHED:
-            await self._stream(first, events, leg)
+            await self._stream(first, packets, leg)
             return
-        packets = [first]
+        whole = [first]
         size = len(first.payload)
-        while not packets[-1].is_last:
+        while not whole[-1].is_last:
             if size > MAX_SEARCHED:
-                await self._stream(None, events, leg, *packets)
+                await self._stream(None, packets, leg, *whole)
                 return
-            following = await events.next()
+            following = await packets.next()
             if following is None:
                 return
             if following.type == PacketType.ATTENTION:
@@ -246,32 +233,39 @@ class ProxySession:
                 return
             if following.type != first.type:
                 raise ProtocolError("a request inside a request")
-            packets.append(following)
+            whole.append(following)
             size += len(following.payload)
-        if packets[-1].status & Status.IGNORE:
+        if whole[-1].status & Status.IGNORE:
             await self._answer(failed_done(format_), leg)
             return
-        body = first.payload if len(packets) == 1 else b"".join(packet.payload for packet in packets)
+        body = first.payload if len(whole) == 1 else b"".join(packet.payload for packet in whole)
         if may_be_native(body) or (first.type == PacketType.RPC and interception.has_handles):
             message = Message(first.type, first.status, body)
-            if await self._intercept(message, leg, interception, format_):
+            if await self._intercept(message, packets, leg, interception, format_):
                 return
-        elif first.status & (Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRAN):
+        elif first.status & RESET_BITS:
             interception.forget()
-        await self._forward(leg, *(packet.raw for packet in packets))
+        await self._forward(packets, leg, *(packet.raw for packet in whole))
 
     async def _answer(self, tokens: bytes, leg: UpstreamLeg) -> None:
         self._client.write(packetize(PacketType.TABULAR_RESULT, tokens, leg.packet_size, leg.spid))
         await self._client.drain()
 
     async def _intercept(
-        self, message: Message, leg: UpstreamLeg, interception: Interception, format_: Format
+        self,
+        message: Message,
+        packets: ClientPackets,
+        leg: UpstreamLeg,
+        interception: Interception,
+        format_: Format,
     ) -> bool:
         """Run the request here; False when it is the upstream's after all."""
         self._own = interception
+        packets.watch()
         try:
             outcome = await interception.run(message)
         finally:
+            packets.unwatch()
             self._own = None
         attentions = interception.take_attentions()
         if outcome is Outcome.NOT_OURS:
@@ -281,7 +275,7 @@ class ProxySession:
             for _ in range(attentions):
                 leg.channel.write(ATTENTION)
             self._expected = 1 + attentions
-            await self._relay(leg)
+            await self._relay(packets, leg)
             return True
         for _ in range(attentions):
             await self._answer(attention_done(format_), leg)
@@ -290,32 +284,32 @@ class ProxySession:
     # Passing on
 
     async def _stream(
-        self, first: Packet | None, events: ClientEvents, leg: UpstreamLeg, *before: Packet
+        self, first: Packet | None, packets: ClientPackets, leg: UpstreamLeg, *before: Packet
     ) -> None:
         """A request whose packets pass as they come: a bulk load, or a very long one."""
         for packet in before:
             leg.channel.write(packet.raw)
         await leg.channel.drain()
-        item = first if first is not None else await events.next()
+        item = first if first is not None else await packets.next()
         while item is not None:
             if item.type == PacketType.ATTENTION or item.is_last:
-                await self._forward(leg, item.raw)
+                await self._forward(packets, leg, item.raw)
                 return
             leg.channel.write(item.raw)
             await leg.channel.drain()
-            item = await events.next()
+            item = await packets.next()
 
-    async def _forward(self, leg: UpstreamLeg, *packets: bytes) -> None:
+    async def _forward(self, packets: ClientPackets, leg: UpstreamLeg, *data: bytes) -> None:
         """The last packets of a request, then its answer."""
         self._expected = 1
-        for packet in packets:
+        for packet in data:
             leg.channel.write(packet)
         await leg.channel.drain()
-        await self._relay(leg)
+        await self._relay(packets, leg)
 
-    async def _relay(self, leg: UpstreamLeg) -> None:
+    async def _relay(self, packets: ClientPackets, leg: UpstreamLeg) -> None:
         """Pass the answers on that are due: one, and one more for each attention sent meanwhile."""
-        self._expected = max(self._expected, 1)
+        packets.watch()
         try:
             while self._expected > 0:
                 data = await leg.channel.read()
@@ -325,4 +319,5 @@ class ProxySession:
                 self._client.write(data)
                 await self._client.drain()
         finally:
+            packets.unwatch()
             self._expected = 0
