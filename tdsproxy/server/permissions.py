@@ -107,5 +107,5 @@ def _nodes(node: object, kind: type[T]) -> Iterator[T]:
             yield current
         if isinstance(current, tuple | list):
             waiting.extend(current)
-        elif is_dataclass(current) and not isinstance(current, type | _MODULES):
+        elif is_dataclass(current) and not isinstance(current, (type, *_MODULES)):
             waiting.extend(getattr(current, name) for name in _field_names(type(current)))

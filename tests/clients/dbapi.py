@@ -36,14 +36,21 @@ class Client:
             return self.name in ("msodbcsql18", "freetds-odbc")  # pyodbc sends whole seconds
         if isinstance(value, dt.datetime) and value.microsecond % 1000:
             return self.name == "pymssql"  # sends text with milliseconds
+        if isinstance(value, dt.date) and value.year == 1 and self.name == "freetds-odbc":
+            return True  # sends the day before the first
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime) and value.year < 1753:
-            return self.name == "mssql-python" or (self.name == "freetds-odbc" and value.year == 1)
+            return self.name == "mssql-python"
         return False
 
     def connect(self, server: Running, **more: Any) -> Any:
         need(self.name)
         arguments = {"tls": False, "database": "master", "autocommit": True, "password": server.password}
         return self.open(server, **{**arguments, **more})
+
+    @property
+    def sends_null_as_text(self) -> bool:
+        """A None parameter goes out as varchar, which SQL Server does not convert to binary."""
+        return self.name in ("msodbcsql18", "freetds-odbc", "mssql-python")
 
 
 def _pytds(server: Running, *, tls: bool, database: str, autocommit: bool, password: str) -> Any:

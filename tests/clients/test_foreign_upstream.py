@@ -1,4 +1,4 @@
-"""``tdsproxy serve --upstream`` in front of ``tdsproxy server`` in another process, on one store with one keeper."""
+"""``tdsproxy serve --upstream`` in front of ``tdsproxy server`` in another process: one store, one keeper."""
 
 from __future__ import annotations
 

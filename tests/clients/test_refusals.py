@@ -271,6 +271,7 @@ def test_a_full_disk_during_a_backup(tmp_path: Path) -> None:
             assert errors[-1] == ABNORMAL_BACKUP
             assert not (small / "second.bak").exists()
             run(connection, f"RESTORE DATABASE shop FROM DISK = N'{small}/shop.bak' WITH REPLACE")
+            cursor = connection.cursor()
             cursor.execute("SELECT id FROM shop.dbo.t")
             assert [row[0] for row in cursor.fetchall()] == [1]
     finally:
