@@ -102,7 +102,7 @@ def demonstrate(host: str, port: int, password: str) -> None:
         say("2. a database with two tables, filled through pytds")
         albums = fill(cursor)
         total = ask(cursor, "SELECT SUM(Price) FROM dbo.Album")
-        say(f"   {albums} albums worth {total}")
+        say(f"   {albums} albums worth {total:.2f}")
         check(albums == len(ARTISTS) * ALBUMS_EACH, "not every album was stored")
 
         say("3. BACKUP DATABASE Records TO DISK = 'Records.bak' WITH INIT, COMPRESSION, STATS = 25")
@@ -133,7 +133,7 @@ def demonstrate(host: str, port: int, password: str) -> None:
         back = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         check(back == albums, f"{back} albums came back, not {albums}")
         check(ask(cursor, "SELECT SUM(Price) FROM Records.dbo.Album") == total, "the sum is another one")
-        say(f"   {back} albums worth {total} are back")
+        say(f"   {back} albums worth {total:.2f} are back")
 
 
 def how_to_connect(host: str, port: int, password: str, store: Path, pid: int) -> str:
