@@ -39,11 +39,11 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
     logs.configure(options.log_level, as_json=options.log_json)
     password = given_password(options.sa_password_file, os.environ)
     _make_store(options.store)
-    keeper = _KeeperStart(options)  # its process starts while this one goes on importing
+    if options.upstream is not None:
+        return _run(_serve_upstream(options, options.upstream))
+    keeper = _KeeperStart(options, password)  # its process starts while this one goes on importing
     try:
-        if options.upstream is not None:
-            return _run(_serve_upstream(options, options.upstream))
-        return _run(_serve(options, _embedded(options, password, keeper, proxy=proxy)))
+        return _run(_serve(options, _embedded(options, keeper, proxy=proxy)))
     finally:
         keeper.close()
 
@@ -68,30 +68,39 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
 
 
 class _KeeperStart:
-    """Connects to the store's keeper, which is started when there is none, in a thread."""
+    """In a thread: reach the store's keeper, which is started when there is none, and see to the login sa."""
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, password: str | None) -> None:
         self._options = options
+        self._password = password
         self._keeper: SyncKeeper | None = None
+        self._made: Path | None = None
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._connect, name="keeper start", daemon=True)
+        self._thread = threading.Thread(target=self._prepare, name="keeper start", daemon=True)
         self._thread.start()
 
-    def _connect(self) -> None:
+    def _prepare(self) -> None:
+        from apsw import Error as SqliteError
+
+        from tdsproxy.catalog.catalog import initialise
         from tdsproxy.keeper.client import KeeperUnavailable
         from tdsproxy.keeper.start import connect_sync
 
         try:
             self._keeper = connect_sync(_keeper_options(self._options))
-        except (KeeperUnavailable, OSError) as error:
+            with initialise(self._options.store) as catalog:
+                self._made = ensure_sa(catalog, self._password)
+        except (KeeperUnavailable, OSError, SqliteError) as error:
             self._error = error
 
-    def wait(self) -> SyncKeeper:
-        """Raises CommandError."""
+    def wait(self) -> tuple[SyncKeeper, Path | None]:
+        """The keeper, and the file of the password that was made for sa. Raises CommandError."""
         self._thread.join()
         if self._keeper is None:
             raise CommandError(f"The keeper of the store can't be reached: {self._error}.")
-        return self._keeper
+        if self._error is not None:
+            raise CommandError(f"The store can't be used: {self._error}.")
+        return self._keeper, self._made
 
     def close(self) -> None:
         self._thread.join()
@@ -129,7 +138,7 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
 
 
 def _embedded(
-    options: ServeOptions, password: str | None, keeper: _KeeperStart, *, proxy: bool
+    options: ServeOptions, start: _KeeperStart, *, proxy: bool
 ) -> Callable[[SocketStream], Endpoint]:
     """Endpoints of the embedded server, behind the proxy's client leg or alone."""
     from tdsproxy.frontend.certificates import CertificateError
@@ -142,8 +151,8 @@ def _embedded(
         settings = ConnectionSettings(_handshake(options), SessionLimit(MAX_SESSIONS))
     except CertificateError as error:
         raise CommandError(str(error)) from error
-    engine = Engine(options.store, keeper.wait(), backup_directory=options.backup_dir)
-    made = ensure_sa(engine.catalog, password)
+    keeper, made = start.wait()
+    engine = Engine(options.store, keeper, backup_directory=options.backup_dir)
     if made is not None:
         print(f"A password for sa was made: see {made}", file=sys.stderr, flush=True)
     if proxy:
