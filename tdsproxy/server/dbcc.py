@@ -228,5 +228,26 @@ _COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]
     "SQLPERF": _log_space,
 }
 _ACCEPTED: Final = frozenset(
-    ["CHECKTABLE", "CHECKFILEGROUP", "CHECKCONSTRAINTS", "SHRINKFILE", "TRACEON", "TRACEOFF", "TRACESTATUS", "DROPCLEANBUFFERS", "FREEPROCCACHE", "FREESYSTEMCACHE", "FREESESSIONCACHE", "LOGINFO", "UPDATEUSAGE", "INDEXDEFRAG", "DBREINDEX", "CLEANTABLE", "SHOW_STATISTICS", "HELP", "FLUSHPROCINDB", "ERRORLOG"]
+    [
+        "CHECKTABLE",
+        "CHECKFILEGROUP",
+        "CHECKCONSTRAINTS",
+        "SHRINKFILE",
+        "TRACEON",
+        "TRACEOFF",
+        "TRACESTATUS",
+        "DROPCLEANBUFFERS",
+        "FREEPROCCACHE",
+        "FREESYSTEMCACHE",
+        "FREESESSIONCACHE",
+        "LOGINFO",
+        "UPDATEUSAGE",
+        "INDEXDEFRAG",
+        "DBREINDEX",
+        "CLEANTABLE",
+        "SHOW_STATISTICS",
+        "HELP",
+        "FLUSHPROCINDB",
+        "ERRORLOG",
+    ]
 )

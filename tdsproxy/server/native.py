@@ -33,14 +33,13 @@ def run_native(session: Session, statement: ast.Statement, frame: Frame) -> Iter
 
 def context_of(session: Session, frame: Frame) -> SessionContext:
     """The session as a native statement sees it."""
-    databases = [] if session.rights.is_sysadmin else session.engine.catalog.databases.all()
-    roles = {d.name.lower(): session.rights.roles(d.name) for d in databases}
+    names = [] if session.rights.is_sysadmin else [d.name for d in session.engine.catalog.databases.all()]
     return SessionContext(
         login=session.rights.login.name,
         database=session.database,
         spid=session.spid,
         server_roles=session.rights.server_roles,
-        database_roles={name: found for name, found in roles.items() if found},
+        database_roles={n.lower(): session.rights.roles(n) for n in names if session.rights.may_use(n)},
         in_transaction=session.transaction_count() > 0,
         quoted_identifier=frame.options.quoted_identifier,
         host=session.request.host,

@@ -215,11 +215,11 @@ def _server_role(session: Session, statement: ast.AlterRole) -> None:
     logins = session.engine.catalog.logins
     login = logins.find(statement.member)
     if login is None:
-        verb = "add" if statement.action == "ADD" else "drop"
+        verb = "add" if statement.action == "ADD MEMBER" else "drop"
         raise _missing("server principal", verb, statement.member)
     if login.name.lower() == SA:
         raise SqlError.of(15405, 16, 1, f"Cannot use the special principal '{login.name}'.")
-    roles = login.roles | {role} if statement.action == "ADD" else login.roles - {role}
+    roles = login.roles | {role} if statement.action == "ADD MEMBER" else login.roles - {role}
     logins.update(login.name, roles=roles)
 
 
@@ -243,6 +243,10 @@ def _database_role(session: Session, statement: ast.AlterRole) -> None:
         raise _missing(
             "role", "drop" if statement.action == "DROP" and not statement.member else "alter", statement.role
         )
+    if statement.action == "RENAME":
+        raise SqlError.of(
+            40510, 16, 1, "Statement 'ALTER ROLE' is not supported in this version of SQL Server."
+        )
     if statement.member is None:
         users.drop(statement.role)
         return
@@ -256,7 +260,7 @@ def _database_role(session: Session, statement: ast.AlterRole) -> None:
             f"Cannot {'add' if statement.action == 'ADD' else 'drop'} the principal '{statement.member}',"
             " because it does not exist or you do not have permission.",
         )
-    if statement.action == "ADD":
+    if statement.action == "ADD MEMBER":
         users.add_member(role, statement.member)
     else:
         users.drop_member(role, statement.member)

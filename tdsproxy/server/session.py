@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import apsw
+
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.logins import Login
 from tdsproxy.commands.request import NativeRequest
@@ -218,7 +220,7 @@ class Session:
         """Replies until the end, or until the request is cancelled; a killed session says so."""
         try:
             yield from replies
-        except Cancelled:
+        except (Cancelled, apsw.InterruptError):
             pass
         if self._killed:
             yield KILLED
