@@ -20,7 +20,7 @@ from tdsproxy.server.failures import StatementTerminated, failed
 from tdsproxy.server.metadata import Metadata, now_text
 from tdsproxy.server.schema import CheckInfo, ColumnInfo, DefaultInfo, ForeignKeyInfo, KeyInfo, TableInfo
 from tdsproxy.server.table_sql import create_table
-from tdsproxy.server.workspace import TEMP, quoted, text_literal
+from tdsproxy.server.workspace import is_temporary, quoted, text_literal
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError
@@ -182,7 +182,7 @@ class AlterRunner:
         kind: str, name: str, found: FoundTable, table: TableInfo, column: str | None, line: int
     ) -> SqlError:
         tail = f", column '{column}'" if column else ""
-        shown = table.name if found.schema == TEMP else f"{table.schema}.{table.name}"
+        shown = table.name if is_temporary(found.schema) else f"{table.schema}.{table.name}"
         return SqlError.of(
             547,
             16,

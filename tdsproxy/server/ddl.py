@@ -19,7 +19,7 @@ from tdsproxy.server.plain_sql import native_check
 from tdsproxy.server.schema import DatabaseSchema, IndexInfo, KeyInfo, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import sqlite_name_of
 from tdsproxy.server.table_sql import create_index, create_table
-from tdsproxy.server.workspace import TEMP, quoted
+from tdsproxy.server.workspace import GLOBAL, TEMP, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Command, Done, Reply
@@ -81,6 +81,9 @@ class DdlRunner:
 
     def place(self, name: ast.Name, frame: Frame, kind: str = "U") -> Place:
         """Where an object called ``name`` would be made."""
+        if name.object.startswith("##"):
+            schema = self._work.global_temp()
+            return Place(schema, "tempdb", "#0", name.object, self._new_id(schema, kind, "#0", name.object))
         if name.object.startswith("#"):
             scope = temp_scope(frame)
             suffix = "" if scope == "#0" else scope
@@ -194,7 +197,7 @@ class DdlRunner:
         yield Done(Command.CREATE_TABLE)
 
     def _constraint_names_free(self, place: Place, table: TableInfo, line: int) -> None:
-        if place.schema == TEMP:
+        if is_temporary(place.schema):
             return
         taken = {
             item.name.lower()
@@ -218,6 +221,8 @@ class DdlRunner:
             self.make_index(table, index, place.schema)
         Metadata(self._work, place.schema).save_table(table)
         self._evaluator.seed_identity(place.schema, table)
+        if place.schema == GLOBAL:
+            self._evaluator.global_tables.add(table.sqlite_name)
 
     def make_index(self, table: TableInfo, index: IndexInfo, schema: str) -> None:
         where = native_check(parse_predicate(index.where), table.columns) if index.where else None
@@ -309,7 +314,7 @@ class DdlRunner:
         )
         if rows and int(str(rows[0][-2])) > 1:
             shown = ", ".join("<NULL>" if value is None else str(value) for value in rows[0][:-2])
-            schema = "dbo" if found.schema == TEMP else found.table.schema
+            schema = "dbo" if is_temporary(found.schema) else found.table.schema
             raise error(
                 1505,
                 "The CREATE UNIQUE INDEX statement terminated because a duplicate key was found for the"

@@ -10,13 +10,13 @@ from tdsproxy.server.compiler.binder import loader
 from tdsproxy.server.compiler.context import Context, FoundTable
 from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.storage_rules import same_storage
-from tdsproxy.server.compiler.typed import Relation, Scope, error
+from tdsproxy.server.compiler.typed import Relation, Scope, error, stored
 from tdsproxy.server.failures import failed, sqlite_errors
 from tdsproxy.server.output import OutputRows
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
 from tdsproxy.server.table_writer import RowKey, TableWriter
-from tdsproxy.server.workspace import TEMP, quoted
-from tdsproxy.store.encoding import Stored, to_storage
+from tdsproxy.server.workspace import is_temporary, quoted
+from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.conversions import Truncation, assign, convert
 from tdsproxy.tsql.errors import SqlError
@@ -62,7 +62,7 @@ class DmlRunner:
 
     def writer(self, context: Context, found: FoundTable, verb: str, line: int) -> TableWriter:
         """A writer for one statement, with the checks that SQLite can't make."""
-        if found.schema != TEMP:
+        if not is_temporary(found.schema):
             file = self._work.find_database(found.database)
             if file is not None and file.read_only:
                 raise SqlError.of(
@@ -107,12 +107,12 @@ class DmlRunner:
     ) -> Stored:
         """A value as it is stored in ``column``. Raises 2628 with the table's and column's names."""
         try:
-            return to_storage(assign(value, source, column.type), column.type)
+            return stored(assign(value, source, column.type), column.type)
         except Truncation as cut:
             kept = cut.kept
             if isinstance(kept, bytes):
                 kept = "0x" + kept.hex().upper()
-            schema = found.table.schema if found.schema != TEMP else "dbo"
+            schema = found.table.schema if not is_temporary(found.schema) else "dbo"
             raise failed(
                 2628,
                 16,
@@ -148,7 +148,7 @@ class DmlRunner:
                 value = evaluate(expr, env)
             except NeedsQuery:
                 value = self._evaluator.scalar(expr, frame)
-            return to_storage(convert(value.value, value.type, column.type), column.type)
+            return stored(convert(value.value, value.type, column.type), column.type)
 
         return make
 
@@ -195,7 +195,7 @@ class DmlRunner:
             sql = f"{prefix}SELECT {items} FROM {source}{where}{self._top(statement.top, compiler, scope)}"
             env = self._evaluator.environment(frame)
             bindings = context.parameters.values(env)
-            stored = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
+            matched = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
             width = len(relation.row_key)
             converters = [
                 None if column is None else self.converter(value.type, column, found, statement.line)
@@ -205,7 +205,7 @@ class DmlRunner:
             names = tuple(column.name for _, column in plan if column is not None)
             stamp = next((c for c in found.table.columns if c.type.name == "timestamp"), None)
             changes: list[tuple[RowKey, Row]] = []
-            for row in stored:
+            for row in matched:
                 converted = [
                     raw if make is None else make(raw)
                     for raw, make in zip(row[width:], converters, strict=True)
@@ -221,11 +221,11 @@ class DmlRunner:
             writer.finish()
             if output is not None:
                 output.store(frame)
-            if stored:
-                self._set_variables(plan, values, stored[-1][width:], frame)
+            if matched:
+                self._set_variables(plan, values, matched[-1][width:], frame)
         if output is not None:
             yield from output.replies()
-        yield Done(Command.UPDATE, len(stored))
+        yield Done(Command.UPDATE, len(matched))
 
     def _apply(
         self,

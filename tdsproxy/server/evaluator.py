@@ -30,7 +30,7 @@ from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
-from tdsproxy.server.workspace import TEMP, Workspace, quoted
+from tdsproxy.server.workspace import TEMP, Workspace, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment, Surroundings
@@ -80,6 +80,8 @@ class SqliteEvaluator:
         self.inserts = InsertRunner(self)
         self.ddl = DdlRunner(self)
         self.select_into = SelectInto(self)
+        self.global_tables: set[str] = set()
+        workspace.on_close.append(self._drop_global_tables)
         self.last_identity: Decimal | None = None
         self._identity_insert: tuple[str, str] | None = None
         self._handlers: dict[type[ast.Statement], Handler] = {
@@ -150,6 +152,18 @@ class SqliteEvaluator:
             if table.known and (scope is None or table.schema == scope):
                 self.workspace.run(f"DROP TABLE IF EXISTS {TEMP}.{quoted(table.sqlite_name)}")
                 metadata.drop_object(table.object_id)
+        if scope is None:
+            self._drop_global_tables()
+
+    def _drop_global_tables(self) -> None:
+        """##tables end with the session that made them."""
+        for name in sorted(self.global_tables):
+            schema = self.workspace.global_temp()
+            table = self.reader.read(schema).table("#0", name)
+            if table is not None:
+                self.workspace.run(f"DROP TABLE {schema}.{quoted(name)}")
+                Metadata(self.workspace, schema).drop_object(table.object_id)
+        self.global_tables.clear()
 
     # ------------------------------------------------------------------ for the runners
 
@@ -191,7 +205,7 @@ class SqliteEvaluator:
         except BaseException:
             self.reader.forget()
             raise
-        if schema != TEMP:
+        if not is_temporary(schema):
             self._written.add(database)
             if own:
                 self._announce()
@@ -329,6 +343,8 @@ class SqliteEvaluator:
 
     def temp_table(self, name: str, frame: Frame) -> TableInfo | None:
         """``#name`` as ``frame`` sees it."""
+        if name.startswith("##"):
+            return self.reader.read(self.workspace.global_temp()).table("#0", name)
         objects = self.reader.read(TEMP)
         for scope in FrameNames(self, frame).temp_scopes:
             table = objects.table(scope, name)

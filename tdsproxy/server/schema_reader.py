@@ -28,7 +28,7 @@ from tdsproxy.server.schema import (
     TableInfo,
     object_id_of,
 )
-from tdsproxy.server.workspace import TEMP, Workspace, text_literal
+from tdsproxy.server.workspace import Workspace, is_temporary, text_literal
 from tdsproxy.store.encoding import parse_declared
 from tdsproxy.tsql import types as t
 
@@ -169,7 +169,7 @@ class _Reading:
         foreign: list[tuple[object, ...]],
     ) -> TableInfo:
         schema, name = split_name(sqlite_name)
-        if self.schema == TEMP:
+        if is_temporary(self.schema):
             schema = "#0"
             name = sqlite_name
         sql = self.sql[sqlite_name]

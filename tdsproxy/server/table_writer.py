@@ -18,7 +18,7 @@ from tdsproxy.server.compiler.context import FoundTable
 from tdsproxy.server.failures import failed, key_text
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.schema import ColumnInfo, DatabaseSchema, ForeignKeyInfo, IndexInfo, KeyInfo, TableInfo
-from tdsproxy.server.workspace import TEMP, Workspace, quoted, text_literal
+from tdsproxy.server.workspace import Workspace, is_temporary, quoted, text_literal
 from tdsproxy.store.encoding import Stored, from_storage
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
@@ -64,7 +64,7 @@ class TableWriter:
     @property
     def _shown(self) -> str:
         """The table as messages 2601 and 2627 show it."""
-        schema = self.table.schema if self.found.schema != TEMP else "dbo"
+        schema = self.table.schema if not is_temporary(self.found.schema) else "dbo"
         return f"{schema}.{self.table.name}"
 
     @property
@@ -73,7 +73,7 @@ class TableWriter:
 
     @property
     def _conflict_name(self) -> str:
-        return self.table.name if self.found.schema == TEMP else self._shown
+        return self.table.name if is_temporary(self.found.schema) else self._shown
 
     def lock(self) -> None:
         """Takes the write lock of the database before anything is read, so that the statement sees the newest

@@ -23,6 +23,15 @@ from tdsproxy.tsql.errors import BatchAborted, SqlError
 _RETRY_SECONDS: Final = 0.002
 _RETRY_LIMIT_SECONDS: Final = 0.05
 TEMP: Final = "temp"
+GLOBAL: Final = "dg"
+"""The SQLite schema of ##tables: an in-memory database that all sessions of a store share."""
+
+
+def is_temporary(schema: str) -> bool:
+    """Whether a SQLite schema is part of tempdb."""
+    return schema in (TEMP, GLOBAL)
+
+
 Bound = Sequence[object] | Mapping[str, object]
 """Values of the parameters of a SQLite statement, by position or by name."""
 
@@ -73,7 +82,9 @@ class Workspace:
         self._cancelled = threading.Event()
         self._waiting_since = 0.0
         self._savepoints = 0
+        self._global_attached = False
         self.on_attach: list[Callable[[DatabaseFile, str], None]] = []
+        self.on_close: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], Callable[[], None]]] = []
 
     @staticmethod
@@ -137,6 +148,18 @@ class Workspace:
             note(database, schema)
         return schema
 
+    def global_temp(self) -> str:
+        """The SQLite schema of ##tables, attached when it is first asked for."""
+        if not self._global_attached:
+            master = self._resolve("master")
+            where = (
+                str(master.path.parent) if master is not None and master.path is not None else str(id(self))
+            )
+            name = quote(f"tds-{where}", safe="")
+            self.connection.execute(f"ATTACH ? AS {GLOBAL}", (f"file:/{name}?vfs=memdb",))
+            self._global_attached = True
+        return GLOBAL
+
     def attached(self) -> tuple[DatabaseFile, ...]:
         return tuple(self._attached.values())
 
@@ -158,6 +181,11 @@ class Workspace:
         del self._attached[database.database_id]
 
     def close(self) -> None:
+        """Undoes an open transaction and lets go of everything."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        for leave in self.on_close:
+            leave()
         self.connection.close(True)
 
     # ------------------------------------------------------------------ running

@@ -249,7 +249,8 @@ def test_text_compares_by_the_columns_collation(bench: Bench) -> None:
 
 def test_dates_sort_and_compare_as_stored(bench: Bench) -> None:
     bench.ok(
-        "CREATE TABLE t(d datetime, n numeric(25,0)); INSERT t VALUES ('20240131', 1), ('2023-12-31T10:00:00', 99)"
+        "CREATE TABLE t(d datetime, n numeric(25,0));"
+        "INSERT t VALUES ('20240131', 1), ('2023-12-31T10:00:00', 99)"
     )
     assert bench.query("SELECT n FROM t WHERE d >= '2024-01-01' AND n < 50") == [(Decimal(1),)]
     assert bench.query("SELECT MAX(n) FROM t") == [(Decimal(99),)]

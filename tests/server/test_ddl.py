@@ -111,8 +111,8 @@ def test_constraints_added_to_full_tables(bench: Bench) -> None:
     failing = "ALTER TABLE c ADD CONSTRAINT FK_c FOREIGN KEY (pid) REFERENCES p(id)"
     assert bench.error(failing) == (
         547,
-        'The ALTER TABLE statement conflicted with the FOREIGN KEY constraint "FK_c". The conflict occurred in'
-        ' database "db", table "dbo.p", column \'id\'.',
+        'The ALTER TABLE statement conflicted with the FOREIGN KEY constraint "FK_c". The conflict occurred'
+        ' in database "db", table "dbo.p", column \'id\'.',
     )
     bench.ok("DELETE c WHERE pid = 3")
     bench.ok(failing)
@@ -127,7 +127,8 @@ def test_constraints_added_to_full_tables(bench: Bench) -> None:
 
 def test_rebuilding_a_parent_keeps_its_children(bench: Bench) -> None:
     bench.ok(
-        "CREATE TABLE p(id int PRIMARY KEY, a int); CREATE TABLE c(pid int REFERENCES p(id) ON DELETE CASCADE);"
+        "CREATE TABLE p(id int PRIMARY KEY, a int);"
+        "CREATE TABLE c(pid int REFERENCES p(id) ON DELETE CASCADE);"
         "INSERT p VALUES (1, 1), (2, 2); INSERT c VALUES (1), (2);"
         "BEGIN TRAN; ALTER TABLE p DROP COLUMN a; COMMIT"
     )
@@ -139,7 +140,8 @@ def test_rebuilding_a_parent_keeps_its_children(bench: Bench) -> None:
 
 def test_disabled_constraints_are_not_checked(bench: Bench) -> None:
     bench.ok(
-        "CREATE TABLE t(a int CONSTRAINT CK CHECK (a > 0)); ALTER TABLE t NOCHECK CONSTRAINT CK; INSERT t VALUES (0)"
+        "CREATE TABLE t(a int CONSTRAINT CK CHECK (a > 0)); ALTER TABLE t NOCHECK CONSTRAINT CK;"
+        "INSERT t VALUES (0)"
     )
     bench.ok("ALTER TABLE t CHECK CONSTRAINT CK")
     assert bench.error("INSERT t VALUES (-1)")[0] == 547
@@ -147,7 +149,8 @@ def test_disabled_constraints_are_not_checked(bench: Bench) -> None:
 
 def test_computed_columns(bench: Bench) -> None:
     bench.ok(
-        "CREATE TABLE t(a int NOT NULL, b AS a * 2, c AS ('n' + CAST(a AS varchar(5))) PERSISTED); INSERT t VALUES (4)"
+        "CREATE TABLE t(a int NOT NULL, b AS a * 2, c AS ('n' + CAST(a AS varchar(5))) PERSISTED);"
+        "INSERT t VALUES (4)"
     )
     answer = bench.ok("SELECT * FROM t WHERE b = 8")
     assert answer.rows == [(4, 8, "n4")]

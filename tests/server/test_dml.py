@@ -128,7 +128,8 @@ def test_output(items: Bench) -> None:
     assert answer.sets == [[(25, 1)], [(1, 9)], [("n",)]]
     assert answer.counts == [1, 1, 1]
     assert items.query(
-        "DECLARE @i TABLE(id int); UPDATE t SET qty = 0 OUTPUT inserted.id INTO @i WHERE id > 10; SELECT id FROM @i"
+        "DECLARE @i TABLE(id int); UPDATE t SET qty = 0 OUTPUT inserted.id INTO @i WHERE id > 10;"
+        "SELECT id FROM @i"
     ) == [(15,), (20,)]
 
 

@@ -34,8 +34,9 @@ def plain_sqlite(path: Path, *statements: str) -> list[str]:
 
 def test_objects_are_described(bench: Bench) -> None:
     bench.ok(
-        "CREATE TABLE p(id int IDENTITY(5, 1) NOT NULL CONSTRAINT PK_p PRIMARY KEY, name nvarchar(20) NOT NULL"
-        " CONSTRAINT UQ_n UNIQUE, q money CONSTRAINT DF_q DEFAULT 1.5 CONSTRAINT CK_q CHECK (q > 0));"
+        "CREATE TABLE p(id int IDENTITY(5, 1) NOT NULL CONSTRAINT PK_p PRIMARY KEY, name nvarchar(20)"
+        " NOT NULL CONSTRAINT UQ_n UNIQUE, q money CONSTRAINT DF_q DEFAULT 1.5"
+        " CONSTRAINT CK_q CHECK (q > 0));"
         "CREATE TABLE c(pid int CONSTRAINT FK_c REFERENCES p(id) ON DELETE CASCADE);"
         "CREATE INDEX ix ON c(pid DESC)"
     )

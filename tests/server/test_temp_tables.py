@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.server.bench import Bench
 from tests.server.bench_fixture import bench
 
@@ -47,3 +49,14 @@ def test_table_variables_have_constraints_and_end_with_the_batch(bench: Bench) -
 
 def test_select_into_a_temp_table(bench: Bench) -> None:
     assert bench.query("SELECT 1 AS a, 'x' AS b INTO #s; SELECT * FROM #s") == [(1, "x")]
+
+
+def test_global_temp_tables_are_shared_and_end_with_their_maker(tmp_path: Path) -> None:
+    first, second = Bench(tmp_path, "master"), Bench(tmp_path, "master")
+    first.ok("CREATE TABLE ##g(id int NOT NULL); INSERT ##g VALUES (1)")
+    second.ok("INSERT tempdb..##g VALUES (2)")
+    assert first.query("SELECT id FROM ##g ORDER BY id") == [(1,), (2,)]
+    assert second.error("CREATE TABLE ##g(id int)")[0] == 2714
+    first.close()
+    assert second.error("SELECT * FROM ##g")[0] == 208
+    second.close()

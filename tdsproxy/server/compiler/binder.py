@@ -10,8 +10,9 @@ from typing import Protocol, cast
 
 import apsw
 
+from tdsproxy.server.compiler.typed import stored
 from tdsproxy.server.compiler.xml_format import row_text, xml_nodes, xml_query, xml_value
-from tdsproxy.store.encoding import Stored, from_storage, instant_key, to_storage
+from tdsproxy.store.encoding import Stored, from_storage, instant_key
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql.collation import like
 from tdsproxy.tsql.conversions import convert
@@ -99,9 +100,9 @@ class FunctionBinder:
                 if raw is None:
                     return None
                 if not try_:
-                    return to_storage(convert(load(raw), source, target, style), target)
+                    return stored(convert(load(raw), source, target, style), target)
                 try:
-                    return to_storage(convert(load(raw), source, target, style), target)
+                    return stored(convert(load(raw), source, target, style), target)
                 except SqlError:
                     return None
 
@@ -116,7 +117,7 @@ class FunctionBinder:
             def run(a: Stored, b: Stored) -> Stored:
                 if a is None or b is None:
                     return None
-                return to_storage(operators.binary(op, load_left(a), left, load_right(b), right), result)
+                return stored(operators.binary(op, load_left(a), left, load_right(b), right), result)
 
             return run
 
@@ -127,7 +128,7 @@ class FunctionBinder:
             load = loader(operand)
 
             def run(raw: Stored) -> Stored:
-                return None if raw is None else to_storage(operators.unary(op, load(raw), operand), result)
+                return None if raw is None else stored(operators.unary(op, load(raw), operand), result)
 
             return run
 
@@ -243,7 +244,7 @@ class FunctionBinder:
                 text = xml_value(str(raw), path)
                 if text is None:
                     return None
-                return to_storage(convert(text, _MAX_TEXT, target), target)
+                return stored(convert(text, _MAX_TEXT, target), target)
 
             return run
 
@@ -273,7 +274,7 @@ class FunctionBinder:
                     else:
                         item = next(given)
                         values.append(None if item is None else load(item))
-                return to_storage(call(definition, values, types, result, context()), result)
+                return stored(call(definition, values, types, result, context()), result)
 
             return run
 

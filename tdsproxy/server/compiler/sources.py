@@ -82,6 +82,10 @@ class SourceCompiler:
         extra = self.context.extra_tables.get(name.lower())
         if extra is not None:
             return extra()
+        if name.startswith("##"):
+            schema = self.context.workspace.global_temp()
+            table = self.context.schema(schema).table("#0", name)
+            return None if table is None else FoundTable(table, schema, "tempdb")
         objects = self.context.schema(TEMP)
         for scope in self.context.names.temp_scopes:
             table = objects.table(scope, name)

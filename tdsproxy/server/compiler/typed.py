@@ -13,6 +13,7 @@ from tdsproxy.tsql.errors import BatchAborted, SqlError
 from tdsproxy.tsql.replies import Column
 from tdsproxy.tsql.scalar import Environment, evaluate
 from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Value
 
 CASE_INSENSITIVE: Final = "ts_ci"
 
@@ -192,10 +193,22 @@ class Bind:
 
     def stored(self, env: Environment) -> Stored:
         value = evaluate(self.expr, env)
-        return to_storage(convert(value.value, value.type, self.type), self.type)
+        return stored(convert(value.value, value.type, self.type), self.type)
 
 
 Bindings = dict[str, Stored]
+
+
+def stored(value: Value, type_: SqlType) -> Stored:
+    """``to_storage`` for values that functions made: text may hold halves of UTF-16 pairs, which SQLite, as
+    UTF-8, can't keep."""
+    raw = to_storage(value, type_)
+    if isinstance(raw, str) and not raw.isascii():
+        try:
+            raw.encode()
+        except UnicodeEncodeError:
+            return raw.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return raw
 
 
 class Parameters:
