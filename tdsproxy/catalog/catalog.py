@@ -24,7 +24,7 @@ MSDB: Final = "msdb.db"
 MODEL: Final = "model.db"
 BACKUP_DIRECTORY: Final = "backup"
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _VERSION_SETTING: Final = "catalog version"
 
 _CREATE_SETTINGS: Final = """
@@ -146,6 +146,8 @@ def _create(store: Path, master: CatalogFile) -> None:
     with master.write():
         master.read(_CREATE_SETTINGS)
         master.read(databases.CREATE_TABLE)
+        databases.add_columns(master)
+        master.read(databases.CREATE_FORKS)
         master.read(logins.CREATE_TABLE)
         registered = Databases(master, store)
         for name, id_ in names.SYSTEM_DATABASES.items():

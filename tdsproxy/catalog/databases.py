@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import apsw
 
-from tdsproxy.catalog import names
+from tdsproxy.catalog import names, recovery
 from tdsproxy.catalog.file import CatalogFile, Row
+from tdsproxy.catalog.recovery import Fork, LogChain, Redo
 
 COLLATION: Final = "SQL_Latin1_General_CP1_CI_AS"
 COMPATIBILITY: Final = 160
@@ -60,7 +61,9 @@ class Database:
     ``created`` is local time. ``guid`` is SQL Server's database_guid, ``family`` stays the same through
     restores and under any name, ``fork`` changes with each restore. ``data_path`` and ``log_path`` are the
     physical names that are shown. ``holder`` is the session that has the seat of a SINGLE_USER database.
-    ``options`` keeps the ALTER DATABASE SET options that change nothing here, in upper case.
+    ``options`` keeps the ALTER DATABASE SET options that change nothing here, in upper case. ``chain`` is
+    what the next backup builds on, ``redo`` how far a restore has come that is not recovered yet,
+    ``standby`` the undo file, as shown, of a database that is readable in between.
     """
 
     id: int
@@ -85,6 +88,9 @@ class Database:
     compatibility: int = COMPATIBILITY
     holder: int | None = None
     options: dict[str, str] = field(default_factory=dict)
+    chain: LogChain = field(default_factory=LogChain)
+    redo: Redo | None = None
+    standby: str | None = None
 
     @property
     def is_system(self) -> bool:
@@ -118,6 +124,9 @@ _FIELDS: Final = (
     "compatibility",
     "holder",
     "options",
+    "chain",
+    "redo",
+    "standby",
 )
 
 CREATE_TABLE: Final = """
@@ -145,9 +154,35 @@ CREATE TABLE IF NOT EXISTS __tds_databases (
   compatibility INTEGER NOT NULL,
   holder INTEGER,
   options TEXT NOT NULL,
-  lsn INTEGER NOT NULL DEFAULT 0
+  lsn INTEGER NOT NULL DEFAULT 0,
+  chain TEXT,
+  redo TEXT,
+  standby TEXT
 )
 """
+
+CREATE_FORKS: Final = """
+CREATE TABLE IF NOT EXISTS __tds_forks (
+  database TEXT NOT NULL,
+  fork TEXT NOT NULL,
+  parent TEXT,
+  point_lsn TEXT,
+  start_lsn TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  PRIMARY KEY (database, fork)
+)
+"""
+
+_LATER_COLUMNS: Final = ("chain", "redo", "standby")
+
+
+def add_columns(file: CatalogFile) -> None:
+    """Gives the table of an older store the columns that it lacks; within a ``write`` block."""
+    known = {row[0] for row in file.read("SELECT name FROM pragma_table_info('__tds_databases')")}
+    for column in _LATER_COLUMNS:
+        if column not in known:
+            file.read(f"ALTER TABLE __tds_databases ADD COLUMN {column} TEXT")
+
 
 _SELECT: Final = f"SELECT {', '.join(_FIELDS)} FROM __tds_databases"
 
@@ -162,6 +197,8 @@ def _stored(name: str, value: Any) -> Any:
         return value.isoformat(" ", "milliseconds")
     if name == "options":
         return json.dumps(value, sort_keys=True)
+    if isinstance(value, LogChain | Redo):
+        return recovery.encode(value)
     return int(value) if isinstance(value, bool | IntEnum) else value
 
 
@@ -175,6 +212,8 @@ def _database(row: Row) -> Database:
     raw["user_access"] = UserAccess(raw["user_access"])
     raw["read_only"] = bool(raw["read_only"])
     raw["options"] = json.loads(raw["options"])
+    raw["chain"] = recovery.decode_chain(raw["chain"])
+    raw["redo"] = recovery.decode_redo(raw["redo"])
     return Database(**raw)
 
 
@@ -309,6 +348,44 @@ class Databases:
         least = (file - _LSN_FILE) * (10**10 // _LSN_STEP) + block // _LSN_STEP + 1
         with self._file.write():
             self._file.read("UPDATE __tds_databases SET lsn = max(lsn, ?) WHERE id = ?", (least, id_))
+
+    # ------------------------------------------------------------------ recovery forks
+
+    def add_fork(self, fork: Fork) -> None:
+        """Notes where a recovery fork begins."""
+        row = (
+            str(fork.database),
+            str(fork.fork),
+            None if fork.parent is None else str(fork.parent),
+            None if fork.point_lsn is None else str(fork.point_lsn),
+            str(fork.start_lsn),
+            fork.created_ns,
+        )
+        with self._file.write():
+            self._file.read("INSERT OR REPLACE INTO __tds_forks VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def forks(self, database: uuid.UUID) -> list[Fork]:
+        """The forks of a database, by its GUID, in the order in which they began."""
+        rows = self._file.read(
+            "SELECT fork, parent, point_lsn, start_lsn, created_ns FROM __tds_forks WHERE database = ?"
+            " ORDER BY created_ns, rowid",
+            (str(database),),
+        )
+        return [
+            Fork(
+                database=database,
+                fork=uuid.UUID(str(fork)),
+                parent=None if parent is None else uuid.UUID(str(parent)),
+                point_lsn=None if point is None else int(str(point)),
+                start_lsn=int(str(start)),
+                created_ns=int(str(created)),
+            )
+            for fork, parent, point, start, created in rows
+        ]
+
+    def forget_forks(self, database: uuid.UUID) -> None:
+        with self._file.write():
+            self._file.read("DELETE FROM __tds_forks WHERE database = ?", (str(database),))
 
     # ------------------------------------------------------------------ files that come and go
 

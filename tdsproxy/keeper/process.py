@@ -31,6 +31,7 @@ from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, socket_address
 from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.store.install import remove_leftovers
 from tdsproxy.tsql.replies import Reply
 
 EXIT_OWNED = 3
@@ -100,6 +101,8 @@ class Keeper:
 
     def __init__(self, options: KeeperOptions) -> None:
         self._options = options
+        for path in remove_leftovers(options.store):
+            _log.info("removed %s, left behind by a restore that was killed", path)
         self._catalog = initialise(options.store)
         self._catalog.databases.release_seat()
         self._catalog.databases.refresh()

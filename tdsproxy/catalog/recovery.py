@@ -1,0 +1,75 @@
+"""What a store remembers of a database's log: how far it is backed up, and how far a restore has come.
+
+LSNs are the decimal numbers of SQL Server (numeric(25,0)); moments are nanoseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+
+class LogChain(msgspec.Struct, frozen=True, kw_only=True):
+    """The backups that the next one builds on.
+
+    ``log_backup_lsn`` is where the next log backup begins, None while the database is pseudo-simple: in
+    SIMPLE, or without a full backup since it left it. ``first_fork`` is the recovery fork that this LSN lies
+    on, and ``fork_point_lsn`` where the database left it for its present one (None: they are the same).
+    ``begins`` says that no log backup of the chain was taken yet. ``base_lsn``, ``base_guid`` and ``base_ns``
+    are the last full backup's that was not copy-only: the base of differentials.
+    """
+
+    log_backup_lsn: int | None = None
+    first_fork: UUID | None = None
+    fork_point_lsn: int | None = None
+    begins: bool = True
+    base_lsn: int | None = None
+    base_guid: UUID | None = None
+    base_ns: int | None = None
+
+
+class Redo(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a database in the middle of a restore has been rolled forward.
+
+    ``image`` is the file, relative to the store, that is rolled forward; empty for a database whose own
+    file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``. Once
+    any of it is applied, it is needed at least up to ``reach_lsn``: before that the content is no state that
+    ever was. ``base_guid`` and ``base_lsn`` name the full backup. ``unfinished`` says that a roll forward was
+    interrupted: pages of different states may lie in the image until the same log has been applied again.
+    ``ns`` is the time that the content has reached.
+    """
+
+    image: str
+    fork: UUID
+    lsn: int
+    reach_lsn: int
+    base_guid: UUID | None = None
+    base_lsn: int | None = None
+    unfinished: bool = False
+    ns: int = 0
+
+
+class Fork(msgspec.Struct, frozen=True, kw_only=True):
+    """One recovery fork of a database: it left ``parent`` at ``point_lsn``, and its log begins at
+    ``start_lsn``. ``database`` is the database's GUID."""
+
+    database: UUID
+    fork: UUID
+    parent: UUID | None
+    point_lsn: int | None
+    start_lsn: int
+    created_ns: int
+
+
+def encode(document: LogChain | Redo) -> str:
+    """The document as JSON."""
+    return msgspec.json.encode(document).decode()
+
+
+def decode_chain(text: str | None) -> LogChain:
+    return LogChain() if not text else msgspec.json.decode(text, type=LogChain)
+
+
+def decode_redo(text: str | None) -> Redo | None:
+    return None if not text else msgspec.json.decode(text, type=Redo)
