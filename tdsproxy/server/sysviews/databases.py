@@ -57,7 +57,7 @@ _ON_BY_DEFAULT: Final = (
 _NEVER_NULL_WHILE_ONLINE: Final = tuple(
     word.split()[0]
     for word in _DATABASE_COLUMNS.replace("\n", " ").split(",")
-    if word.split()[1] == "bit"
+    if word.split()[1].rstrip("!") == "bit"
     and word.split()[0] not in ("is_nested_triggers_on", "is_transform_noise_words_on")
 )
 
