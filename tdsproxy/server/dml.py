@@ -49,6 +49,8 @@ class DmlRunner:
             parts = found.text.split("\0")
             padded = [part or None for part in ([""] * 3 + parts)[-3:]]
             return self.target(context, ast.Name(parts[-1], padded[1], padded[0], line=name.line))
+        if isinstance(found, ModuleInfo) and found.kind == "V":
+            return self._through_view(context, name)[0]
         if isinstance(found, ModuleInfo):
             raise error(
                 4406,
@@ -59,6 +61,45 @@ class DmlRunner:
         if found is None:
             raise compiler.sources.invalid_object(name)
         return found
+
+    def _through_view(self, context: Context, name: ast.Name) -> tuple[FoundTable, Relation]:
+        """The one table behind a view, and the view's columns. Raises 4406 when it has no such table."""
+        context.keys_wanted = True
+        scope = Scope()
+        QueryCompiler(context).sources.compile([ast.TableSource(name=name, line=name.line)], scope)
+        context.keys_wanted = False
+        relation = scope.relations[0]
+        if not isinstance(relation.table, FoundTable):
+            raise error(
+                4406,
+                f"Update or insert of view or function '{name.object}' failed because it contains a derived"
+                " or constant field.",
+                name.line,
+            )
+        return relation.table, relation
+
+    def view_columns(self, context: Context, name: ast.Name, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """The table's columns behind those that INSERT names of ``name``; the same when it is a table."""
+        found = QueryCompiler(context).sources.find_table(name)
+        if not (isinstance(found, ModuleInfo) and found.kind == "V"):
+            return columns
+        table, relation = self._through_view(context, name)
+        made = []
+        for column in columns or tuple(shown.name for shown in relation.columns):
+            shown = relation.find(column)
+            if shown is None:
+                raise error(207, f"Invalid column name '{column}'.", name.line)
+            if shown.base is None:
+                raise error(
+                    4406,
+                    f"Update or insert of view or function '{name.object}' failed because it contains a"
+                    " derived or constant field.",
+                    name.line,
+                )
+            own = table.table.column(shown.base)
+            if columns or own is None or own.identity is None:
+                made.append(shown.base)
+        return tuple(made)
 
     def writer(self, context: Context, found: FoundTable, verb: str, line: int) -> TableWriter:
         """A writer for one statement, with the checks that SQLite can't make."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from tdsproxy.server.catalogview import SystemCatalog
 from tdsproxy.server.compiler.binder import FunctionBinder
@@ -59,6 +59,8 @@ class Host(Surroundings, Protocol):
         """A transaction that wrote to ``database`` has been committed."""
 
 
+DEADLOCK: Final = 1205
+"""The victim's transaction is rolled back."""
 Handler = Callable[[ast.Statement, Frame], Iterator[Reply]]
 
 
@@ -104,8 +106,13 @@ class SqliteEvaluator:
     def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         """Runs one statement that ``handles`` accepts. Raises SqlError."""
         self._frame = frame
-        with sqlite_errors(statement.line):
-            yield from self._handlers[type(statement)](statement, frame)
+        try:
+            with sqlite_errors(statement.line):
+                yield from self._handlers[type(statement)](statement, frame)
+        except SqlError as failure:
+            if self.transactions.lost or failure.number == DEADLOCK:
+                yield from self.transactions.rollback_all()
+            raise
 
     def insert_rows(
         self,

@@ -45,6 +45,8 @@ class InsertRunner:
         context = self._evaluator.compilation(frame)
         with sqlite_errors(statement.line):
             found = self._dml.target(context, statement.target)
+            named = self._dml.view_columns(context, statement.target, statement.columns)
+            statement = replace(statement, columns=named)
             columns = self._insert_columns(statement, found)
         if statement.default_values:
             rows: Callable[[], Iterator[Row]] = lambda: iter([[]])  # noqa: E731

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.server.workspace import Workspace, quoted
-from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.errors import BatchAborted, SqlError
 from tdsproxy.tsql.replies import Command, Done, Reply, TransactionBegun, TransactionEnded
 
 
@@ -26,6 +26,7 @@ class Transactions:
         self._name: str | None = None
         self._number = 0
         self._saved: list[str] = []
+        self._open = False
 
     @property
     def descriptor(self) -> bytes:
@@ -33,9 +34,24 @@ class Transactions:
         return struct.pack("<Q", self._number) if self.count else bytes(8)
 
     def ensure(self) -> None:
-        """Begins SQLite's transaction within T-SQL's."""
-        if self.count and not self._work.in_transaction:
+        """Begins SQLite's transaction within T-SQL's. Raises 3930 when that is lost."""
+        if self.lost:
+            raise BatchAborted.of(
+                3930,
+                16,
+                1,
+                "The current transaction cannot be committed and cannot support operations that write to the"
+                " log file. Roll back the transaction.",
+            )
+        if self.count and not self._open:
             self._work.begin()
+            self._open = True
+
+    @property
+    def lost(self) -> bool:
+        """Whether SQLite has ended the transaction by itself (a full disk, an I/O error): what it held is
+        gone, so T-SQL's must end, too."""
+        return self._open and not self._work.in_transaction
 
     def begin(self, name: str | None = None) -> Iterator[Reply]:
         self.count += 1
@@ -52,7 +68,17 @@ class Transactions:
             )
         if self.count == 1:
             descriptor = self.descriptor
-            if self._work.in_transaction:
+            if self.lost:
+                yield from self.rollback_all()
+                raise BatchAborted.of(
+                    3998,
+                    16,
+                    1,
+                    "Uncommittable transaction is detected at the end of the batch. The transaction is rolled"
+                    " back.",
+                    line,
+                )
+            if self._open:
                 with sqlite_errors(line):
                     self._work.commit()
                 self._committed()
@@ -111,6 +137,7 @@ class Transactions:
     def _end(self) -> None:
         self.count = 0
         self._name = None
+        self._open = False
         self._saved.clear()
 
 

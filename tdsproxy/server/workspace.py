@@ -143,6 +143,10 @@ class Workspace:
                 f"Database '{database.name}' cannot be opened due to inaccessible files or insufficient"
                 " memory or disk space. See the SQL Server errorlog for details.",
             ) from error
+        if not self.connection.in_transaction:
+            # An acknowledged commit survives a power failure. It is the default, too; inside a transaction,
+            # where it can't be set, that must do.
+            self.connection.execute(f"PRAGMA {schema}.synchronous=FULL")
         self._attached[database.database_id] = database
         for note in self.on_attach:
             note(database, schema)

@@ -110,6 +110,10 @@ def test_writes_go_through_ctes_views_and_derived_tables(items: Bench) -> None:
     items.ok("UPDATE v SET q = q + 1 WHERE id = 15")
     items.ok("DELETE v WHERE q = 42")
     assert items.query("SELECT name, qty FROM t") == [("b", 2)]
+    items.ok("CREATE VIEW w AS SELECT name AS n, id, qty * 2 AS twice FROM t")
+    items.ok("INSERT w(n) VALUES (N'new')")
+    assert items.query("SELECT qty FROM t WHERE name = N'new'") == [(1,)]
+    assert items.error("INSERT w(twice) VALUES (1)")[0] == 4406
 
 
 def test_update_that_shifts_a_key(bench: Bench) -> None:

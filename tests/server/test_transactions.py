@@ -75,3 +75,15 @@ def test_two_databases_in_one_transaction(bench: Bench) -> None:
     bench.ok("BEGIN TRAN; INSERT t VALUES (1); INSERT other..t SELECT a FROM t; COMMIT")
     assert bench.query("SELECT x.a FROM t JOIN other.dbo.t x ON x.a = t.a") == [(1,)]
     assert bench.written == ["db", "other"]
+
+
+def test_a_transaction_that_sqlite_has_given_up_is_not_committed(bench: Bench) -> None:
+    bench.ok("CREATE TABLE t(a int); BEGIN TRAN; INSERT t VALUES (1)")
+    bench.workspace.run("ROLLBACK")  # what SQLite does by itself when the disk is full
+    answer = bench.run("INSERT t VALUES (2)")
+    assert answer.errors
+    assert bench.query("SELECT @@TRANCOUNT, COUNT(*) FROM t") == [(0, 0)]
+    bench.ok("BEGIN TRAN; INSERT t VALUES (3)")
+    bench.workspace.run("ROLLBACK")
+    assert bench.error("COMMIT")[0] == 3998
+    assert bench.query("SELECT @@TRANCOUNT, COUNT(*) FROM t") == [(0, 0)]
