@@ -6,6 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.interpreter import Frame, Options, SessionState
+from tdsproxy.tsql.parser import parse
 from tests.server.bench import Bench
 from tests.server.bench_fixture import bench
 
@@ -255,3 +258,25 @@ def test_dates_sort_and_compare_as_stored(bench: Bench) -> None:
     assert bench.query("SELECT n FROM t WHERE d >= '2024-01-01' AND n < 50") == [(Decimal(1),)]
     assert bench.query("SELECT MAX(n) FROM t") == [(Decimal(99),)]
     assert bench.query("SELECT DATEDIFF(day, MIN(d), MAX(d)) FROM t") == [(31,)]
+
+
+def test_equality_with_a_constant_uses_the_index_and_misses_nothing(bench: Bench) -> None:
+    bench.ok(
+        "CREATE TABLE t(id int, name nvarchar(30)); CREATE INDEX ix ON t(name);"
+        "INSERT t VALUES (1, N'Straße'), (2, N'STRASSE  '), (3, N'Étoile'), (4, N'plain'),"
+        " (5, NULL), (6, N'Plain ')"
+    )
+    assert bench.query("SELECT id FROM t WHERE name = N'strasse' ORDER BY id") == [(1,), (2,)]
+    assert bench.query("DECLARE @n varchar(20) = 'PLAIN'; SELECT id FROM t WHERE @n = name ORDER BY id") == [
+        (4,),
+        (6,),
+    ]
+    assert bench.query("SELECT id FROM t WHERE NOT name = N'étoile' ORDER BY id") == [(1,), (2,), (4,), (6,)]
+    assert bench.query("SELECT id FROM t WHERE name = NULL") == []
+    frame = Frame(SessionState(), Options())
+    statement = parse("SELECT id FROM t WHERE name = N'plain'").statements[0]
+    assert isinstance(statement, ast.QueryStatement)
+    compiled = bench.evaluator.selects.compile(statement.query, frame)
+    bindings = compiled.context.parameters.values(bench.evaluator.environment(frame))
+    plan = bench.workspace.run(f"EXPLAIN QUERY PLAN {compiled.query.sql}", bindings)
+    assert "USING INDEX ix" in str(plan)

@@ -12,6 +12,25 @@ _DEFAULT_COLLATIONS: Final = frozenset(
 )
 
 
+_BEYOND: Final = "\U0010ffff"
+_FOLDED_INTO: Final = frozenset("fFkKsS")
+"""Letters that characters beyond ASCII fold into: the sharp s, the ligatures, the Kelvin sign."""
+
+
+def seek_range(text: str) -> tuple[str, str]:
+    """A half-open range, in SQLite's NOCASE order, with every text that equals ``text`` under the default
+    collation: so that an index, or at least a cheap comparison, can find the candidates.
+
+    Texts with characters that the collation ignores altogether (NUL, zero-width joiners) in front of the
+    range's end are not in it.
+    """
+    trimmed = text.rstrip(" ")
+    for position, char in enumerate(trimmed):
+        if char in _FOLDED_INTO or not char.isascii():
+            return trimmed[:position], trimmed[:position] + _BEYOND
+    return trimmed, trimmed + "!"
+
+
 def collation_of(name: str) -> str:
     """The SQLite collation that stands for a T-SQL collation, as it is written in SQL."""
     if name.upper() in _DEFAULT_COLLATIONS:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.compiler.binder import is_plain_text
-from tdsproxy.server.compiler.collations import collation_name, stronger
+from tdsproxy.server.compiler.collations import collation_name, seek_range, stronger
 from tdsproxy.server.compiler.storage_rules import both_exact
-from tdsproxy.server.compiler.typed import Scope, Typed, error
+from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
 from tdsproxy.server.schema import DEFAULT_COLLATION
+from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
 
@@ -39,6 +40,14 @@ _OPERATOR_WORDS: Final = {
     ">": "greater than",
     ">=": "greater than or equal to",
 }
+
+
+def _low(raw: Stored) -> Stored:
+    return seek_range(raw)[0] if isinstance(raw, str) else None
+
+
+def _high(raw: Stored) -> Stored:
+    return seek_range(raw)[1] if isinstance(raw, str) else None
 
 
 class PredicateCompiler:
@@ -96,6 +105,9 @@ class PredicateCompiler:
         if common.name in _COMPARED_AS_STORED and both_exact(left.type, right.type):
             # Numbers that lie in SQLite as numbers compare as such, whatever their precision.
             return f"({left.sql} {op} {right.sql})"
+        seek = self._seek(op, left, right) if is_plain_text(common) else None
+        if seek is not None:
+            return seek
         left, right = self._expressions.converted(left, common), self._expressions.converted(right, common)
         if is_plain_text(common):
             return f"({left.sql} COLLATE {self.collation(left, right, op, line)} {op} {right.sql})"
@@ -118,6 +130,24 @@ class PredicateCompiler:
             )
         function = self._expressions.binder.comparison(common, common)
         return f"({function}({left.sql}, {right.sql}) {op} 0)"
+
+    def _seek(self, op: str, left: Typed, right: Typed) -> str | None:
+        """``column = constant`` under the default collation, in a form that can use the column's index."""
+        if right.column is not None:
+            left, right = right, left
+        column = left.column
+        if op != "=" or column is None or column.base is None or left.collation != CASE_INSENSITIVE:
+            return None
+        if right.source is None or right.explicit or not right.type.is_character:
+            return None
+        parameters = self._expressions.context.parameters
+        low = parameters.bind(right.source, right.type, _low)
+        high = parameters.bind(right.source, right.type, _high)
+        sql = column.sql
+        return (
+            f"({sql} COLLATE NOCASE >= {low} AND {sql} COLLATE NOCASE < {high}"
+            f" AND {sql} COLLATE {CASE_INSENSITIVE} = {right.sql})"
+        )
 
     @staticmethod
     def collation(left: Typed, right: Typed, op: str, line: int) -> str:

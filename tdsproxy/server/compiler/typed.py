@@ -190,10 +190,13 @@ class Bind:
 
     expr: ast.Expr
     type: SqlType
+    change: Callable[[Stored], Stored] | None = None
+    """What is done to the stored value before it is bound."""
 
     def stored(self, env: Environment) -> Stored:
         value = evaluate(self.expr, env)
-        return stored(convert(value.value, value.type, self.type), self.type)
+        raw = stored(convert(value.value, value.type, self.type), self.type)
+        return raw if self.change is None else self.change(raw)
 
 
 Bindings = dict[str, Stored]
@@ -216,13 +219,13 @@ class Parameters:
 
     def __init__(self) -> None:
         self._items: list[Bind | Stored] = []
-        self._numbers: dict[tuple[ast.Expr, SqlType], int] = {}
+        self._numbers: dict[Bind, int] = {}
 
-    def bind(self, expr: ast.Expr, type_: SqlType) -> str:
-        key = (expr, type_)
+    def bind(self, expr: ast.Expr, type_: SqlType, change: Callable[[Stored], Stored] | None = None) -> str:
+        key = Bind(expr, type_, change)
         number = self._numbers.get(key)
         if number is None:
-            self._items.append(Bind(expr, type_))
+            self._items.append(key)
             number = self._numbers[key] = len(self._items)
         return f":p{number}"
 
