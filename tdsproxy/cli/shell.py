@@ -1,0 +1,197 @@
+"""BACKUP and RESTORE from a shell: the same statements, run by the store's keeper."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from tdsproxy.cli.errors import CommandError
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.replies import Message, Reply, ResultSet, Rows
+from tdsproxy.tsql.values import DateTime, Value
+
+if TYPE_CHECKING:
+    from tdsproxy.cli.options import ServeOptions
+    from tdsproxy.keeper.client import SyncKeeper
+
+PROGRESS: Final = 3211
+FIRST_ERROR_SEVERITY: Final = 11
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a statement said: its informational messages, and its rows by column name."""
+
+    messages: list[str] = field(default_factory=list)
+    rows: list[dict[str, Value]] = field(default_factory=list)
+
+
+def run_statement(
+    options: ServeOptions, text: str, variables: dict[str, Value], progress: Progress
+) -> Outcome:
+    """Run one native statement as the store's owner. ``progress`` gets percentages. Raises CommandError."""
+    with _keeper(options) as keeper:
+        session = SessionContext(
+            login="sa", server_roles=frozenset({"sysadmin"}), spid=keeper.spid_base, application="tdsproxy"
+        )
+        try:
+            return collect(keeper.run(NativeRequest(text, session, variables=variables)), progress)
+        except SqlError as error:
+            raise CommandError(error.messages[0].text) from error
+
+
+@contextmanager
+def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
+    from tdsproxy.keeper.client import KeeperUnavailable
+    from tdsproxy.keeper.options import KeeperOptions
+    from tdsproxy.keeper.start import connect_sync
+
+    if not options.store.is_dir():
+        raise CommandError(f"There is no store '{options.store}'.")
+    wanted = KeeperOptions(
+        store=options.store,
+        backup_directory=options.backup_dir,
+        allowed=options.allow_dir,
+        mappings=options.path_map,
+        log_level=options.log_level,
+    )
+    try:
+        keeper = connect_sync(wanted)
+    except (KeeperUnavailable, OSError) as error:
+        raise CommandError(f"The keeper of the store can't be reached: {error}.") from error
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
+def collect(replies: Iterator[Reply], progress: Progress) -> Outcome:
+    """Read a statement's replies to their end. Raises CommandError with its first error."""
+    outcome = Outcome()
+    columns: tuple[str, ...] = ()
+    failure: Message | None = None
+    for reply in replies:
+        if isinstance(reply, ResultSet):
+            columns = tuple(column.name for column in reply.columns)
+        elif isinstance(reply, Rows):
+            outcome.rows += [dict(zip(columns, row, strict=True)) for row in reply.rows]
+        elif isinstance(reply, Message):
+            if reply.severity >= FIRST_ERROR_SEVERITY:
+                failure = failure or reply
+            elif reply.number == PROGRESS:
+                progress(int(reply.text.split(" ", 1)[0]))
+            else:
+                outcome.messages.append(reply.text)
+    if failure is not None:
+        raise CommandError(failure.text)
+    return outcome
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
+    """A bar on standard error when that is a terminal, else nothing."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _percent: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=100)
+        yield lambda percent: bars.update(task, completed=percent)
+
+
+def show(outcome: Outcome, *, as_json: bool) -> None:
+    """On standard output: lines for people, or one JSON object."""
+    if as_json:
+        rows = [{name: plain(value) for name, value in row.items()} for row in outcome.rows]
+        print(json.dumps({"messages": outcome.messages, "rows": rows}, ensure_ascii=False))
+        return
+    for row in outcome.rows:
+        width = max(map(len, row), default=0)
+        for name, value in row.items():
+            if value is not None:
+                print(f"{name:<{width}}  {plain(value)}")
+        print()
+    for line in outcome.messages:
+        print(line)
+
+
+def plain(value: Value) -> Any:
+    """A value as JSON has it: dates in ISO 8601, bytes in base64, decimals as text."""
+    if isinstance(value, DateTime):
+        return value.to_python().isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return str(value)
+
+
+def backup(
+    options: ServeOptions,
+    database: str,
+    file: str,
+    *,
+    init: bool,
+    compress: bool,
+    copy_only: bool,
+    as_json: bool,
+) -> None:
+    """``tdsproxy backup``. Raises CommandError."""
+    words = ["STATS = 1", "INIT" if init else "NOINIT"]
+    words += ["COMPRESSION"] if compress else []
+    words += ["COPY_ONLY"] if copy_only else []
+    text = f"BACKUP DATABASE @database TO DISK = @file WITH {', '.join(words)}"
+    with progress_bar(f"backup of {database}", quiet=as_json) as progress:
+        outcome = run_statement(options, text, {"@database": database, "@file": file}, progress)
+    show(outcome, as_json=as_json)
+
+
+def restore(
+    options: ServeOptions, database: str, file: str, *, position: int, replace: bool, as_json: bool
+) -> None:
+    """``tdsproxy restore``. Raises CommandError."""
+    files = run_statement(
+        options,
+        f"RESTORE FILELISTONLY FROM DISK = @file WITH FILE = {position}",
+        {"@file": file},
+        lambda _percent: None,
+    )
+    variables: dict[str, Value] = {"@database": database, "@file": file}
+    words = ["STATS = 1", f"FILE = {position}", *(["REPLACE"] if replace else [])]
+    for number, row in enumerate(files.rows):
+        words.append(f"MOVE @logical{number} TO @physical{number}")
+        variables[f"@logical{number}"] = row["LogicalName"]
+        variables[f"@physical{number}"] = moved(str(row["PhysicalName"]), database)
+    text = f"RESTORE DATABASE @database FROM DISK = @file WITH {', '.join(words)}"
+    with progress_bar(f"restore of {database}", quiet=as_json) as progress:
+        outcome = run_statement(options, text, variables, progress)
+    show(outcome, as_json=as_json)
+
+
+def moved(physical: str, database: str) -> str:
+    """The name that a file of the backup is shown under when it belongs to ``database``: two databases can't
+    show the same one."""
+    directory, _, name = physical.rpartition("/")
+    is_log = name.lower().endswith(".ldf")
+    return f"{directory}/{database}{'_log.ldf' if is_log else '.mdf'}"
+
+
+def headers(options: ServeOptions, file: str, *, as_json: bool) -> None:
+    """``tdsproxy headers``. Raises CommandError."""
+    outcome = run_statement(
+        options, "RESTORE HEADERONLY FROM DISK = @file", {"@file": file}, lambda _percent: None
+    )
+    show(outcome, as_json=as_json)
