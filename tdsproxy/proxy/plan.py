@@ -10,7 +10,7 @@ from typing import Final
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SyntaxError_
 from tdsproxy.tsql.gate import native_statements
-from tdsproxy.tsql.lexer import Kind, tokenize
+from tdsproxy.tsql.lexer import Kind, Token, tokenize
 from tdsproxy.tsql.parser import parse
 
 STARTS: Final = frozenset({"BACKUP", "RESTORE"})
@@ -95,8 +95,7 @@ def make_plan(text: str, *, quoted_identifier: bool = True, declared: Sequence[V
     try:
         batch = parse(text, quoted_identifier=quoted_identifier)
     except SyntaxError_ as error:
-        line = first_native_line(text)
-        if line is not None and error.messages[0].line >= line:
+        if _is_native_error(error, text, quoted_identifier=quoted_identifier):
             raise
         return None
     found = native_statements(batch)
@@ -107,9 +106,22 @@ def make_plan(text: str, *, quoted_identifier: bool = True, declared: Sequence[V
     return _divide(batch, tuple(declared))
 
 
-def first_native_line(text: str) -> int | None:
-    """The line of the first BACKUP or RESTORE in statement position; None when the words stand elsewhere:
-    in strings, comments and names, or as the permission of a GRANT."""
+def _is_native_error(error: SyntaxError_, text: str, *, quoted_identifier: bool) -> bool:
+    """Whether the text fails at, or behind, its first native statement: what stands before it fails
+    otherwise when it is all there is."""
+    native = first_native(text)
+    if native is None or error.messages[0].line < native.line:
+        return False
+    try:
+        parse(text[: native.pos], quoted_identifier=quoted_identifier)
+    except SyntaxError_ as before:
+        return before.messages != error.messages
+    return True
+
+
+def first_native(text: str) -> Token | None:
+    """The first BACKUP or RESTORE in statement position; None when the words stand elsewhere: in strings,
+    comments and names, or as the permission of a GRANT."""
     try:
         tokens = tokenize(text)
     except SyntaxError_:
@@ -119,7 +131,7 @@ def first_native_line(text: str) -> int | None:
         if token.kind is Kind.KEYWORD and token.word in STARTS and before not in PERMISSIONS:
             named = after.kind in (Kind.KEYWORD, Kind.IDENT) and after.word in OBJECTS
             if named or after.kind is Kind.END:
-                return token.line
+                return token
         before = token.word
     return None
 
