@@ -87,7 +87,7 @@ class Engine:
                         1,
                         f'Cannot open database "{wanted}" requested by the login. The login failed.',
                     ),
-                    login_failed(request.user),
+                    login_failed(login.name),
                 ) from error
         except BaseException:
             session.close()

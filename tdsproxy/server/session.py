@@ -27,7 +27,7 @@ from tdsproxy.server.scope import DatabaseScope
 from tdsproxy.server.sysviews.catalog import VirtualCatalog
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.server.users import Users
-from tdsproxy.server.workspace import Workspace
+from tdsproxy.server.workspace import DatabaseFile, Workspace
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.collation import collation_key
@@ -86,7 +86,7 @@ class Session:
         self._statement_time: DateTimeOffset | None = None
         self._random = random.Random()
         self._memo: dict[str, object] = {}
-        self.workspace = Workspace(engine.resolve, _compare)
+        self.workspace = Workspace(self._resolve, _compare)
         self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
         self.evaluator = Dispatcher(self)
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
@@ -354,6 +354,15 @@ class Session:
     def _note(self) -> None:
         if self.engine.keeper is not None:
             self.engine.keeper.note_session(self._spid, self.rights.login.name, self._database)
+
+    def _resolve(self, name: str) -> DatabaseFile | None:
+        """A database's file for this session. Raises SqlError 924, 927, 942 ... when it can't be used."""
+        found = self.engine.resolve(name)
+        if found is not None and found.database_id != self._database_id:
+            database = self._find_database(name)
+            if database is not None:
+                self.engine.require_seat(database, self._spid)
+        return found
 
     def _find_database(self, name: str) -> Database | None:
         return self.engine.catalog.databases.find(name)

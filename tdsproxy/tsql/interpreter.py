@@ -8,6 +8,7 @@ have tokens of their own, RETURN of a value looks like a SELECT of one row.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -88,7 +89,7 @@ _COMMANDS: Final[dict[type[ast.Statement], int]] = {
     ast.DropDatabase: Command.DROP_DATABASE,
     ast.SetVariable: Command.SELECT,
     ast.Declare: Command.SELECT,
-    ast.Use: Command.USE,
+    ast.Use: Command.PARSE_ERROR,
     ast.Raiserror: RAISERROR,
     ast.Throw: RAISERROR,
     ast.Print: PRINT,
@@ -350,25 +351,26 @@ class Interpreter:
         Errors that come as replies (a native statement's) go to a CATCH block as those that are raised."""
         rows = False
         errors: list[Message] = []
-        for reply in replies:
-            if isinstance(reply, Done):
-                if errors:
-                    raise SqlError(*errors)
-                if reply.error:
-                    yield from self.done(reply, frame, rows=rows)
-                    continue
-                self.succeeded(frame, reply.count or 0)
-                yield from self.done(reply, frame, rows=rows)
-                rows = False
-            else:
-                if isinstance(reply, ResultSet):
-                    rows = True
-                elif isinstance(reply, Message) and reply.is_error:
-                    if frame.catches():
-                        errors.append(reply)
+        with _closing(replies):
+            for reply in replies:
+                if isinstance(reply, Done):
+                    if errors:
+                        raise SqlError(*errors)
+                    if reply.error:
+                        yield from self.done(reply, frame, rows=rows)
                         continue
-                    self._remember(reply, frame)
-                yield reply
+                    self.succeeded(frame, reply.count or 0)
+                    yield from self.done(reply, frame, rows=rows)
+                    rows = False
+                else:
+                    if isinstance(reply, ResultSet):
+                        rows = True
+                    elif isinstance(reply, Message) and reply.is_error:
+                        if frame.catches():
+                            errors.append(reply)
+                            continue
+                        self._remember(reply, frame)
+                    yield reply
         if errors:
             raise SqlError(*errors)
 
@@ -589,6 +591,17 @@ def converted(made: TypedValue, target: SqlType) -> TypedValue:
             raise clash(made.type, target)
         raise not_implicit(made.type, target)
     return TypedValue(convert(made.value, made.type, target), target)
+
+
+@contextmanager
+def _closing(replies: Iterator[Reply]) -> Iterator[None]:
+    """An evaluator's replies are left at once when an error ends them early: they may hold locks."""
+    try:
+        yield
+    finally:
+        close = getattr(replies, "close", None)
+        if close is not None:
+            close()
 
 
 def _place(statements: Sequence[ast.Statement], label: str) -> int | None:

@@ -20,7 +20,8 @@ from tests.server.support import Client, World, columns, errors, infos, outputs,
 def shop(sa: Client) -> Client:
     sa.run("CREATE DATABASE shop; USE shop")
     sa.run(
-        "CREATE TABLE dbo.Customer(Id int IDENTITY PRIMARY KEY, Name nvarchar(40) NOT NULL, Credit money NULL);"
+        "CREATE TABLE dbo.Customer(Id int IDENTITY PRIMARY KEY, Name nvarchar(40) NOT NULL,"
+        " Credit money NULL);"
         "CREATE TABLE dbo.Invoice(Id int PRIMARY KEY,"
         " CustomerId int CONSTRAINT FK_C REFERENCES dbo.Customer(Id))"
     )
@@ -220,8 +221,8 @@ def test_dbcc(shop: Client) -> None:
 def test_server_properties_are_variants_of_their_type(sa: Client) -> None:
     text = t.nvarchar(128)
     assert sa.rows(
-        "SELECT SERVERPROPERTY('EngineEdition'), SERVERPROPERTY('productversion'), SERVERPROPERTY(N'Servername'),"
-        " SERVERPROPERTY('PathSeparator'), SERVERPROPERTY('Collation'), SERVERPROPERTY('nothing')"
+        "SELECT SERVERPROPERTY('EngineEdition'), SERVERPROPERTY('productversion'),"
+        " SERVERPROPERTY(N'Servername'), SERVERPROPERTY('PathSeparator'), SERVERPROPERTY('Collation'), SERVERPROPERTY('nothing')"
     ) == [
         (
             Variant(t.INT, 3),

@@ -170,7 +170,8 @@ def test_information_schema(shop: Client) -> None:
         ("shop", "dbo", "Rich", "VIEW"),
     ]
     assert shop.rows(
-        "SELECT COLUMN_NAME, IS_NULLABLE, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE"
+        "SELECT COLUMN_NAME, IS_NULLABLE, DATA_TYPE, CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION,"
+        " NUMERIC_SCALE"
         " FROM information_schema.columns WHERE TABLE_NAME = 'Customer' ORDER BY ORDINAL_POSITION"
     ) == [
         ("Id", "NO", "int", None, 10, 0),
