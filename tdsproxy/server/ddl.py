@@ -21,8 +21,8 @@ from tdsproxy.server.schema_reader import sqlite_name_of
 from tdsproxy.server.table_sql import create_index, create_table
 from tdsproxy.server.workspace import GLOBAL, TEMP, is_temporary, quoted
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.replies import Command, Done, Reply
+from tdsproxy.tsql.errors import BatchAborted, SqlError
+from tdsproxy.tsql.replies import Command, Done, Message, Reply
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.types import SqlType
 
@@ -381,7 +381,7 @@ class DdlRunner:
 
     def create_procedure(self, statement: ast.CreateProcedure, frame: Frame) -> Iterator[Reply]:
         self._save_module(statement, "P", frame)
-        yield Done(222)
+        yield Done(Command.CREATE_PROCEDURE)
 
     def create_function(self, statement: ast.CreateFunction, frame: Frame) -> Iterator[Reply]:
         kind = "FN" if statement.returns is not None else "IF" if statement.query is not None else "TF"
@@ -417,22 +417,21 @@ class DdlRunner:
         )
         taken = objects.table(place.owner, name.object) is not None or existing is not None
         line = statement.line
-        if taken and not ((statement.alter or statement.or_alter) and same):
-            if statement.alter and not same:
-                raise error(
-                    2010,
-                    f"Cannot perform alter on '{name.object}' because it is an incompatible object type.",
-                    line,
-                )
-            raise error(
-                2714,
-                f"There is already an object named '{name.object}' in the database.",
+        if taken and (statement.alter or statement.or_alter) and not same:
+            raise SqlError.of(
+                2010,
+                16,
+                1,
+                f"Cannot perform alter on '{name.object}' because it is an incompatible object type.",
                 line,
-                state=3,
+            )
+        if taken and not (statement.alter or statement.or_alter):
+            raise SqlError.of(
+                2714, 16, 3, f"There is already an object named '{name.object}' in the database.", line
             )
         if statement.alter and existing is None:
             shown = ".".join(part for part in (name.schema, name.object) if part)
-            raise error(208, f"Invalid object name '{shown}'.", line, state=6)
+            raise SqlError.of(208, 16, 6, f"Invalid object name '{shown}'.", line)
         now = now_text()
         module = ModuleInfo(
             place.owner,
@@ -477,16 +476,25 @@ class DdlRunner:
     # ------------------------------------------------------------------ DROP
 
     def drop(self, statement: ast.DropObject, frame: Frame) -> Iterator[Reply]:
+        failures: list[Message] = []
         for name in statement.names:
-            if statement.kind == "SCHEMA":
-                self._drop_schema(name, statement, frame)
-            elif statement.kind == "TABLE":
-                self._drop_table(name, statement, frame)
-            else:
-                self._drop_module(name, statement, frame)
+            try:
+                if statement.kind == "SCHEMA":
+                    self._drop_schema(name, statement, frame)
+                elif statement.kind == "TABLE":
+                    self._drop_table(name, statement, frame)
+                else:
+                    self._drop_module(name, statement, frame)
+            except BatchAborted:
+                raise
+            except SqlError as failure:  # the others in the list are dropped all the same
+                failures += failure.messages
+        if failures:
+            raise SqlError(*failures)
         command = {
             "TABLE": Command.DROP_TABLE,
             "VIEW": Command.DROP_VIEW,
+            "PROCEDURE": Command.DROP_PROCEDURE,
             "SCHEMA": Command.PARSE_ERROR,
         }.get(statement.kind, Command.NONE)
         yield Done(command)
@@ -511,8 +519,10 @@ class DdlRunner:
         objects = self._evaluator.reader.read(found.schema)
         for child, key in objects.referencing(found.table):
             if child.object_id != found.table.object_id:
-                raise error(
+                raise SqlError.of(
                     3726,
+                    16,
+                    1,
                     f"Could not drop object '{'.'.join(p for p in (name.schema, name.object) if p)}' because"
                     " it is referenced by a FOREIGN KEY constraint.",
                     statement.line,
@@ -535,11 +545,17 @@ class DdlRunner:
             schema = self._work.attach(file)
             module = self._evaluator.reader.read(schema).module(name.schema or "dbo", name.object)
         if file is None or module is None or module.kind not in kinds:
-            if module is not None and module.kind not in kinds:
-                raise error(
+            other = module.kind if module is not None else None
+            if other is None and self.table_of(name, frame) is not None:
+                other = "U"
+            if other is not None and not (module is None and statement.if_exists):
+                word = _word_of(other)
+                raise SqlError.of(
                     3705,
+                    16,
+                    1,
                     f"Cannot use DROP {statement.kind} with '{name.object}' because '{name.object}' is a"
-                    f" {_word_of(module.kind)}. Use DROP {_word_of(module.kind).upper()}.",
+                    f" {word}. Use DROP {word.upper()}.",
                     statement.line,
                 )
             if statement.if_exists:

@@ -334,7 +334,7 @@ class SqliteEvaluator:
             name = None if value is None else str(value)
         match statement.action:
             case "BEGIN":
-                yield from self.transactions.begin(name)
+                yield from self.transactions.begin(name, statement.mark)
             case "COMMIT":
                 yield from self.transactions.commit(statement.line)
             case "ROLLBACK":

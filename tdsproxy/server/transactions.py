@@ -8,20 +8,39 @@ no stale snapshot stands in the way of the first write.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from tdsproxy.server.failures import sqlite_errors
-from tdsproxy.server.workspace import Workspace, quoted
+from tdsproxy.server.workspace import DatabaseFile, Workspace, quoted
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 from tdsproxy.tsql.replies import Command, Done, Reply, TransactionBegun, TransactionEnded
 
 
+class Marks(Protocol):
+    """Where the mark of a transaction goes (BEGIN TRANSACTION ... WITH MARK)."""
+
+    def announce(self, databases: Sequence[DatabaseFile], name: str, description: str) -> None:
+        """The next commit to these databases, whose write locks are held, carries the mark."""
+        ...
+
+    def committed(self, databases: Sequence[DatabaseFile], name: str, description: str) -> None:
+        """It has been made."""
+        ...
+
+    def failed(self, databases: Sequence[DatabaseFile]) -> None:
+        """It was not made."""
+        ...
+
+
 class Transactions:
-    """The transaction state of one session."""
+    """The transaction state of one session. ``marks`` None: there is no log to mark."""
 
     def __init__(self, workspace: Workspace, committed: Callable[[], None]) -> None:
         self._work = workspace
         self._committed = committed
+        self.marks: Marks | None = None
+        self._mark: str | None = None
         self.count = 0
         self._name: str | None = None
         self._number = 0
@@ -53,10 +72,12 @@ class Transactions:
         gone, so T-SQL's must end, too."""
         return self._open and not self._work.in_transaction
 
-    def begin(self, name: str | None = None) -> Iterator[Reply]:
+    def begin(self, name: str | None = None, mark: str | None = None) -> Iterator[Reply]:
+        """``mark`` is the description of a mark that has the transaction's name, None without one."""
         self.count += 1
         if self.count == 1:
             self._name = name
+            self._mark = mark
             self._number += 1
             yield TransactionBegun(self.descriptor)
         yield Done(Command.BEGIN_TRANSACTION)
@@ -80,13 +101,28 @@ class Transactions:
                 )
             if self._open:
                 with sqlite_errors(line):
-                    self._work.commit()
+                    self._commit()
                 self._committed()
             self._end()
             yield TransactionEnded(descriptor, committed=True)
         else:
             self.count -= 1
         yield Done(Command.COMMIT)
+
+    def _commit(self) -> None:
+        """Marks are announced while the write locks are held: no other commit can take them."""
+        marked = self._work.written() if self.marks and self._name and self._mark is not None else []
+        if not marked or self.marks is None:
+            self._work.commit()
+            return
+        name, description = self._name or "", self._mark or ""
+        self.marks.announce(marked, name, description)
+        try:
+            self._work.commit()
+        except BaseException:
+            self.marks.failed(marked)
+            raise
+        self.marks.committed(marked, name, description)
 
     def rollback(self, name: str | None = None, line: int = 1) -> Iterator[Reply]:
         if not self.count:
@@ -137,6 +173,7 @@ class Transactions:
     def _end(self) -> None:
         self.count = 0
         self._name = None
+        self._mark = None
         self._open = False
         self._saved.clear()
 

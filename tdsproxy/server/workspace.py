@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+from uuid import UUID
 
 import apsw
 
@@ -22,6 +23,7 @@ from tdsproxy.tsql.errors import BatchAborted, SqlError
 
 _RETRY_SECONDS: Final = 0.002
 _RETRY_LIMIT_SECONDS: Final = 0.05
+_CHECKPOINT_FRAMES: Final = 1000
 TEMP: Final = "temp"
 GLOBAL: Final = "dg"
 """The SQLite schema of ##tables: an in-memory database that all sessions of a store share."""
@@ -38,14 +40,19 @@ Bound = Sequence[object] | Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """Where a database lies. ``name`` keeps the spelling of its creation."""
+    """Where a database lies. ``name`` keeps the spelling of its creation. ``log_id`` is the database's GUID
+    when its log is kept (recovery models FULL and BULK_LOGGED): then only the keeper checkpoints it."""
 
     database_id: int
     name: str
     path: Path | None
     read_only: bool = False
+    log_id: UUID | None = None
 
 
+CommitNote = Callable[[DatabaseFile, int, int], None]
+"""Told of each commit to a database whose log is kept: the database, the number of frames in its WAL, the
+time in ns since 1970."""
 Resolver = Callable[[str], "DatabaseFile | None"]
 """Name (any case) to file; None when there is no such database. May raise SqlError when the database exists
 and can't be used (offline, restoring)."""
@@ -83,6 +90,8 @@ class Workspace:
         self._waiting_since = 0.0
         self._savepoints = 0
         self._global_attached = False
+        self.connection.set_wal_hook(self._committed)
+        self.on_commit: CommitNote | None = None
         self.on_attach: list[Callable[[DatabaseFile, str], None]] = []
         self.on_close: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], Callable[[], None]]] = []
@@ -175,7 +184,34 @@ class Workspace:
                 return True
         return False
 
+    def _committed(self, connection: apsw.Connection, schema: str, frames: int) -> int:
+        """SQLite's WAL hook. It stands in for the automatic checkpoint, which would let a WAL begin anew that
+        no keeper has read."""
+        database = self._attached.get(int(schema[1:])) if schema[1:].isdecimal() else None
+        if database is not None and database.log_id is not None and self.on_commit is not None:
+            self.on_commit(database, frames, time.time_ns())
+        elif frames >= _CHECKPOINT_FRAMES:
+            # Somebody who checkpoints at this moment does the same work.
+            with suppress(apsw.BusyError, apsw.LockedError):
+                connection.wal_checkpoint(schema, apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return apsw.SQLITE_OK
+
+    def written(self) -> list[DatabaseFile]:
+        """The databases that the open transaction has written to, as far as their logs are kept."""
+        return [
+            database
+            for number, database in self._attached.items()
+            if database.log_id is not None
+            and self.connection.txn_state(f"d{number}") == apsw.SQLITE_TXN_WRITE
+        ]
+
+    def _keep_log(self, databases: Iterable[DatabaseFile]) -> None:
+        """The last connection to a file checkpoints it when it is closed, unless it is told not to."""
+        kept = any(database.log_id is not None for database in databases)
+        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(kept))
+
     def _detach(self, database: DatabaseFile) -> None:
+        self._keep_log([database])
         try:
             self.connection.execute(f"DETACH d{database.database_id}")
         except apsw.SQLError as error:

@@ -172,6 +172,8 @@ class Command:
     COMMIT: Final = 0xD5
     ALTER_DATABASE: Final = 215
     ALTER_TABLE: Final = 0xD8
+    CREATE_PROCEDURE: Final = 222
+    DROP_PROCEDURE: Final = 223
     EXECUTE: Final = 0xE0
     USE: Final = 226
     BACKUP_DATABASE: Final = 228
