@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,7 +43,8 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
         return _run(_serve_upstream(options, options.upstream))
     keeper = _KeeperStart(options, password)  # its process starts while this one goes on importing
     try:
-        return _run(_serve(options, _embedded(options, keeper, proxy=proxy)))
+        with _embedded(options, keeper, proxy=proxy) as make:
+            return _run(_serve(options, make))
     finally:
         keeper.close()
 
@@ -137,10 +138,11 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
         await keeper.close()
 
 
+@contextlib.contextmanager
 def _embedded(
     options: ServeOptions, start: _KeeperStart, *, proxy: bool
-) -> Callable[[SocketStream], Endpoint]:
-    """Endpoints of the embedded server, behind the proxy's client leg or alone."""
+) -> Iterator[Callable[[SocketStream], Endpoint]]:
+    """Endpoints of the embedded server, behind the proxy's client leg or alone; it is closed at the end."""
     from tdsproxy.frontend.certificates import CertificateError
     from tdsproxy.frontend.connection import Connection, ConnectionSettings
     from tdsproxy.frontend.worker import SessionLimit
@@ -155,9 +157,13 @@ def _embedded(
     engine = Engine(options.store, keeper, backup_directory=options.backup_dir)
     if made is not None:
         print(f"A password for sa was made: see {made}", file=sys.stderr, flush=True)
-    if proxy:
-        return lambda stream: EmbeddedSession(stream, engine, settings)
-    return lambda stream: Connection(stream, engine, settings)
+    try:
+        if proxy:
+            yield lambda stream: EmbeddedSession(stream, engine, settings)
+        else:
+            yield lambda stream: Connection(stream, engine, settings)
+    finally:
+        engine.close()
 
 
 def _handshake(options: ServeOptions) -> HandshakeSettings:
