@@ -10,12 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from tdsproxy.server.schema import DatabaseSchema
 from tdsproxy.tsql.replies import Column
 from tdsproxy.tsql.types import SqlType
-
-DatabaseObjects = DatabaseSchema
-"""What the views of one database are made from."""
 
 
 @dataclass(frozen=True, slots=True)
