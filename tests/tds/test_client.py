@@ -113,7 +113,7 @@ class Peer:
     def answer(self, message: Message) -> bytes:
         if message.type == PacketType.PRELOGIN:
             client = parse_prelogin(message.payload)
-            encryption, mode = negotiate(client.encryption, self.policy)
+            encryption, mode = negotiate(client, self.policy)
             body = build_prelogin(reply_to(client, version=(*VERSION, 0), encryption=encryption))
             if not self.strict and mode in (EncryptionMode.FULL, EncryptionMode.LOGIN_ONLY):
                 assert self.files is not None
