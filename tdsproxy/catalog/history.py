@@ -80,6 +80,11 @@ class History:
                 self._insert(schema.RESTOREFILEGROUP, {**group, "restore_history_id": restore_id})
         return restore_id
 
+    def record_mark(self, values: Values) -> None:
+        """Writes a row of logmarkhistory."""
+        with self._file.write():
+            self._insert(schema.LOGMARKHISTORY, values)
+
     def backup_set_id(self, set_guid: Value) -> int | None:
         """The newest row of a backup set."""
         rows = self._file.read(

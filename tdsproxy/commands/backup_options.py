@@ -24,6 +24,7 @@ _OPPOSITES: Final = (
     ("UNLOAD", "NOUNLOAD"),
     ("FORMAT", "NOINIT"),
     ("FORMAT", "NOSKIP"),
+    ("NORECOVERY", "STANDBY"),
 )
 # What changes nothing on a disk: tape handling, and the sizes of buffers once they are in range.
 _WITHOUT_EFFECT: Final = frozenset(
@@ -43,7 +44,8 @@ _LEVELS: Final = frozenset({"LOW", "MEDIUM", "HIGH"})
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
     """``compression`` None leaves it to the medium or to the server's option; ``algorithm`` and ``level`` as
-    in COMPRESSION (ALGORITHM = ..., LEVEL = ...). ``stats`` None reports no progress."""
+    in COMPRESSION (ALGORITHM = ..., LEVEL = ...). ``stats`` None reports no progress. ``norecovery``,
+    ``standby`` (its undo file) and ``no_truncate`` are those of BACKUP LOG."""
 
     differential: bool = False
     copy_only: bool = False
@@ -61,6 +63,14 @@ class BackupOptions:
     checksum: bool | None = None
     stats: int | None = None
     block_size: int | None = None
+    norecovery: bool = False
+    standby: str | None = None
+    no_truncate: bool = False
+
+    @property
+    def tail(self) -> bool:
+        """Whether the database is left to be restored: nothing is committed behind this backup."""
+        return self.norecovery or self.standby is not None
 
 
 def check_conflicts(options: Iterable[ast.Option], pairs: Iterable[tuple[str, str]]) -> None:
@@ -111,6 +121,8 @@ def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datet
             continue
         if option.name in _LOG_ONLY and statement.kind == "DATABASE":
             raise fail(3032, option.name.lower())
+        if option.name == "DIFFERENTIAL" and statement.kind != "DATABASE":
+            raise fail(3032, option.name.lower())
         if option.name == "RETAINDAYS":
             retain = ranged(option, operands, 0, 99999)
         else:
@@ -120,6 +132,8 @@ def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datet
         found["expires"] = now.replace(microsecond=0) + dt.timedelta(days=retain) if retain else None
     if found.get("format"):
         found |= {"init": True, "skip": True}
+    if found.get("no_truncate"):
+        found["copy_only"] = True
     return BackupOptions(**found)
 
 
@@ -129,6 +143,10 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             return {option.name.lower(): True}
         case "NOINIT" | "NOSKIP" | "NOFORMAT" | "NO_CHECKSUM":
             return {option.name.removeprefix("NO").removeprefix("_").lower(): False}
+        case "NORECOVERY" | "NO_TRUNCATE":
+            return {option.name.lower(): True}
+        case "STANDBY":
+            return {"standby": operands.text(first_value(option)) or ""}
         case "NAME" | "DESCRIPTION":
             return {option.name.lower(): operands.text(first_value(option))}
         case "MEDIANAME":

@@ -13,6 +13,7 @@ from typing import Protocol
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.paths import DevicePaths
+from tdsproxy.log.service import LogService
 
 
 class Sessions(Protocol):
@@ -56,7 +57,7 @@ class ServerIdentity:
 @dataclass(frozen=True, slots=True)
 class CommandEnvironment:
     """``cancelled`` is set, from any thread, when nobody wants the running statement's result any more.
-    ``clock`` gives local time."""
+    ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say."""
 
     catalog: Catalog
     paths: DevicePaths
@@ -65,6 +66,7 @@ class CommandEnvironment:
     identity: ServerIdentity = field(default_factory=ServerIdentity.of_this_machine)
     cancelled: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], dt.datetime] = dt.datetime.now
+    logs: LogService | None = None
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

@@ -292,6 +292,116 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     ),
     4212: (16, 1, "Cannot back up the log of the master database. Use BACKUP DATABASE instead."),
     4214: (16, 1, "BACKUP LOG cannot be performed because there is no current database backup."),
+    3036: (
+        16,
+        1,
+        'The database "{}" is in warm-standby state (set by executing RESTORE WITH STANDBY) and cannot '
+        "be backed up until the entire restore sequence is completed.",
+    ),
+    3041: (
+        16,
+        1,
+        "BACKUP failed to complete the command {}. Check the backup application log for detailed messages.",
+    ),
+    3136: (
+        16,
+        1,
+        "This differential backup cannot be restored because the database has not been restored to the "
+        "correct earlier state.",
+    ),
+    3159: (
+        16,
+        1,
+        'The tail of the log for the database "{}" has not been backed up. Use BACKUP LOG WITH '
+        "NORECOVERY to backup the log if it contains work you do not want to lose. Use the WITH REPLACE "
+        "or WITH STOPAT clause of the RESTORE statement to just overwrite the contents of the log.",
+    ),
+    4217: (
+        10,
+        1,
+        "BACKUP LOG cannot modify the database because the database is read-only. The backup will "
+        "continue, although subsequent backups will duplicate the work of this backup.",
+    ),
+    4305: (
+        16,
+        1,
+        "The log in this backup set begins at LSN {}, which is too recent to apply to the database. An "
+        "earlier log backup that includes LSN {} can be restored.",
+    ),
+    4318: (
+        16,
+        1,
+        "File '{}' has been rolled forward to LSN {}. This log terminates at LSN {}, which is too early "
+        "to apply the WITH RECOVERY option. Reissue the RESTORE LOG statement WITH NORECOVERY.",
+    ),
+    4322: (
+        10,
+        1,
+        "This backup set contains records that were logged before the designated point in time. The "
+        "database is being left in the restoring state so that more roll forward can be performed.",
+    ),
+    4326: (
+        16,
+        1,
+        "The log in this backup set terminates at LSN {}, which is too early to apply to the database. A"
+        " more recent log backup that includes LSN {} can be restored.",
+    ),
+    4329: (
+        10,
+        1,
+        "This log file contains records logged before the designated mark. The database is being left in"
+        " the Restoring state so you can apply another log file.",
+    ),
+    4330: (
+        16,
+        1,
+        "This backup set cannot be applied because it is on a recovery path that is inconsistent with "
+        "the database. The recovery path is the sequence of data and log backups that have brought the "
+        "database to a particular recovery point. Find a compatible backup to restore, or restore the "
+        "rest of the database to match a recovery point within this backup set, which will restore the "
+        "database to a different point in time. For more information about recovery paths, see SQL "
+        "Server Books Online.",
+    ),
+    4333: (
+        16,
+        1,
+        "The database cannot be recovered because the log was not restored.",
+    ),
+    4334: (
+        16,
+        1,
+        "The named mark does not identify a valid LSN.",
+    ),
+    4335: (
+        16,
+        1,
+        "The specified STOPAT time is too early. All or part of the database is already rolled forward "
+        "beyond that point.",
+    ),
+    4338: (
+        16,
+        1,
+        "The STOPAT clause specifies a point too early to allow this backup set to be restored. Choose a"
+        " different stop point or use RESTORE DATABASE WITH RECOVERY to recover at the current point.",
+    ),
+    4340: (
+        16,
+        1,
+        "The point-in-time clause of this RESTORE statement is restricted for use by RESTORE LOG "
+        "statements only. Omit the clause or use a clause that includes a timestamp.",
+    ),
+    4346: (
+        16,
+        1,
+        "RESTORE PAGE is not allowed with databases that use the simple recovery model.",
+    ),
+    4349: (
+        16,
+        1,
+        "The log in this backup set begins at LSN {}, which is too recent to apply to the database. This"
+        " restore sequence needs to initialize the log to start at LSN {}. Reissue the RESTORE LOG "
+        "statement using an earlier log backup.",
+    ),
     5008: (
         16,
         1,

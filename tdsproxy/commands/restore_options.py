@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from tdsproxy.commands.backup_options import (
 )
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.operands import Operands
+from tdsproxy.commands.stop_points import StopPoint, read_stop_point
 from tdsproxy.tsql import ast
 
 _COMMON: Final = frozenset(
@@ -74,6 +74,9 @@ _OPPOSITES: Final = (
     ("KEEP_REPLICATION", "NORECOVERY"),
     ("KEEP_CDC", "NORECOVERY"),
     ("RESTRICTED_USER", "NORECOVERY"),
+    ("STOPAT", "STOPATMARK"),
+    ("STOPAT", "STOPBEFOREMARK"),
+    ("STOPATMARK", "STOPBEFOREMARK"),
     ("CHECKSUM", "NO_CHECKSUM"),
     ("STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"),
 )
@@ -100,8 +103,8 @@ _WITHOUT_EFFECT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """``recovery`` None when neither RECOVERY nor NORECOVERY was written (RECOVERY is then meant). ``moves``
-    are (logical name, target) pairs as written. ``stop_at`` is noted for the check of the recovery model."""
+    """``recovery`` None when neither RECOVERY nor NORECOVERY was written (RECOVERY is then meant, unless
+    there is ``standby``, the undo file). ``moves`` are (logical name, target) pairs as written."""
 
     file: int | None = None
     moves: tuple[tuple[str, str], ...] = ()
@@ -111,8 +114,14 @@ class RestoreOptions:
     stats: int | None = None
     checksum: bool = False
     media_name: str | None = None
-    stop_at: dt.datetime | str | None = None
+    stop: StopPoint | None = None
+    standby: str | None = None
     load_history: bool = False
+
+    @property
+    def recovers(self) -> bool:
+        """Whether the statement is to end with a database that is open to its users for writing."""
+        return self.recovery is not False and self.standby is None
 
 
 def read_restore_options(statement: ast.Restore, operands: Operands) -> RestoreOptions:
@@ -162,8 +171,8 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
         case "BUFFERCOUNT" | "MAXTRANSFERSIZE":
             ranged(option, operands, 1, 2**31 - 1)
             return {}
-        case "STOPAT":
-            return {"stop_at": operands.moment(first_value(option))}
-        case "STOPATMARK" | "STOPBEFOREMARK":
-            return {"stop_at": operands.text(first_value(option))}
+        case "STANDBY":
+            return {"standby": operands.text(first_value(option)) or ""}
+        case "STOPAT" | "STOPATMARK" | "STOPBEFOREMARK":
+            return {"stop": read_stop_point(option, operands)}
     raise fail(3015, f"RESTORE WITH {option.name}")

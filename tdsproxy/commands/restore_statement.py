@@ -154,7 +154,7 @@ def _check_set(info: SetInfo, media: MediaInfo, device: str, options: RestoreOpt
     description = info.header.description
     if options.checksum and not description.has_checksums:
         raise fail(3187)
-    if options.stop_at is not None:
+    if options.stop is not None:
         raise fail(3145) if description.recovery_model == "SIMPLE" else fail(3015, "RESTORE WITH STOPAT")
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
@@ -109,6 +110,28 @@ class KeeperClient:
             self._sessions[spid] = (login, database)
         if self._writer is not None:
             self._send(Kind.NOTE, spid, login, database)
+
+    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        """See ``port.KeeperPort``. Nobody is told while there is no keeper: a new one looks for itself."""
+        if self._writer is not None:
+            self._send(Kind.COMMIT, database.bytes, frame, committed_ns)
+
+    async def mark(self, database: UUID, name: str | None, description: str, login: str | None) -> None:
+        """Tells of a mark, before its commit (``login`` None) or after it, and waits until the keeper knows.
+        Raises KeeperUnavailable, KeeperLost."""
+        await self._ensure_connected()
+        self._next_id += 1
+        id_ = self._next_id
+        statement = _Statement()
+        self._statements[id_] = statement
+        self._send(Kind.MARK, id_, database.bytes, name, description, login)
+        try:
+            while await statement.replies.get() is not None:
+                continue
+        finally:
+            del self._statements[id_]
+        if statement.failed:
+            raise KeeperLost
 
     async def run(self, request: NativeRequest) -> AsyncIterator[Reply]:
         """The statement's replies as they come. Closing the generator cancels the statement and returns when
@@ -279,6 +302,18 @@ class SyncKeeper:
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database)
+
+    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._client.note_commit, database, frame, committed_ns)
+
+    def announce_mark(self, database: UUID, name: str | None, description: str) -> None:
+        """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""
+        self._wait(self._client.mark(database, name, description, None))
+
+    def note_mark(self, database: UUID, name: str, description: str, login: str) -> None:
+        """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""
+        self._wait(self._client.mark(database, name, description, login))
 
     def on_release(self, callback: Callable[[str], None]) -> None:
         self._client.on_release(callback)

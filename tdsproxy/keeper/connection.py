@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any
+from uuid import UUID
 
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
+from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.wire import read_message
@@ -35,12 +37,14 @@ class ClientConnection:
         sessions: SessionRegistry,
         runner: Runner,
         executor: Executor,
+        log_events: LogEvents | None = None,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._sessions = sessions
         self._runner = runner
         self._executor = executor
+        self._log_events = log_events
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, threading.Event] = {}
         self._statements: set[asyncio.Future[None]] = set()
@@ -115,6 +119,13 @@ class ClientConnection:
             elif kind is Kind.NOTE:
                 spid, login, database = fields
                 self._sessions.note(self, spid, login, database)
+            elif kind is Kind.COMMIT:
+                database, frame, committed_ns = fields
+                if self._log_events is not None:
+                    self._log_events.note_commit(UUID(bytes=database), frame, committed_ns)
+            elif kind is Kind.MARK:
+                id_, database, name, description, login = fields
+                self._mark(id_, UUID(bytes=database), name, description, login)
             elif kind is Kind.RELEASED:
                 done = self._releases.pop(fields[0], None)
                 if done is not None:
@@ -130,6 +141,22 @@ class ClientConnection:
         cancelled = threading.Event()
         self._running[id_] = cancelled
         future = self._loop.run_in_executor(self._executor, self._run, id_, request, cancelled)
+        self._statements.add(future)
+        future.add_done_callback(lambda done: self._ended(id_, done))
+
+    def _mark(self, id_: int, database: UUID, name: str | None, description: str, login: str | None) -> None:
+        events = self._log_events
+        if events is None:
+            self._send(Kind.END, id_, None)
+            return
+
+        def work() -> None:
+            if login is None or name is None:
+                events.announce(database, name, description)
+            else:
+                events.record(database, name, description, login)
+
+        future = self._loop.run_in_executor(self._executor, work)
         self._statements.add(future)
         future.add_done_callback(lambda done: self._ended(id_, done))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
+from uuid import UUID
 
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.tsql.replies import Reply
@@ -30,6 +31,19 @@ class KeeperPort(Protocol):
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         """Tells the session's current database; None when it has ended."""
+        ...
+
+    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        """A commit to the database with this GUID, as SQLite's WAL hook told it; returns at once."""
+        ...
+
+    def announce_mark(self, database: UUID, name: str | None, description: str) -> None:
+        """The next commit to the database carries this mark (None: it does not after all). The caller holds
+        the database's write lock. Returns when the keeper knows."""
+        ...
+
+    def note_mark(self, database: UUID, name: str, description: str, login: str) -> None:
+        """The commit with the announced mark has been made: it goes into msdb's logmarkhistory."""
         ...
 
     def on_release(self, callback: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -31,14 +31,17 @@ class ProtocolError(Exception):
 
 class Kind(IntEnum):
     """Client to keeper: HELLO (version, pid), RUN (id, request), CANCEL (id), NOTE (spid, login, database),
-    RELEASED (token). Keeper to client: WELCOME (version, spid base, pid), REPLIES (id, replies), END (id,
-    failure), RELEASE (token, database), KILL (spid)."""
+    RELEASED (token), COMMIT (database GUID, frame, time), MARK (id, database GUID, name, description, login:
+    None before the commit). Keeper to client: WELCOME (version, spid base, pid), REPLIES (id, replies), END
+    (id, failure), RELEASE (token, database), KILL (spid)."""
 
     HELLO = 1
     RUN = 2
     CANCEL = 3
     NOTE = 4
     RELEASED = 5
+    COMMIT = 6
+    MARK = 7
     WELCOME = 16
     REPLIES = 17
     END = 18

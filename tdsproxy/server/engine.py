@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tdsproxy.catalog.catalog import Catalog, initialise
-from tdsproxy.catalog.databases import Database, DatabaseState, UserAccess
+from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, UserAccess
 from tdsproxy.frontend.handler import LoginRequest
 from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server.applocks import ApplicationLocks
@@ -153,7 +153,19 @@ class Engine:
             return None
         self._require_online(database)
         path = database.path(self.store) if database.file else None
-        return DatabaseFile(database.id, database.name, path, database.read_only)
+        kept = (
+            self.keeper is not None
+            and not database.is_system
+            and database.recovery_model is not RecoveryModel.SIMPLE
+            and database.standby is None
+        )
+        read_only = database.read_only or database.standby is not None
+        return DatabaseFile(database.id, database.name, path, read_only, database.guid if kept else None)
+
+    def note_commit(self, database: DatabaseFile, frames: int, committed_ns: int) -> None:
+        """A session has committed to a database whose log is kept."""
+        if self.keeper is not None and database.log_id is not None:
+            self.keeper.note_commit(database.log_id, frames, committed_ns)
 
     @staticmethod
     def _require_online(database: Database) -> None:

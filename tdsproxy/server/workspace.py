@@ -226,6 +226,7 @@ class Workspace:
             self.connection.execute("ROLLBACK")
         for leave in self.on_close:
             leave()
+        self._keep_log(self._attached.values())
         self.connection.close(True)
 
     # ------------------------------------------------------------------ running

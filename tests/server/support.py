@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
@@ -75,6 +76,15 @@ class LocalKeeper:
             self.current.pop(spid, None)
         else:
             self.current[spid] = database
+
+    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        return
+
+    def announce_mark(self, database: UUID, name: str | None, description: str) -> None:
+        return
+
+    def note_mark(self, database: UUID, name: str, description: str, login: str) -> None:
+        return
 
     def on_release(self, callback: Callable[[str], None]) -> None:
         self._release.append(callback)

@@ -1,0 +1,67 @@
+"""What sessions tell of their commits: times for the log, and marks for the log and msdb's logmarkhistory."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from uuid import UUID
+
+from tdsproxy.catalog.catalog import Catalog
+from tdsproxy.commands.stop_points import local_time
+from tdsproxy.log.records import LogError, Transaction
+from tdsproxy.log.service import LogService
+
+_log = logging.getLogger(__name__)
+
+
+class LogEvents:
+    """Usable from any thread; ``note_commit`` returns at once, the others after the log has been read."""
+
+    def __init__(self, logs: LogService, catalog: Catalog) -> None:
+        self._logs = logs
+        self._catalog = catalog
+        self._announced: dict[UUID, int] = {}
+
+    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        self._logs.note_commit(database, frame, committed_ns)
+
+    def announce(self, database: UUID, name: str | None, description: str) -> None:
+        """A transaction that holds the database's write lock is about to commit with this mark; None: it did
+        not. A database whose log is not kept has no marks."""
+        self._announced.pop(database, None)
+        if not self._logs.is_kept(database):
+            return
+        try:
+            self._logs.announce_mark(database, name, description)
+            if name is not None:
+                self._announced[database] = self._logs.capture_now(database)
+        except LogError as error:
+            _log.warning("the mark %r is not in the log: %s", name, error)
+
+    def record(self, database: UUID, name: str, description: str, login: str) -> None:
+        """The marked transaction has been committed."""
+        first = self._announced.pop(database, None)
+        if first is None:
+            return
+        try:
+            last = self._logs.capture_now(database)
+            found = self._find(database, name, first, last)
+        except LogError as error:
+            _log.warning("the mark %r is not in the log: %s", name, error)
+            return
+        entry = next((d for d in self._catalog.databases.all() if d.guid == database), None)
+        if found is not None and entry is not None:
+            self._catalog.history.record_mark(
+                {
+                    "database_name": entry.name,
+                    "mark_name": name,
+                    "description": description or None,
+                    "user_name": login,
+                    "lsn": Decimal(found.lsn),
+                    "mark_time": local_time(found.committed_ns),
+                }
+            )
+
+    def _find(self, database: UUID, name: str, first: int, last: int) -> Transaction | None:
+        archive = self._logs.archive(database)
+        return next((t for t in archive.read(first, last) if t.mark == name), None)
