@@ -222,7 +222,8 @@ def test_server_properties_are_variants_of_their_type(sa: Client) -> None:
     text = t.nvarchar(128)
     assert sa.rows(
         "SELECT SERVERPROPERTY('EngineEdition'), SERVERPROPERTY('productversion'),"
-        " SERVERPROPERTY(N'Servername'), SERVERPROPERTY('PathSeparator'), SERVERPROPERTY('Collation'), SERVERPROPERTY('nothing')"
+        " SERVERPROPERTY(N'Servername'), SERVERPROPERTY('PathSeparator'),"
+        " SERVERPROPERTY('Collation'), SERVERPROPERTY('nothing')"
     ) == [
         (
             Variant(t.INT, 3),

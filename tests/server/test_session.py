@@ -277,6 +277,16 @@ def test_cancel_stops_a_wait(sa: Client) -> None:
     assert sa.value("SELECT 1") == 1
 
 
+def test_cancel_under_xact_abort_takes_the_transaction(sa: Client) -> None:
+    for setting, left in (("OFF", 1), ("ON", 0)):
+        timer = threading.Timer(0.1, sa.session.cancel)
+        timer.start()
+        sa.replies(f"SET XACT_ABORT {setting}; BEGIN TRAN; WAITFOR DELAY '00:01:00'")
+        timer.join()
+        assert sa.value("SELECT @@TRANCOUNT") == left
+        sa.run("IF @@TRANCOUNT > 0 ROLLBACK")
+
+
 def test_cancel_reaches_a_native_statement(sa: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     cancelled: list[bool] = []
     monkeypatch.setattr(LocalReplies, "cancel", lambda self: cancelled.append(True))

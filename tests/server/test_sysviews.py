@@ -268,3 +268,11 @@ def test_the_first_statement_of_a_sample_database(sa: Client) -> None:
         "IF EXISTS (SELECT name FROM master.dbo.sysdatabases WHERE name = N'Chinook') DROP DATABASE Chinook"
     )
     assert not errors(replies)
+
+
+def test_table_functions(sa: Client) -> None:
+    assert sa.rows("SELECT value FROM STRING_SPLIT('a,b', ',')") == [("a",), ("b",)]
+    nothing = (
+        "SELECT 1 FROM fn_listextendedproperty(default, default, default, default, default, default, default)"
+    )
+    assert sa.rows(nothing) == []

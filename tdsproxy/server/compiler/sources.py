@@ -299,7 +299,7 @@ class SourceCompiler:
             raise error(208, f"Invalid object name '{name.object}'.", name.line)
         args = []
         for index, parameter in enumerate(function.parameters):
-            if index < len(call.args):
+            if index < len(call.args) and not isinstance(call.args[index], ast.Default):
                 made = self.queries.expressions.value(call.args[index], scope)
                 args.append(self.queries.expressions.converted(made, parameter).sql)
             else:
