@@ -19,6 +19,7 @@ from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionActio
 from tdsproxy.keeper.port import NativeReplies
 from tdsproxy.server.dispatch import Dispatcher
 from tdsproxy.server.identity import LANGUAGE
+from tdsproxy.server.marks import KeeperMarks
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
 from tdsproxy.server.rights import Rights
 from tdsproxy.server.rpc import run_rpc
@@ -89,6 +90,9 @@ class Session:
         self.workspace = Workspace(self._resolve, _compare)
         self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
         self.evaluator = Dispatcher(self)
+        if engine.keeper is not None:
+            self.workspace.on_commit = engine.note_commit
+            self.evaluator.sql.transactions.marks = KeeperMarks(engine.keeper, login.name)
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
 
     # ------------------------------------------------------------------ frontend.handler.Session
@@ -222,9 +226,19 @@ class Session:
             yield from replies
         except (Cancelled, apsw.InterruptError):
             pass
+        except GeneratorExit:
+            self._abort_cancelled()
+            raise
+        yield from self._abort_cancelled()
         if self._killed:
             yield KILLED
             yield Done(Command.PARSE_ERROR, error=True)
+
+    def _abort_cancelled(self) -> list[Reply]:
+        """Under XACT_ABORT a cancelled request takes its transaction with it."""
+        if self._cancelled.is_set() and self._active.xact_abort and self.transaction_count():
+            return list(self.evaluator.rollback(self.batch_frame("")))
+        return []
 
     def _only_parses(self, batch: ast.Batch) -> bool:
         """SET PARSEONLY takes effect while a batch is parsed, so it can be switched off by a batch."""
