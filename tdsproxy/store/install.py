@@ -75,10 +75,12 @@ def replace_live(
     keep_undo: bool = True,
     busy_milliseconds: int = 5_000,
     cancelled: Callable[[], bool] = lambda: False,
+    locked: Callable[[], None] = lambda: None,
 ) -> Installed:
     """Give the existing database ``target`` the content of ``image``, in one transaction.
 
-    ``image`` is used up. Raises DatabaseBusy when the write lock can't be had in ``busy_milliseconds``,
+    ``image`` is used up. ``locked`` is called while the old content is still there and nobody else can write
+    any more; what it raises ends the attempt. Raises DatabaseBusy when the write lock can't be had in ``busy_milliseconds``,
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
@@ -89,7 +91,7 @@ def replace_live(
         state = _state_of(live, target)
         if state.wal and state.page_size is not None and _page_size(image) not in (None, state.page_size):
             converted = _convert(image, state.page_size)
-        undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled)
+        undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled, locked)
         crashpoints.reach("install.after-commit")
         _settle(live, source_wal or state.wal)
     finally:
@@ -130,6 +132,7 @@ def _copy_into(
     state: _State,
     keep_undo: bool,
     cancelled: Callable[[], bool],
+    locked: Callable[[], None],
 ) -> Path | None:
     if state.readable:
         # Acknowledged means durable: in WAL mode only FULL syncs the log at the commit. Where the schema is
@@ -146,6 +149,7 @@ def _copy_into(
             # The first step takes the write lock; from here on the old content stands still.
             backup.step(1)
             crashpoints.reach("install.locked")
+            locked()
             if keep_undo:
                 undo = _keep_old(live, target, state.readable)
             crashpoints.reach("install.undo-kept")
