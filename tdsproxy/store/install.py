@@ -80,7 +80,8 @@ def replace_live(
     """Give the existing database ``target`` the content of ``image``, in one transaction.
 
     ``image`` is used up. ``locked`` is called while the old content is still there and nobody else can write
-    any more; what it raises ends the attempt. Raises DatabaseBusy when the write lock can't be had in ``busy_milliseconds``,
+    any more; what it raises ends the attempt. Raises DatabaseBusy when the write lock can't be had in
+    ``busy_milliseconds``,
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
