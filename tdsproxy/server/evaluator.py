@@ -208,6 +208,8 @@ class SqliteEvaluator:
         own = not self.workspace.in_transaction
         try:
             with sqlite_errors(line, database), self.workspace.statement():
+                if not is_temporary(schema):
+                    self.workspace.lock(schema)
                 yield
         except BaseException:
             self.reader.forget()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tdsproxy.server.compiler.context import FoundTable
@@ -46,7 +45,7 @@ class InsertRunner:
         with sqlite_errors(statement.line):
             found = self._dml.target(context, statement.target)
             named = self._dml.view_columns(context, statement.target, statement.columns)
-            statement = replace(statement, columns=named)
+            statement = ast.replace(statement, columns=named)
             columns = self._insert_columns(statement, found)
         if statement.default_values:
             rows: Callable[[], Iterator[Row]] = lambda: iter([[]])  # noqa: E731
@@ -292,7 +291,7 @@ class InsertRunner:
         if query is None:
             raise error(102, "Incorrect syntax near 'INSERT'.", statement.line, severity=15)
         if statement.with_:
-            query = replace(query, with_=(*statement.with_, *query.with_))
+            query = ast.replace(query, with_=(*statement.with_, *query.with_))
         compiled = self._evaluator.selects.compile(query, frame)
         outputs = compiled.query.columns
         if len(outputs) != len(columns):

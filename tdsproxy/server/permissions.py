@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -94,8 +93,8 @@ def _require(session: Session, action: str, name: ast.Name) -> None:
 
 
 @lru_cache(maxsize=512)
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind) if f.name not in ("pos", "end", "line", "text"))
+def _field_names(kind: type[ast.Node]) -> tuple[str, ...]:
+    return tuple(name for name in ast.field_names(kind) if name not in ("pos", "end", "line", "text"))
 
 
 def _nodes(node: object, kind: type[T]) -> Iterator[T]:
@@ -107,5 +106,5 @@ def _nodes(node: object, kind: type[T]) -> Iterator[T]:
             yield current
         if isinstance(current, tuple | list):
             waiting.extend(current)
-        elif is_dataclass(current) and not isinstance(current, (type, *_MODULES)):
+        elif isinstance(current, ast.Node) and not isinstance(current, _MODULES):
             waiting.extend(getattr(current, name) for name in _field_names(type(current)))

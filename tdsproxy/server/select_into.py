@@ -30,7 +30,7 @@ class SelectInto:
         if target is None:
             return
         evaluator = self._evaluator
-        compiled = evaluator.selects.compile(replace(query, into=None), frame)
+        compiled = evaluator.selects.compile(ast.replace(query, into=None), frame)
         columns: list[ColumnInfo] = []
         seen: set[str] = set()
         for number, output in enumerate(compiled.query.columns, 1):

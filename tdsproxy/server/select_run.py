@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.compiler.binder import loader
@@ -173,7 +173,7 @@ class SelectRunner:
                     line=item.expr.line,
                 )
             formulas.append(_split(expr, assigned, columns))
-        projected = replace(
+        projected = ast.replace(
             query,
             items=tuple(ast.SelectItem(expr) for expr in columns)
             or (ast.SelectItem(ast.Literal(value=1, type=SqlType("int"))),),
@@ -250,12 +250,12 @@ def _split(expr: ast.Expr, assigned: set[str], columns: list[ast.Expr]) -> ast.E
     if isinstance(expr, ast.Subquery):
         return _column(expr, columns)
     changes: dict[str, Any] = {}
-    for item in fields(expr):
-        value = getattr(expr, item.name)
+    for name in ast.field_names(expr):
+        value = getattr(expr, name)
         changed = _split_value(value, assigned, columns)
         if changed is not value:
-            changes[item.name] = changed
-    return replace(expr, **changes)
+            changes[name] = changed
+    return ast.replace(expr, **changes)
 
 
 def _split_value(value: Any, assigned: set[str], columns: list[ast.Expr]) -> Any:

@@ -275,6 +275,15 @@ class Workspace:
     def begin(self) -> None:
         self.connection.execute("BEGIN")
 
+    def lock(self, schema: str) -> None:
+        """Takes the write lock of an attached database, waiting for it, before the transaction reads there.
+
+        SQLite waits for a write lock only while it has not read: a reader that begins to write while somebody
+        else does is refused at once. The pragma is the write that needs no table and changes nothing.
+        """
+        if self.connection.txn_state(schema) != apsw.SQLITE_TXN_WRITE:
+            self.connection.execute(f"PRAGMA {schema}.incremental_vacuum(1)").fetchall()
+
     def commit(self) -> None:
         self.connection.execute("COMMIT")
 

@@ -7,7 +7,6 @@ the text on, whether or not it is reached.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from functools import lru_cache
 
 from tdsproxy.tsql import ast
@@ -74,10 +73,8 @@ def _error(number: int, state: int, text: str, line: int) -> SyntaxError_:
 
 
 @lru_cache(maxsize=512)
-def _field_names(kind: type) -> tuple[str, ...]:
-    if not is_dataclass(kind):
-        return ()
-    return tuple(f.name for f in fields(kind) if f.name not in ("pos", "end", "line", "text"))
+def _field_names(kind: type[ast.Node]) -> tuple[str, ...]:
+    return tuple(name for name in ast.field_names(kind) if name not in ("pos", "end", "line", "text"))
 
 
 def _check_module(module: ast.CreateProcedure | ast.CreateFunction | ast.CreateTrigger) -> None:
@@ -187,7 +184,7 @@ class _Checker:
             for item in node:
                 self._walk(item, line)
             return
-        if not is_dataclass(node) or isinstance(node, type):
+        if not isinstance(node, ast.Node):
             return
         line = getattr(node, "line", line) or line
         match node:
@@ -208,5 +205,5 @@ class _Checker:
                 pass
         for name in _field_names(type(node)):
             value = getattr(node, name)
-            if isinstance(value, tuple) or is_dataclass(value):
+            if isinstance(value, tuple | ast.Node):
                 self._walk(value, line)

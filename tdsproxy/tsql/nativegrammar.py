@@ -11,7 +11,6 @@ first native statement is met.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
@@ -62,7 +61,7 @@ def read_native(tokens: Sequence[Token], index: int) -> tuple[ast.Backup | ast.R
 
 
 def _placed(statement: ast.Backup | ast.Restore, first: Token, last: Token) -> ast.Backup | ast.Restore:
-    return replace(statement, pos=first.pos, end=last.end, line=first.line)
+    return ast.replace(statement, pos=first.pos, end=last.end, line=first.line)
 
 
 def _feed(parser: InteractiveParser, terminal: str, token: Token, tokens: Sequence[Token]) -> object:

@@ -45,7 +45,7 @@ def options_of(text: str) -> dict[str, tuple[ast.Operand, ...]]:
 
 def same(found: ast.Statement, expected: ast.Statement) -> bool:
     """Equal but for the span."""
-    fields = [name for name in expected.__dataclass_fields__ if name not in ("pos", "end", "line")]
+    fields = [name for name in ast.field_names(expected) if name not in ("pos", "end", "line")]
     return type(found) is type(expected) and all(getattr(found, n) == getattr(expected, n) for n in fields)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -259,8 +258,8 @@ def check_spans(
 
 
 def bodies(statement: ast.Statement) -> Iterator[tuple[ast.Statement, ...]]:
-    for field in dataclasses.fields(statement):
-        value = getattr(statement, field.name)
+    for name in ast.field_names(statement):
+        value = getattr(statement, name)
         if isinstance(value, ast.Statement) and value.end:
             yield (value,)
         elif isinstance(value, tuple) and value and isinstance(value[0], ast.Statement):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 
 from tdsproxy.server.compiler.aggregates import AGGREGATES
 from tdsproxy.tsql import ast
@@ -14,11 +13,11 @@ def expressions_of(node: object) -> Iterator[object]:
     if isinstance(node, tuple):
         for item in node:
             yield from expressions_of(item)
-    elif is_dataclass(node) and not isinstance(node, type):
+    elif isinstance(node, ast.Node):
         yield node
-        for item in fields(node):
-            value = getattr(node, item.name)
-            if isinstance(value, tuple) or is_dataclass(value):
+        for name in ast.field_names(node):
+            value = getattr(node, name)
+            if isinstance(value, tuple | ast.Node):
                 yield from expressions_of(value)
 
 
@@ -31,6 +30,6 @@ def contains_aggregate(node: object) -> bool:
     if isinstance(node, ast.FunctionCall):
         own = node.over is None and node.name.schema is None and node.name.object.upper() in AGGREGATES
         return own or any(contains_aggregate(arg) for arg in node.args) or contains_aggregate(node.over)
-    if is_dataclass(node) and not isinstance(node, type):
-        return any(contains_aggregate(getattr(node, item.name)) for item in fields(node))
+    if isinstance(node, ast.Node):
+        return any(contains_aggregate(getattr(node, name)) for name in ast.field_names(node))
     return False

@@ -206,7 +206,7 @@ class SourceCompiler:
             for given, output in zip(names or ("",) * len(inner.columns), inner.columns, strict=True)
         )
         return self._derived(
-            inner, replace(source, alias=source.alias or name.object, columns=columns), scope
+            inner, ast.replace(source, alias=source.alias or name.object, columns=columns), scope
         )
 
     def _foreign_view(self, source: ast.TableSource, view: ModuleInfo, database: str, scope: Scope) -> str:
@@ -234,7 +234,7 @@ class SourceCompiler:
             parts[-3] if len(parts) > 2 and parts[-3] else None,
             line=source.name.line,
         )
-        return self._table(replace(source, name=target, alias=source.alias or source.name.object), scope)
+        return self._table(ast.replace(source, name=target, alias=source.alias or source.name.object), scope)
 
     # ------------------------------------------------------------------ derived tables
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from xml.etree import ElementTree
 
@@ -54,9 +53,9 @@ def row_text(
 ) -> str:
     """One row without what frames the whole."""
     if clause.kind == "XML":
-        return xml_text(names, types, [row], replace(clause, root=None))
+        return xml_text(names, types, [row], ast.replace(clause, root=None))
     options = (*clause.options, "WITHOUT_ARRAY_WRAPPER")
-    return json_text(names, types, [row], replace(clause, root=None, options=options))
+    return json_text(names, types, [row], ast.replace(clause, root=None, options=options))
 
 
 def text_frame(clause: ast.XmlClause) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from tdsproxy.tsql import ast
@@ -49,15 +48,15 @@ class Dml(Queries):
         )
         if self.accept("DEFAULT"):
             self.expect("VALUES")
-            return replace(found, default_values=True)
+            return ast.replace(found, default_values=True)
         if self.accept("VALUES"):
             rows = self._insert_rows()
             self.option_clause()
-            return replace(found, rows=rows)
+            return ast.replace(found, rows=rows)
         if self.at("EXEC", "EXECUTE"):
-            return replace(found, execute=self.execute())
+            return ast.replace(found, execute=self.execute())
         if self.at("SELECT", "(", "WITH"):
-            return replace(found, query=self.query())
+            return ast.replace(found, query=self.query())
         raise self.error()
 
     def _insert_columns(self) -> tuple[str, ...]:
@@ -128,7 +127,7 @@ class Dml(Queries):
         if self.at("("):
             derived = self._source()
             alias = derived.alias or "(derived)"
-            extra = (replace(derived, alias=alias),)
+            extra = (ast.replace(derived, alias=alias),)
             target = ast.Name(alias, pos=derived.pos, line=derived.line)
         else:
             target = self.target()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from tdsproxy.tsql import ast
@@ -25,7 +24,7 @@ class Queries(Sources):
         query = self.query_body()
         self.shallower()
         query = self.query_tail(query)
-        return replace(query, with_=with_) if with_ else query
+        return ast.replace(query, with_=with_) if with_ else query
 
     def common_tables(self) -> tuple[ast.CommonTable, ...]:
         """``WITH name [(columns)] AS (query), ...``."""
@@ -86,7 +85,7 @@ class Queries(Sources):
         for_ = self._for_clause() if self.at("FOR") else None
         options = self.option_clause()
         if order or for_ or options:
-            return replace(
+            return ast.replace(
                 query,
                 order=order or query.order,
                 offset=offset or query.offset,

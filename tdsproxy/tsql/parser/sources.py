@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from tdsproxy.tsql import ast
@@ -275,7 +274,7 @@ class Sources(Predicates):
         values = self.name_list()
         self.expect(")")
         pivot = ast.Pivot(source, aggregate, column, values, pos=source.pos, line=source.line)
-        return replace(pivot, alias=self.alias())
+        return ast.replace(pivot, alias=self.alias())
 
     def _unpivot(self, source: ast.Source) -> ast.Source:
         self.expect("UNPIVOT")
@@ -287,7 +286,7 @@ class Sources(Predicates):
         values = self.name_list()
         self.expect(")")
         unpivot = ast.Unpivot(source, value, column, values, pos=source.pos, line=source.line)
-        return replace(unpivot, alias=self.alias())
+        return ast.replace(unpivot, alias=self.alias())
 
     def _last_part(self) -> str:
         return self.object_name().object

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from tdsproxy.tsql import ast
@@ -62,7 +61,7 @@ class Statements(Keys):
         return self._placed(token, found)
 
     def _placed(self, start: Token, found: ast.Statement) -> ast.Statement:
-        return replace(found, pos=start.pos, end=self.last.end, line=start.line)
+        return ast.replace(found, pos=start.pos, end=self.last.end, line=start.line)
 
     # ------------------------------------------------------------------ queries
 
@@ -81,7 +80,7 @@ class Statements(Keys):
             return self.merge(tables)
         if not self.at("SELECT", "("):
             raise self.error()
-        return ast.QueryStatement(replace(self.query(), with_=tables))
+        return ast.QueryStatement(ast.replace(self.query(), with_=tables))
 
     def _execute_statement(self) -> ast.Statement:
         if self.peek().word == "AS" and self.peek(2).word in ("USER", "LOGIN", "CALLER", "OWNER", "SELF"):

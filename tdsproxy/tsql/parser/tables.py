@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tdsproxy.tsql import ast, types
 from tdsproxy.tsql.lexer import Kind
 from tdsproxy.tsql.parser.dml import Dml
@@ -91,15 +89,15 @@ class Tables(Dml):
         while True:
             constraint_name = self.name() if self.accept("CONSTRAINT") else None
             if self.accept_words("NOT", "NULL"):
-                column = replace(column, nullable=False)
+                column = ast.replace(column, nullable=False)
             elif self.accept("NULL"):
-                column = replace(column, nullable=True)
+                column = ast.replace(column, nullable=True)
             elif self.at("IDENTITY"):
-                column = replace(column, identity=self._identity())
+                column = ast.replace(column, identity=self._identity())
             elif self.accept("COLLATE"):
-                column = replace(column, collation=self.name())
+                column = ast.replace(column, collation=self.name())
             elif self.accept("ROWGUIDCOL"):
-                column = replace(column, rowguidcol=True)
+                column = ast.replace(column, rowguidcol=True)
             elif self.accept("SPARSE", "FILESTREAM", "HIDDEN", "PERSISTED"):
                 continue
             elif self.at_words("GENERATED", "ALWAYS"):
@@ -116,16 +114,16 @@ class Tables(Dml):
             elif constraint_name is not None:
                 raise self.error()
             else:
-                return replace(column, constraints=tuple(constraints))
+                return ast.replace(column, constraints=tuple(constraints))
 
     def _computed_column(self, name: str) -> ast.ColumnDefinition:
         start = self.tok
         computed = self.expression()
         column = ast.ColumnDefinition(name, None, computed=computed, computed_text=self.source(start))
         if self.accept("PERSISTED"):
-            column = replace(column, persisted=True)
+            column = ast.replace(column, persisted=True)
             if self.accept_words("NOT", "NULL"):
-                column = replace(column, nullable=False)
+                column = ast.replace(column, nullable=False)
         constraints: list[ast.Constraint] = []
         while self.at("PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "FOREIGN") or (
             self.at("CONSTRAINT")
@@ -133,7 +131,7 @@ class Tables(Dml):
         ):
             constraint_name = self.name() if self.accept("CONSTRAINT") else None
             constraints.append(self._column_constraint(constraint_name))
-        return replace(column, constraints=tuple(constraints))
+        return ast.replace(column, constraints=tuple(constraints))
 
     def _identity(self) -> tuple[int, int]:
         self.expect("IDENTITY")

@@ -1,0 +1,36 @@
+"""Statements on the server itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tdsproxy.tsql.ast.statements import Statement
+
+if TYPE_CHECKING:
+    from tdsproxy.tsql.ast.expressions import Expr
+
+
+class Dbcc(Statement):
+    """``command`` in upper case; ``args`` as expressions, bare words as string literals."""
+
+    command: str
+    args: tuple[Expr, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+class Kill(Statement):
+    session: Expr
+
+
+class Checkpoint(Statement):
+    pass
+
+
+class Reconfigure(Statement):
+    pass
+
+
+class Accepted(Statement):
+    """A statement that is read whole and does nothing here (UPDATE STATISTICS, SETUSER ...)."""
+
+    words: str
