@@ -19,7 +19,7 @@ def test_writers_wait_for_each_other(served: Running, explicit: bool) -> None:
         cursor = connection.cursor()
         for statement in (
             f"CREATE DATABASE {name}",
-            f"CREATE TABLE {name}.dbo.journal (session int NOT NULL, n int NOT NULL, PRIMARY KEY (session, n))",
+            f"CREATE TABLE {name}.dbo.journal (session int, n int, PRIMARY KEY (session, n))",
             f"CREATE TABLE {name}.dbo.account (id int PRIMARY KEY, balance int NOT NULL)",
             f"INSERT INTO {name}.dbo.account VALUES (1, 0)",
         ):
