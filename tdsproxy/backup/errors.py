@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 
 class OperationCancelled(Exception):
@@ -43,3 +44,13 @@ class WrongSet(Exception):
     def __init__(self, backup_type: int) -> None:
         super().__init__(f"a backup set of type {backup_type}")
         self.backup_type = backup_type
+
+
+class BaseMissing(Exception):
+    """A differential backup has nothing to differ from: of its base, the full backup ``set_guid``, too little
+    is known (3035)."""
+
+    def __init__(self, set_guid: UUID, reason: str) -> None:
+        super().__init__(f"full backup {set_guid}: {reason}")
+        self.set_guid = set_guid
+        self.reason = reason

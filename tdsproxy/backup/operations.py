@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from tdsproxy.backup.database_backup import BackupOptions, BackupResult, backup_database
+from tdsproxy.backup.database_backup import backup_database
 from tdsproxy.backup.database_restore import RestoreResult, restore_database, verify_set
+from tdsproxy.backup.differential_backup import backup_differential
+from tdsproxy.backup.log_backup import backup_log
 from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set
+from tdsproxy.backup.media_set import BackupOptions, BackupResult, LogTail
 
 __all__ = [
     "BackupOptions",
     "BackupResult",
+    "LogTail",
     "MediaInfo",
     "RestoreResult",
     "backup_database",
+    "backup_differential",
+    "backup_log",
     "read_headers",
     "read_set",
     "restore_database",

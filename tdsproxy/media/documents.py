@@ -129,7 +129,10 @@ class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """The SQLite file that the pages come from. ``reserved`` is the header's byte 20."""
+    """The SQLite file that the pages come from. ``reserved`` is the header's byte 20.
+
+    A log set names only the page size, and says of a database no page of which it holds that it has 0 pages.
+    """
 
     page_size: int
     page_count: int
@@ -156,7 +159,12 @@ class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``run_count`` page runs with ``page_count`` pages in all; ``set_digest`` is the digest over their content
     digests in order; ``index_offset`` and ``index_records`` tell where the index lies; sizes are bytes.
-    Members of the same name as in the description are its final values.
+    Members of the same name as in the description are its final values. ``page_count`` counts the pages that
+    are stored, which in a differential set are only the changed ones.
+
+    ``log_block_count`` blocks hold ``transaction_count`` transactions. Times in nanoseconds since 1970, UTC:
+    what the set restores is the database's state from ``consistent_ns``, when it last committed before, to
+    ``through_ns``, up to which no later commit happened. Both are None in sets of format 1.0.
     """
 
     finished: dt.datetime
@@ -171,6 +179,10 @@ class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
     is_damaged: bool = False
     last_lsn: int | None = None
     last_valid_restore_time: dt.datetime | None = None
+    log_block_count: int = 0
+    transaction_count: int = 0
+    consistent_ns: int | None = None
+    through_ns: int | None = None
 
 
 def encode(document: msgspec.Struct) -> bytes:

@@ -30,7 +30,7 @@ class MediaDamaged(MediaError):
     """The bytes are not those that were written.
 
     ``offset`` is where in the file the damaged part begins, ``part`` what it is: ``media header``,
-    ``anchor``, ``set header``, ``pages``, ``index``, ``trailer``.
+    ``anchor``, ``set header``, ``pages``, ``log``, ``index``, ``trailer``.
     """
 
     def __init__(self, device: str, part: str, offset: int, detail: str) -> None:

@@ -1,4 +1,7 @@
-"""The backup medium, to the byte. Format version 1.0.
+"""The backup medium, to the byte. Format version 1.1.
+
+1.1 adds log blocks, log indexes and page lists (kinds 5 to 7), so log and differential sets. A reader of 1.0
+shows the headers of such sets and refuses to restore them; media of 1.0 are read as they are.
 
 All integers are little-endian. "Seal" and "digest" mean the first 16 bytes of a SHA-256. Every byte of a
 medium, padding included, lies under at least one of them, so that any single changed byte is noticed.
@@ -22,7 +25,7 @@ offset  size  content
 ======  ====  ==================================================================
 0       16    89 ``tdsproxy.bak`` 0D 0A 1A: not text, and mangled by text transfers
 16      2     major version 1: readers refuse a greater one
-18      2     minor version 0: readers ignore what they do not know
+18      2     minor version 1: readers ignore what they do not know
 20      4     size of the header, 4096
 24      4     length n of the document
 28      n     ``MediaHeader`` as JSON (see ``documents``)
@@ -37,9 +40,17 @@ Backup set
 
     anchor             512 bytes
     record 0           kind 1, the set header
-    records 1..c       kind 2, runs of pages in ascending order
-    records ..         kind 3, the index: where each page run lies
+    records 1..c       kind 2, runs of pages in ascending order (a full set), or
+                       kind 7, lists of pages in ascending order (a differential set)
+    records ..         kind 5, blocks of log
+    records ..         kind 3, the index of the pages: where each run or list lies
+    records ..         kind 6, the index of the log: where each block lies
     last record        kind 4, the trailer
+
+A full or differential set of a database whose log is kept holds, after its pages, the log from the set's
+FirstLSN to its LastLSN: the pages are those of some commit in between, and the log leads from any of them to
+the state at LastLSN, which is what the set restores. A log set holds no pages. In a set without log, and in
+one of 1.0, the pages alone are the state.
 
 Anchor (512 bytes)
 ------------------
@@ -75,12 +86,16 @@ Record
 offset  size  content
 ======  ====  ==================================================================
 0       4     ``TBR1``
-4       1     kind: 1 set header, 2 pages, 3 index, 4 trailer
+4       1     kind: 1 set header, 2 pages, 3 index, 4 trailer, 5 log block, 6 log index,
+              7 page list
 5       1     codec of the payload: 0 stored, 1 Zstandard frame
-6       2     flags, 0 (bit 0 is reserved for encryption)
+6       2     flags (bit 0 is reserved for encryption); kind 5: bit 1, the block goes on with
+              the transaction of the block before; bit 2, its transaction goes on in the next
 8       8     sequence number in the set, from 0
-16      8     kind 2: first page, from 1; kind 3: number of the first entry; else 0
-24      4     kind 2: number of pages; kind 3: number of entries; else 0
+16      8     kinds 2, 7: first page, from 1; kinds 3, 6: number of the first entry; kind 5:
+              number of its first transaction in the set, from 0; else 0
+24      4     kinds 2, 7: number of pages; kinds 3, 6: number of entries; kind 5: number of
+              transactions that end in it; else 0
 28      4     length of the payload as it lies here
 32      4     length of the payload decoded
 36      4     zeros
@@ -99,9 +114,41 @@ covers at most 1 MiB (one page, if pages are greater).
 * Kind 3: 48 bytes for each page run, at most 4,096 runs to a record: offset of its record from the anchor
   (8), first page (8), number of pages (4), length of the stored payload (4), codec (1), zeros (7), content
   digest (16).
+* Kind 7: the page numbers, ascending, 4 bytes each, and then their images in the same order; as many as fit
+  into 1 MiB of images. Its entry in the index is like a run's.
+* Kind 5: transactions, see below.
+* Kind 6: 96 bytes for each log block, at most 4,096 blocks to a record: offset of its record from the anchor
+  (8), length of the stored payload (4), number of transactions that end in it (4), LSN of its first
+  transaction (16), NextLSN of its last transaction (16), commit times of these two (8 and 8), codec (1), the
+  flags (1), zeros (14), content digest (16).
 * Kind 4: ``SetTrailer`` as JSON, zeros up to the end mark, and the end mark, the set's last 32 bytes:
   ``TDSEND`` 0D 0A, offset of the trailer's record from the anchor (8), offset of the anchor in the medium
-  (8), zeros (8). The trailer names the digest over all content digests in order, the *set digest*.
+  (8), zeros (8). The trailer names the digest over all content digests of pages and log in order, the *set
+  digest*.
+
+Log block
+---------
+
+Whole transactions in the order of their LSNs, about 1 MiB of them, or a part of one that is larger: as many
+of its pages as fit into 1 MiB. Each is:
+
+======  ====  ==================================================================
+offset  size  content
+======  ====  ==================================================================
+0       4     number of pages that follow here
+4       4     number of pages of the whole transaction
+8       16    LSN
+24      16    NextLSN: that of the transaction behind it
+40      8     commit time, signed, nanoseconds since 1970-01-01 UTC
+48      4     page size
+52      4     pages of the database after it
+56      2     length m of the mark's name in UTF-8; 65535: it has no mark
+58      2     length d of the mark's description in UTF-8; 65535: none
+60      4     zeros
+64      m, d  name and description of the mark
+..      4n    page numbers, ascending or not
+..            the images of these pages, in the same order
+======  ====  ==================================================================
 """
 
 from __future__ import annotations
@@ -112,20 +159,24 @@ from dataclasses import dataclass
 from uuid import UUID
 
 MEDIA_MAGIC = b"\x89tdsproxy.bak\r\n\x1a"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 MEDIA_HEADER_SIZE = 4096
 ANCHOR_SIZE = 512
 RECORD_HEADER_SIZE = 112
 INDEX_ENTRY_SIZE = 48
+LOG_ENTRY_SIZE = 96
 INDEX_ENTRIES = 4096
 END_MARK_SIZE = 32
 ALIGNMENT = 512
 RUN_BYTES = 1 << 20
+LOG_BLOCK_BYTES = 1 << 20
 DIGEST_SIZE = 16
 
 OPEN, CLOSED = 0, 1
-SET_HEADER, PAGES, INDEX, TRAILER = 1, 2, 3, 4
+SET_HEADER, PAGES, INDEX, TRAILER, LOG, LOG_INDEX, PAGE_LIST = 1, 2, 3, 4, 5, 6, 7
 STORED, ZSTD = 0, 1
+# Flags of a log block.
+CONTINUES, UNFINISHED = 2, 4
 
 # No payload of ours is longer; a longer one in a record header is not believed.
 LONGEST_PAYLOAD = 64 << 20
@@ -138,6 +189,7 @@ _MEDIA = struct.Struct("<16sHHII")
 _ANCHOR = struct.Struct("<8sB7xQQQI4x16s16s")
 _RECORD = struct.Struct("<4sBBHQQIIII16s16s16s8x")
 _ENTRY = struct.Struct("<QQIIB7x16s")
+_LOG_ENTRY = struct.Struct("<QII16s16sqqBB14x16s")
 _END = struct.Struct("<8sQQ8x")
 
 
@@ -300,6 +352,54 @@ def unpack_index(data: bytes) -> list[IndexEntry]:
     if len(data) % INDEX_ENTRY_SIZE:
         raise FormatError("the index has a broken entry")
     return [IndexEntry(*fields) for fields in _ENTRY.iter_unpack(data)]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Where one log block lies; ``offset`` counts from the anchor, ``next_lsn`` is exclusive.
+
+    ``count`` transactions end in it; ``flags`` are those of its record. Times are nanoseconds since 1970,
+    UTC.
+    """
+
+    offset: int
+    stored_length: int
+    count: int
+    lsn: int
+    next_lsn: int
+    first_ns: int
+    last_ns: int
+    codec: int
+    flags: int
+    content_digest: bytes
+
+    def pack(self) -> bytes:
+        """The 96 bytes."""
+        return _LOG_ENTRY.pack(
+            self.offset,
+            self.stored_length,
+            self.count,
+            self.lsn.to_bytes(16, "little"),
+            self.next_lsn.to_bytes(16, "little"),
+            self.first_ns,
+            self.last_ns,
+            self.codec,
+            self.flags,
+            self.content_digest,
+        )
+
+
+def unpack_log_index(data: bytes) -> list[LogEntry]:
+    """The entries of one log index record. Raises FormatError."""
+    if len(data) % LOG_ENTRY_SIZE:
+        raise FormatError("the log index has a broken entry")
+    found: list[LogEntry] = []
+    for offset, length, count, lsn, end, first_ns, last_ns, codec, flags, content in _LOG_ENTRY.iter_unpack(
+        data
+    ):
+        numbers = (int.from_bytes(lsn, "little"), int.from_bytes(end, "little"))
+        found.append(LogEntry(offset, length, count, *numbers, first_ns, last_ns, codec, flags, content))
+    return found
 
 
 def pad_trailer(document: bytes, record_offset: int, anchor_offset: int) -> bytes:

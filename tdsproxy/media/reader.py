@@ -14,7 +14,7 @@ import msgspec
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import CodecError, Decompressor
 from tdsproxy.media.device import ReadHandle
-from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.documents import Image, MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import MediaDamaged, MediaEmpty, NotMedia, SetMissing, UnsupportedVersion
 
 _PAGE_SIZES = frozenset(1 << bits for bits in range(9, 17))
@@ -67,7 +67,8 @@ class SetInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run of pages as it lies on the medium, not yet checked; ``offset`` is its record's in the medium."""
+    """A run of pages, a page list or a block of log as it lies on the medium, not yet checked; ``offset`` is
+    its record's in the medium."""
 
     header: layout.RecordHeader
     payload: bytes
@@ -277,77 +278,131 @@ class MediaReader:
         return head
 
     def runs(self, location: SetLocation, info: SetInfo) -> Iterator[StoredRun]:
-        """The page runs of a set in order. The caller passes each to ``decode_run``.
+        """The records of a set's content in order: page runs or page lists, then blocks of log.
 
-        Structure is checked here: order, numbering, index and set digest; the end is reached without an
-        error only if all of them fit. Raises MediaDamaged, DeviceError.
+        The caller passes each to ``decode_run``. Structure is checked here: order, numbering, indexes and set
+        digest; the end is reached without an error only if all of them fit. Raises MediaDamaged, DeviceError.
         """
         trailer_at = location.offset + location.trailer
         at = location.offset + layout.ANCHOR_SIZE
         at += layout.RECORD_HEADER_SIZE + self._record_header(location, at, "set header").stored_length
         index_at = location.offset + info.trailer.index_offset
         contents = hashlib.sha256()
-        entries = hashlib.sha256()
-        sequence, pages, next_page = 1, 0, 1
+        check = _Order(info.header.image)
+        sequence = 1
         while at < index_at:
             head = self._record_header(location, at, "pages")
-            if head.kind != layout.PAGES or head.sequence != sequence or head.first < next_page:
-                raise MediaDamaged(self.name, "pages", at, "a run is out of order")
-            if head.first + head.count - 1 > info.header.image.page_count or (
-                head.raw_length != head.count * info.header.image.page_size
-            ):
-                raise MediaDamaged(self.name, "pages", at, "a run does not fit the database")
+            wrong = "a record is out of order" if head.sequence != sequence else check.add(head)
+            if wrong:
+                raise MediaDamaged(self.name, _part(head), at, wrong)
             payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
             if len(payload) != head.stored_length:
-                raise MediaDamaged(self.name, "pages", at, "the medium is cut off inside a run")
+                raise MediaDamaged(self.name, _part(head), at, "the medium is cut off inside a record")
             yield StoredRun(head, payload, at)
-            entry = layout.IndexEntry(
-                at - location.offset,
-                head.first,
-                head.count,
-                head.stored_length,
-                head.codec,
-                head.content_digest,
-            )
-            entries.update(entry.pack())
             contents.update(head.content_digest)
+            check.note(at - location.offset, head)
             sequence += 1
-            pages += head.count
-            next_page = head.first + head.count
             at += layout.RECORD_HEADER_SIZE + head.stored_length
         trailer = info.trailer
-        if (sequence - 1, pages, contents.digest()[: layout.DIGEST_SIZE]) != (
+        if (*check.counts, contents.digest()[: layout.DIGEST_SIZE]) != (
             trailer.run_count,
             trailer.page_count,
+            trailer.log_block_count,
+            trailer.transaction_count,
             trailer.set_digest,
         ):
-            raise MediaDamaged(self.name, "pages", at, "the runs are not those that the trailer names")
-        self._check_index(location, trailer, at, trailer_at, entries.digest())
+            raise MediaDamaged(self.name, "pages", at, "the content is not what the trailer names")
+        pages, log = hashlib.sha256(), hashlib.sha256()
+        for head, payload in self._index_records(location, trailer):
+            if head.kind == layout.INDEX:
+                pages.update(payload)
+            else:
+                log.update(self._log_summary(payload, trailer_at))
+        if at != index_at or pages.digest() != check.pages_digest or log.digest() != check.log_digest:
+            raise MediaDamaged(self.name, "index", trailer_at, "it does not list what is there")
 
-    def _check_index(
-        self, location: SetLocation, trailer: SetTrailer, at: int, trailer_at: int, expected: bytes
-    ) -> None:
-        found = hashlib.sha256()
+    def _log_summary(self, payload: bytes, at: int) -> bytes:
+        """Of each entry of a log index what the block's record says, too."""
+        try:
+            entries = layout.unpack_log_index(payload)
+        except layout.FormatError as error:
+            raise MediaDamaged(self.name, "index", at, str(error)) from error
+        return b"".join(
+            _log_summary(entry.offset, entry.stored_length, entry.count, entry.codec, entry.flags)
+            + entry.content_digest
+            for entry in entries
+        )
+
+    def _index_records(
+        self, location: SetLocation, trailer: SetTrailer
+    ) -> Iterator[tuple[layout.RecordHeader, bytes]]:
+        """The records of both indexes, checked; their end must be the trailer."""
+        at = location.offset + trailer.index_offset
         for _ in range(trailer.index_records):
-            head, payload = self._record(location, at, "index", layout.INDEX)
-            found.update(payload)
+            head = self._record_header(location, at, "index")
+            head, payload = self._record(
+                location, at, "index", layout.LOG_INDEX if head.kind == layout.LOG_INDEX else layout.INDEX
+            )
+            yield head, payload
             at += layout.RECORD_HEADER_SIZE + head.stored_length
-        if at != trailer_at or found.digest() != expected:
-            raise MediaDamaged(self.name, "index", at, "it does not list the runs that are there")
+        if at != location.offset + location.trailer:
+            raise MediaDamaged(self.name, "index", at, "it does not end at the trailer")
+
+    def log_index(self, location: SetLocation, info: SetInfo) -> list[layout.LogEntry]:
+        """Where the blocks of a set's log lie, checked against the set digest. Raises MediaDamaged."""
+        contents = hashlib.sha256()
+        entries: list[layout.LogEntry] = []
+        at = location.offset + info.trailer.index_offset
+        try:
+            for head, payload in self._index_records(location, info.trailer):
+                if head.kind == layout.INDEX:
+                    for run in layout.unpack_index(payload):
+                        contents.update(run.content_digest)
+                else:
+                    found = layout.unpack_log_index(payload)
+                    for entry in found:
+                        contents.update(entry.content_digest)
+                    entries += found
+        except layout.FormatError as error:
+            raise MediaDamaged(self.name, "index", at, str(error)) from error
+        if contents.digest()[: layout.DIGEST_SIZE] != info.trailer.set_digest:
+            raise MediaDamaged(self.name, "index", at, "it does not list what the trailer names")
+        return entries
+
+    def read_block(self, location: SetLocation, entry: layout.LogEntry) -> StoredRun:
+        """The block of log behind an entry of ``log_index``, for ``decode_run``. Raises MediaDamaged."""
+        at = location.offset + entry.offset
+        head = self._record_header(location, at, "log")
+        fields = (head.kind, head.count, head.stored_length, head.codec, head.flags, head.content_digest)
+        expected = (
+            layout.LOG,
+            entry.count,
+            entry.stored_length,
+            entry.codec,
+            entry.flags,
+            entry.content_digest,
+        )
+        if fields != expected:
+            raise MediaDamaged(self.name, "log", at, "the block is not the one that the index names")
+        payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
+        if len(payload) != head.stored_length:
+            raise MediaDamaged(self.name, "log", at, "the medium is cut off inside a block")
+        return StoredRun(head, payload, at)
 
     def decode_run(self, run: StoredRun, decompressor: Decompressor) -> bytes | memoryview:
-        """The pages of a run, checked against both digests. For any thread. Raises MediaDamaged."""
+        """The decoded payload, checked against both digests. For any thread. Raises MediaDamaged."""
         head = run.header
+        part = _part(head)
         stored = layout.digest(run.payload)
         if stored != head.stored_digest:
-            raise MediaDamaged(self.name, "pages", run.offset, "the digest does not match")
+            raise MediaDamaged(self.name, part, run.offset, "the digest does not match")
         try:
             data = decompressor.decompress(head.codec, run.payload, head.raw_length)
         except CodecError as error:
-            raise MediaDamaged(self.name, "pages", run.offset, str(error)) from error
+            raise MediaDamaged(self.name, part, run.offset, str(error)) from error
         content = stored if head.codec == layout.STORED else layout.digest(data)
         if content != head.content_digest:
-            raise MediaDamaged(self.name, "pages", run.offset, "the content digest does not match")
+            raise MediaDamaged(self.name, part, run.offset, "the content digest does not match")
         return data
 
     def close(self) -> None:
@@ -364,6 +419,73 @@ class MediaReader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _part(head: layout.RecordHeader) -> str:
+    return "log" if head.kind == layout.LOG else "pages"
+
+
+def _log_summary(offset: int, stored_length: int, count: int, codec: int, flags: int) -> bytes:
+    return b"%d %d %d %d %d " % (offset, stored_length, count, codec, flags)
+
+
+class _Order:
+    """Whether the records of a content follow each other as they must, and the indexes that they ask for."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._next_page = 1
+        self._page_kind: int | None = None
+        self._unfinished = False
+        self._runs = self._pages = self._blocks = self._transactions = 0
+        self._page_entries = hashlib.sha256()
+        self._log_entries = hashlib.sha256()
+
+    def add(self, head: layout.RecordHeader) -> str | None:
+        """What is wrong with ``head`` as the next record; None if nothing is."""
+        if head.kind == layout.LOG:
+            if head.first != self._transactions or bool(head.flags & layout.CONTINUES) != self._unfinished:
+                return "a block of log is out of order"
+            self._unfinished = bool(head.flags & layout.UNFINISHED)
+            return None
+        if head.kind not in (layout.PAGES, layout.PAGE_LIST) or self._page_kind not in (None, head.kind):
+            return f"a record of kind {head.kind} lies there"
+        if self._blocks or head.first < self._next_page:
+            return "a run is out of order"
+        length = self._image.page_size + (4 if head.kind == layout.PAGE_LIST else 0)
+        if head.first + head.count - 1 > self._image.page_count or head.raw_length != head.count * length:
+            return "a run does not fit the database"
+        return None
+
+    def note(self, offset: int, head: layout.RecordHeader) -> None:
+        """``head`` was added; its record lies at ``offset`` from the anchor."""
+        if head.kind == layout.LOG:
+            self._blocks += 1
+            self._transactions += head.count
+            summary = _log_summary(offset, head.stored_length, head.count, head.codec, head.flags)
+            self._log_entries.update(summary + head.content_digest)
+            return
+        self._page_kind = head.kind
+        self._runs += 1
+        self._pages += head.count
+        self._next_page = head.first + head.count
+        entry = layout.IndexEntry(
+            offset, head.first, head.count, head.stored_length, head.codec, head.content_digest
+        )
+        self._page_entries.update(entry.pack())
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Runs, pages, blocks and transactions."""
+        return self._runs, self._pages, self._blocks, self._transactions
+
+    @property
+    def pages_digest(self) -> bytes:
+        return self._page_entries.digest()
+
+    @property
+    def log_digest(self) -> bytes:
+        return self._log_entries.digest()
 
 
 def _nearly(found: bytes, wanted: bytes) -> bool:

@@ -11,6 +11,7 @@ from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Compressor
 from tdsproxy.media.device import Part, WriteHandle
 from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer, encode
+from tdsproxy.media.log_blocks import LogBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,30 @@ class EncodedRun:
     payload: Part
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """A block of log, compressed and sealed, ready to be written."""
+
+    header: layout.RecordHeader
+    payload: Part
+    block: LogBlock
+
+
 def encode_run(
-    compressor: Compressor, set_guid: UUID, sequence: int, first_page: int, count: int, data: memoryview
+    compressor: Compressor,
+    set_guid: UUID,
+    sequence: int,
+    first_page: int,
+    count: int,
+    data: memoryview,
+    kind: int = layout.PAGES,
 ) -> EncodedRun:
-    """Compress and seal ``count`` pages. Pure, for any thread; releases the interpreter lock."""
+    """Compress and seal ``count`` pages, or a list of as many. For any thread; frees the interpreter lock."""
     content = layout.digest(data)
     codec, payload = compressor.compress(data)
     stored = content if codec == layout.STORED else layout.digest(payload)
     header = layout.RecordHeader(
-        layout.PAGES,
+        kind,
         sequence,
         set_guid,
         len(payload),
@@ -42,6 +58,26 @@ def encode_run(
         count,
     )
     return EncodedRun(header, payload)
+
+
+def encode_block(compressor: Compressor, set_guid: UUID, sequence: int, block: LogBlock) -> EncodedBlock:
+    """Compress and seal a block of log. Pure, for any thread."""
+    codec, payload = compressor.compress(memoryview(block.data))
+    content = layout.digest(block.data)
+    header = layout.RecordHeader(
+        layout.LOG,
+        sequence,
+        set_guid,
+        len(payload),
+        len(block.data),
+        content,
+        content if codec == layout.STORED else layout.digest(payload),
+        codec,
+        block.flags,
+        block.first,
+        block.count,
+    )
+    return EncodedBlock(header, payload, block)
 
 
 def write_media_header(handle: WriteHandle, header: MediaHeader) -> None:
@@ -61,6 +97,9 @@ class SetWriter:
         self._runs = 0
         self._pages = 0
         self._raw = 0
+        self._log_entries = bytearray()
+        self._log_blocks = 0
+        self._transactions = 0
         self._header_digest = b""
         handle.append([self._anchor.pack()])
 
@@ -96,6 +135,31 @@ class SetWriter:
         self._pages += head.count
         self._raw += head.raw_length
 
+    def write_block(self, encoded: EncodedBlock) -> None:
+        """The next block of log; log comes behind all pages, numbered without gaps."""
+        head, block = encoded.header, encoded.block
+        if head.sequence != self._sequence:
+            raise ValueError(f"block {head.sequence} written as record {self._sequence}")
+        entry = layout.LogEntry(
+            self.offset,
+            head.stored_length,
+            head.count,
+            block.lsn,
+            block.next_lsn,
+            block.first_ns,
+            block.last_ns,
+            head.codec,
+            head.flags,
+            head.content_digest,
+        )
+        self._handle.append([head.pack(), encoded.payload])
+        self._log_entries += entry.pack()
+        self._contents.update(head.content_digest)
+        self._sequence += 1
+        self._log_blocks += 1
+        self._transactions += head.count
+        self._raw += head.raw_length
+
     def _record(self, kind: int, payload: bytes, first: int = 0, count: int = 0) -> None:
         seal = layout.digest(payload)
         header = layout.RecordHeader(
@@ -115,14 +179,15 @@ class SetWriter:
     def write_index(self) -> tuple[int, int]:
         """All index records. Returns the offset of the first, and their number."""
         offset = self.offset
-        step = layout.INDEX_ENTRIES * layout.INDEX_ENTRY_SIZE
         records = 0
-        for start in range(0, len(self._entries), step):
-            part = bytes(self._entries[start : start + step])
-            self._record(
-                layout.INDEX, part, start // layout.INDEX_ENTRY_SIZE, len(part) // layout.INDEX_ENTRY_SIZE
-            )
-            records += 1
+        for kind, entries, size in (
+            (layout.INDEX, self._entries, layout.INDEX_ENTRY_SIZE),
+            (layout.LOG_INDEX, self._log_entries, layout.LOG_ENTRY_SIZE),
+        ):
+            for start in range(0, len(entries), layout.INDEX_ENTRIES * size):
+                part = bytes(entries[start : start + layout.INDEX_ENTRIES * size])
+                self._record(kind, part, start // size, len(part) // size)
+                records += 1
         return offset, records
 
     def write_trailer(
@@ -133,6 +198,8 @@ class SetWriter:
         is_damaged: bool = False,
         last_lsn: int | None = None,
         last_valid_restore_time: dt.datetime | None = None,
+        consistent_ns: int | None = None,
+        through_ns: int | None = None,
     ) -> tuple[SetTrailer, layout.Anchor]:
         """The last record. Returns the trailer and the anchor that closes the set once this is durable."""
         record_offset = self.offset
@@ -149,6 +216,10 @@ class SetWriter:
             is_damaged=is_damaged,
             last_lsn=last_lsn,
             last_valid_restore_time=last_valid_restore_time,
+            log_block_count=self._log_blocks,
+            transaction_count=self._transactions,
+            consistent_ns=consistent_ns,
+            through_ns=through_ns,
         )
         payload = layout.pad_trailer(encode(trailer), record_offset, self._anchor.offset)
         self._record(layout.TRAILER, payload)

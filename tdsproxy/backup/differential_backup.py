@@ -1,0 +1,187 @@
+"""BACKUP DATABASE ... WITH DIFFERENTIAL: the pages that changed since a full backup, as they are now."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tdsproxy.backup import page_map as maps
+from tdsproxy.backup.database_backup import described, write_tail
+from tdsproxy.backup.errors import BaseMissing
+from tdsproxy.backup.media_set import (
+    BackupOptions,
+    BackupResult,
+    LogTail,
+    Progress,
+    SetEnd,
+    SetSink,
+    no_progress,
+    write_set,
+)
+from tdsproxy.backup.page_map import PageMap, page_hashes
+from tdsproxy.backup.pipeline import ordered_map
+from tdsproxy.media import format as layout
+from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.documents import DIFFERENTIAL, SetDescription
+from tdsproxy.media.log_blocks import pack_page_list
+from tdsproxy.media.writer import EncodedRun, encode_run
+from tdsproxy.store import crashpoints
+from tdsproxy.store import header as file_header
+from tdsproxy.store.snapshot import Snapshot
+
+
+def backup_differential(
+    source: Path,
+    changed_pages: Iterable[int] | None,
+    device: MediaDevice,
+    description: SetDescription,
+    options: BackupOptions = BackupOptions(),
+    progress: Progress = no_progress,
+    cancel: threading.Event | None = None,
+    *,
+    log: Callable[[], LogTail] | None = None,
+    page_map: Path | None = None,
+) -> BackupResult:
+    """Back up what differs in ``source`` from the full backup ``description.differential_base_guid``.
+
+    ``changed_pages``, for a database whose log is kept: the numbers, in any order, also of pages that are no
+    more, that any transaction from the base's FirstLSN on wrote. They are iterated only *after* ``log`` was
+    called, which is called when the snapshot is held (see ``backup_database``), so a generator that asks
+    the archive sees all that the snapshot holds. None: the pages are found by the hashes in the directory
+    ``page_map`` that the full backup noted.
+
+    Durable, or without a trace, as ``backup_database``. ``progress`` gets (bytes looked at, bytes in all).
+    Raises BaseMissing when the hashes are not there, OperationCancelled, StoreError, MediaError, and what
+    ``changed_pages``, ``log`` and ``options.check`` raise.
+    """
+    base = description.differential_base_guid
+    if base is None:
+        raise ValueError("a differential backup names its base")
+    if description.backup_type != DIFFERENTIAL:
+        description = msgspec.structs.replace(description, backup_type=DIFFERENTIAL)
+    stop = cancel if cancel is not None else threading.Event()
+    known: PageMap | None = None
+    if changed_pages is None:
+        if page_map is None:
+            raise ValueError("neither pages nor a map to find them by")
+        known = maps.load(page_map, base)
+
+    def content(sink: SetSink) -> SetEnd:
+        with Snapshot(source, cancelled=stop.is_set) as snapshot:
+            begun_ns = time.time_ns()
+            tail = log() if log is not None else None
+            if changed_pages is not None:
+                pages = _existing(changed_pages, snapshot)
+            else:
+                assert known is not None
+                if known.page_size != snapshot.page_size:
+                    raise BaseMissing(base, "the page size was another one")
+                pages = _changed(sink, snapshot, known, progress)
+            sink.write_header(*described(snapshot, description, len(pages) * snapshot.page_size))
+            _write_lists(sink, snapshot, pages, progress)
+            snapshot.check()
+        if known is not None:
+            known.forget(pages)
+        return write_tail(sink, tail, begun_ns)
+
+    def keep_map() -> None:
+        if known is not None and page_map is not None:
+            known.save(page_map)
+            crashpoints.reach("backup.map-kept")
+
+    return write_set(device, description.set_guid, options, stop, content, keep_map)
+
+
+def _existing(pages: Iterable[int], snapshot: Snapshot) -> list[int]:
+    lock = file_header.lock_page(snapshot.page_size)
+    return sorted({page for page in pages if 1 <= page <= snapshot.page_count and page != lock})
+
+
+def _changed(sink: SetSink, snapshot: Snapshot, known: PageMap, progress: Progress) -> list[int]:
+    """Compare all pages; the run that is being hashed and the one being read are in memory."""
+    size = snapshot.page_size
+
+    def feed() -> Iterator[tuple[int, memoryview]]:
+        for first, count in snapshot.runs(layout.RUN_BYTES):
+            sink.check_cancelled()
+            data = memoryview(bytearray(count * size))
+            snapshot.read_run(first, data)
+            yield first, data
+
+    def compare(run: tuple[int, memoryview]) -> tuple[list[int], int]:
+        first, data = run
+        return known.changed(first, page_hashes(data, size)), len(data)
+
+    pages: list[int] = []
+    done = 0
+    with contextlib.closing(ordered_map(compare, feed())) as found:
+        for changed, looked_at in found:
+            pages += changed
+            done += looked_at
+            progress(done, snapshot.size)
+    return pages
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    sequence: int
+    numbers: list[int]
+    images: memoryview
+
+
+def _write_lists(sink: SetSink, snapshot: Snapshot, pages: Sequence[int], progress: Progress) -> None:
+    total = len(pages) * snapshot.page_size
+    done = 0
+    with contextlib.closing(_encoded_lists(sink, snapshot, pages)) as runs:
+        for run in runs:
+            sink.writer.write_run(run)
+            crashpoints.reach("backup.run-written")
+            done += run.header.count * snapshot.page_size
+            progress(done, total)
+
+
+def _encoded_lists(
+    sink: SetSink, snapshot: Snapshot, pages: Sequence[int]
+) -> Generator[EncodedRun, None, None]:
+    size = snapshot.page_size
+    per_list = max(1, layout.RUN_BYTES // size)
+    compressor = sink.compressor
+    sequence = sink.writer.next_sequence
+
+    def feed() -> Iterator[_List]:
+        for number, start in enumerate(range(0, len(pages), per_list), sequence):
+            sink.check_cancelled()
+            numbers = list(pages[start : start + per_list])
+            images = memoryview(bytearray(len(numbers) * size))
+            for at, first, count in stretches(numbers):
+                snapshot.read_run(first, images[at * size : (at + count) * size])
+            yield _List(number, numbers, images)
+
+    def encode(found: _List) -> EncodedRun:
+        payload = memoryview(pack_page_list(found.numbers, found.images))
+        return encode_run(
+            compressor,
+            sink.set_guid,
+            found.sequence,
+            found.numbers[0],
+            len(found.numbers),
+            payload,
+            layout.PAGE_LIST,
+        )
+
+    return ordered_map(encode, feed())
+
+
+def stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Ascending numbers as stretches without a hole: (index of the first, the first, how many)."""
+    start = 0
+    for index in range(1, len(numbers) + 1):
+        if index == len(numbers) or numbers[index] != numbers[index - 1] + 1:
+            yield start, numbers[start], index - start
+            start = index
