@@ -1,12 +1,49 @@
-"""The archive of one database's log on one recovery fork: ``STORE/log/DATABASE-GUID/FORK-GUID/*.seg``."""
+"""The archive of one database's log on one recovery fork: ``STORE/log/DATABASE-GUID/FORK-GUID/*.seg``.
+
+Segments (``segment.py``) are named by the LSN with which they begin. Records are only ever appended to the
+last one; what is given up goes away by whole segments, oldest first. The end of the last segment may be
+torn by a crash: what has no right seal there is dropped when the archive is opened, and the position noted
+with the last whole record says from where the WAL has to be captured again.
+"""
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import os
+import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tdsproxy.log.records import Gap, Transaction, WalPosition
+import zstandard
+
+from tdsproxy.log import codec, segment
+from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
+from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
+from tdsproxy.store import crashpoints
+from tdsproxy.store.files import fsync_directory
+
+SEGMENT_BYTES = 64 << 20
+_LEVEL = 1
+_SET_ASIDE = ".damaged"
+
+
+@dataclass(slots=True)
+class _Segment:
+    """One file. ``end`` is where the next record goes."""
+
+    path: Path
+    first_lsn: int
+    end: int
+
+
+_Item = tuple[Transaction, Sequence[tuple[int, bytes]]]
+
+
+def _path(directory: Path, first_lsn: int) -> Path:
+    return directory / f"{first_lsn:025d}{segment.SUFFIX}"
 
 
 class Archive:
@@ -15,69 +52,528 @@ class Archive:
     All LSN ranges are half open: ``first_lsn`` belongs to them, ``last_lsn`` doesn't.
     """
 
-    def __init__(self, directory: Path, database: uuid.UUID, fork: uuid.UUID, base_lsn: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: uuid.UUID,
+        fork: uuid.UUID,
+        base_lsn: int,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         """Opens the archive in ``directory``, or makes it, to begin at ``base_lsn``.
 
         A torn end of the last segment is dropped. Raises ArchiveDamaged, OSError.
         """
-        raise NotImplementedError
+        self.directory = directory
+        self.database = database
+        self.fork = fork
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._sync_lock = threading.Lock()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._segments: list[_Segment] = []
+        self._descriptor = -1
+        self._unsynced_directory = False
+        self._unsynced = False
+        self._last_lsn = base_lsn
+        self._base_lsn = base_lsn
+        self._last_ns = 0
+        self._unbroken_since = base_lsn
+        self._gaps: list[Gap] | None = []
+        self._position: WalPosition | None = None
+        # Where the parts of a transaction begin that is not complete yet.
+        self._parts_at: int | None = None
+        self._open()
+
+    # ------------------------------------------------------------------ opening
+
+    def _open(self) -> None:
+        self._make_directory()
+        names = sorted(path for path in self.directory.iterdir() if path.suffix == segment.SUFFIX)
+        self._segments = [_Segment(path, int(path.stem), path.stat().st_size) for path in names]
+        while self._segments and not self._adopt_last():
+            self._segments.pop()
+        if self._segments:
+            self._base_lsn = self._segments[0].first_lsn
+            # Gaps of the earlier segments are looked up when somebody asks.
+            self._gaps = None if len(self._segments) > 1 else self._gaps
+
+    def _make_directory(self) -> None:
+        missing = [self.directory]
+        while not missing[-1].parent.exists():
+            missing.append(missing[-1].parent)
+        for directory in reversed(missing):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            fsync_directory(directory.parent)
+
+    def _adopt_last(self) -> bool:
+        last = self._segments[-1]
+        reader = SegmentReader(last.path)
+        try:
+            header = reader.header
+            if header is None or (header.database, header.fork) != (self.database, self.fork):
+                self._refuse(last, reader.end)
+                return False
+            end = whole = segment.HEADER_SIZE
+            gaps: list[Gap] = []
+            position, last_lsn, last_ns = None, header.first_lsn, header.last_committed_ns
+            unbroken_since = header.unbroken_since
+            for at, record in reader.records():
+                if not reader.is_whole(at, record):
+                    break
+                end = at + record.size
+                if record.kind is Kind.PART:
+                    continue
+                whole = end
+                last_lsn, last_ns = record.end_lsn, max(last_ns, record.last_ns)
+                position = record.position or position
+                if record.kind is Kind.GAP:
+                    gaps.append(_gap(reader, at, record))
+                    unbroken_since = record.end_lsn
+        finally:
+            reader.close()
+        if whole == segment.HEADER_SIZE:
+            last.path.unlink()
+            fsync_directory(self.directory)
+            return False
+        self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
+        if whole < last.end:
+            os.ftruncate(self._descriptor, whole)
+            os.fsync(self._descriptor)
+        last.end = whole
+        self._gaps = gaps
+        self._position, self._unbroken_since = position, unbroken_since
+        self._last_lsn, self._last_ns = max(last_lsn, self._last_lsn), last_ns
+        if self._last_lsn != last_lsn:
+            # The catalog has given higher numbers since.
+            self._jump(last_lsn)
+        return True
+
+    def _refuse(self, last: _Segment, size: int) -> None:
+        """A file that is no segment of ours: a creation that a crash interrupted, or damage."""
+        if size <= segment.HEADER_SIZE:
+            last.path.unlink()
+        else:
+            last.path.rename(last.path.with_suffix(_SET_ASIDE))
+        fsync_directory(self.directory)
+
+    def _jump(self, from_lsn: int) -> None:
+        """Without a gap the numbers have no holes: one that others made is covered by nothing but numbers."""
+        header = RecordHeader(
+            Kind.POSITION, 0, 0, 0, from_lsn, self._last_lsn, self._last_ns, self._last_ns, 0, self._position
+        )
+        self._write(header, b"", b"")
+
+    # ------------------------------------------------------------------ what is there
 
     def first_lsn(self) -> int:
         """From where on transactions can be read, gaps permitting."""
-        raise NotImplementedError
+        with self._lock:
+            return self._segments[0].first_lsn if self._segments else self._base_lsn
 
     def last_lsn(self) -> int:
         """The end of the log (exclusive): the LSN that the next transaction will have."""
-        raise NotImplementedError
+        with self._lock:
+            return self._last_lsn
 
     def last_committed_ns(self) -> int:
         """The time of the last transaction; 0 if there has been none."""
-        raise NotImplementedError
+        with self._lock:
+            return self._last_ns
 
     def position(self) -> WalPosition | None:
         """What of which WAL the archive ends with."""
-        raise NotImplementedError
+        with self._lock:
+            return self._position
 
     def gaps(self) -> Sequence[Gap]:
         """All gaps that are still in the archive, in order."""
-        raise NotImplementedError
+        with self._lock:
+            known = self._gaps
+        if known is not None:
+            return tuple(known)
+        found: list[Gap] = []
+        for reader, at, record in self._records(0, None, every=True):
+            if record.kind is Kind.GAP:
+                found.append(_gap(reader, at, record))
+        with self._lock:
+            self._gaps = found
+        return tuple(found)
 
     def unbroken_since(self) -> int:
         """The LSN behind the last gap; without any, ``first_lsn()``."""
-        raise NotImplementedError
+        with self._lock:
+            first = self._segments[0].first_lsn if self._segments else self._base_lsn
+            return max(first, self._unbroken_since)
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether something was appended since the last ``sync``."""
+        return self._unsynced
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        with self._lock:
+            return sum(item.end for item in self._segments)
+
+    # ------------------------------------------------------------------ reading
+
+    def _records(
+        self, first_lsn: int, last_lsn: int | None, *, every: bool = False
+    ) -> Iterator[tuple[SegmentReader, int, RecordHeader]]:
+        """The records of the range; with ``every`` also gaps and positions. A reader lives until the next
+        segment's."""
+        with self._lock:
+            segments = [_Segment(item.path, item.first_lsn, item.end) for item in self._segments]
+        starts = [item.first_lsn for item in segments]
+        begin = max(0, bisect.bisect_right(starts, first_lsn) - 1)
+        for item in segments[begin:]:
+            if last_lsn is not None and item.first_lsn >= last_lsn:
+                return
+            try:
+                reader = SegmentReader(item.path, item.end)
+            except FileNotFoundError as error:
+                raise LogGap(f"the log before {item.path.name} has been given up") from error
+            try:
+                if reader.header is None:
+                    raise ArchiveDamaged(f"{item.path} does not begin as a segment of the log")
+                end = segment.HEADER_SIZE
+                for at, record in reader.records():
+                    end = at + record.size
+                    if last_lsn is not None and record.first_lsn >= last_lsn:
+                        break
+                    wanted = record.first_lsn >= first_lsn or record.end_lsn > first_lsn
+                    if wanted and (every or record.kind in (Kind.BLOCK, Kind.PART)):
+                        yield reader, at, record
+                else:
+                    if end != item.end:
+                        raise ArchiveDamaged(f"{item.path} is damaged at {end}")
+            finally:
+                reader.close()
+
+    def _check_range(self, first_lsn: int, last_lsn: int | None) -> int:
+        end = self.last_lsn()
+        last = end if last_lsn is None else last_lsn
+        if first_lsn < self.first_lsn():
+            raise LogGap(f"the log begins at {self.first_lsn()}, after {first_lsn}")
+        if last > end or first_lsn > last:
+            raise LogGap(f"the log ends at {end}, so there is no range from {first_lsn} to {last}")
+        if first_lsn < self.unbroken_since():
+            for gap in self.gaps():
+                if gap.lsn < last and gap.next_lsn > first_lsn:
+                    raise LogGap(f"the log is broken at {gap.lsn}: {gap.reason}", gap)
+        return last
 
     def read(self, first_lsn: int, last_lsn: int | None = None) -> Iterator[Transaction]:
         """The transactions with ``first_lsn <= lsn < last_lsn`` (default: up to the end), in order.
 
+        The pages of a large transaction must be read before the next one is asked for.
         Raises LogGap, before the first one, when the range begins before the archive does, ends behind its
         end, or has a gap in it; ArchiveDamaged while reading.
         """
-        raise NotImplementedError
+        last = self._check_range(first_lsn, last_lsn)
+        return self._transactions(first_lsn, last)
+
+    def _transactions(self, first_lsn: int, last_lsn: int) -> Iterator[Transaction]:
+        parts: list[codec.Part] = []
+        for reader, at, record in self._records(first_lsn, last_lsn):
+            if record.kind is Kind.PART:
+                entries = codec.unpack_directory(reader.directory(at, record))
+                parts.append(codec.Part(entries[0], _images(reader, at, record)))
+                continue
+            entries, images = reader.entries(at, record)
+            if parts:
+                parts.append(codec.Part(entries[0], _images(reader, at, record)))
+                yield codec.transaction_of(entries[0], codec.PartedPages(parts))
+                parts = []
+                continue
+            offset = 0
+            for entry in entries:
+                if first_lsn <= entry.lsn < last_lsn:
+                    yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
+                offset += entry.page_size * len(entry.numbers)
 
     def changed_pages(self, first_lsn: int, last_lsn: int | None = None) -> set[int]:
         """The numbers of the pages that the transactions of the range wrote. Raises as ``read``."""
-        raise NotImplementedError
+        last = self._check_range(first_lsn, last_lsn)
+        pages: set[int] = set()
+        for reader, at, record in self._records(first_lsn, last):
+            directory, _ = reader.body(at, record)
+            for entry in codec.unpack_directory(directory):
+                if first_lsn <= entry.lsn < last:
+                    pages.update(entry.numbers)
+        return pages
 
     def lsn_at(self, committed_ns: int) -> int:
-        """The end (exclusive) of the last transaction committed at or before the time; ``first_lsn()`` if none."""
-        raise NotImplementedError
+        """The end (exclusive) of the last transaction committed at or before the time.
+
+        ``first_lsn()`` when there is none.
+        """
+        found = self.first_lsn()
+        for reader, at, record in self._records(self._segment_before(committed_ns), None):
+            if record.kind is Kind.PART:
+                continue
+            if record.first_ns > committed_ns:
+                break
+            if record.last_ns <= committed_ns:
+                found = record.end_lsn
+                continue
+            for entry in codec.unpack_directory(reader.directory(at, record)):
+                if entry.committed_ns > committed_ns:
+                    return found
+                found = entry.next_lsn
+        return found
+
+    def _segment_before(self, committed_ns: int) -> int:
+        """The LSN with which the last segment begins that can hold a commit before the time."""
+        with self._lock:
+            segments = list(self._segments)
+        for item in reversed(segments[1:]):
+            # Truncated meanwhile: then it is not the one either.
+            with contextlib.suppress(FileNotFoundError):
+                reader = SegmentReader(item.path, item.end)
+                reader.close()
+                if reader.header is not None and reader.header.last_committed_ns <= committed_ns:
+                    return item.first_lsn
+        return 0
 
     def time_ranges(self) -> list[tuple[int, int, int, int]]:
-        """The stretches without a gap: (first LSN, last LSN, first time, last time in ns)."""
-        raise NotImplementedError
+        """The stretches without a gap: (first LSN, last LSN, first time, last time in ns), none empty."""
+        found: list[tuple[int, int, int, int]] = []
+        start: tuple[int, int] | None = None
+        end, last_ns = 0, 0
+        for _, _, record in self._records(0, None, every=True):
+            if record.kind is Kind.GAP:
+                if start is not None:
+                    found.append((start[0], end, start[1], last_ns))
+                start = None
+            elif record.kind is Kind.BLOCK:
+                start = start or (record.first_lsn, record.first_ns)
+                end, last_ns = record.end_lsn, record.last_ns
+        if start is not None:
+            found.append((start[0], end, start[1], last_ns))
+        return found
 
-    def size(self) -> int:
-        """Bytes on disk."""
-        raise NotImplementedError
+    # ------------------------------------------------------------------ appending
+
+    def append(self, transactions: Sequence[Transaction], positions: Sequence[WalPosition]) -> None:
+        """Transactions that follow the last one, with the position behind each of them.
+
+        Not yet durable: see ``sync``. Raises OSError; some of the first may then have been taken, and
+        ``position()`` says from where to go on.
+        """
+        pending: list[_Item] = []
+        size = 0
+        last = len(transactions) - 1
+        for index, transaction in enumerate(transactions):
+            pages = transaction.pages if isinstance(transaction.pages, list) else list(transaction.pages)
+            pending.append((transaction, pages))
+            size += transaction.page_size * len(pages)
+            if size >= codec.BLOCK_BYTES or index == last:
+                self._append_block(pending, positions[index])
+                pending, size = [], 0
+
+    def _append_block(
+        self,
+        block: Sequence[_Item],
+        position: WalPosition,
+    ) -> None:
+        directory = b"".join(
+            codec.pack_entry(codec.entry_of(transaction, [number for number, _ in pages]))
+            for transaction, pages in block
+        )
+        raw = b"".join([image for _, pages in block for _, image in pages])
+        self._append(Kind.BLOCK, directory, raw, block[0][0], block[-1][0], len(block), position)
+
+    def _append(
+        self,
+        kind: Kind,
+        directory: bytes,
+        raw: bytes,
+        first: Transaction,
+        last: Transaction,
+        count: int,
+        position: WalPosition | None,
+    ) -> None:
+        stored = self._compressor.compress(raw)
+        header = RecordHeader(
+            kind,
+            len(directory),
+            len(raw),
+            len(stored),
+            first.lsn,
+            last.lsn if kind is Kind.PART else last.next_lsn,
+            first.committed_ns,
+            last.committed_ns,
+            count,
+            position,
+        )
+        self._write(header, directory, stored)
+
+    def append_part(self, transaction: Transaction) -> None:
+        """Pages of a transaction that is not complete: it counts only when ``append_last_part`` follows."""
+        pages = list(transaction.pages)
+        entry = codec.entry_of(transaction, [number for number, _ in pages], continues=True)
+        if self._parts_at is None:
+            self._rotate()
+            self._parts_at = self._segments[-1].end if self._segments else segment.HEADER_SIZE
+        raw = b"".join(image for _, image in pages)
+        self._append(Kind.PART, codec.pack_entry(entry), raw, transaction, transaction, 0, None)
+
+    def append_last_part(self, transaction: Transaction, position: WalPosition) -> None:
+        """The last pages of a transaction in parts, and what it is as a whole."""
+        self._append_block([(transaction, list(transaction.pages))], position)
+        self._parts_at = None
+
+    def drop_parts(self) -> None:
+        """Forget the parts of a transaction that will not be completed. Raises OSError."""
+        with self._lock:
+            if self._parts_at is not None and self._segments:
+                os.ftruncate(self._descriptor, self._parts_at)
+                self._segments[-1].end = self._parts_at
+            self._parts_at = None
+
+    def append_gap(self, gap: Gap, position: WalPosition) -> None:
+        """Durable when it returns. Raises OSError."""
+        reason = gap.reason.encode("utf-8")
+        header = RecordHeader(
+            Kind.GAP, len(reason), 0, 0, gap.lsn, gap.next_lsn, gap.noticed_ns, 0, 0, position
+        )
+        self._write(header, reason, b"")
+        self.sync()
+
+    def note_position(self, position: WalPosition) -> None:
+        """Where in which WAL the log goes on. Raises OSError."""
+        lsn = self.last_lsn()
+        self._write(
+            RecordHeader(Kind.POSITION, 0, 0, 0, lsn, lsn, self._last_ns, self._last_ns, 0, position),
+            b"",
+            b"",
+        )
+
+    def _rotate(self) -> None:
+        """Go on in a new segment when the last one is full."""
+        if not self._segments or self._segments[-1].end < self._segment_bytes or self._parts_at is not None:
+            return
+        self.sync()
+        with self._sync_lock, self._lock:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._begin_segment()
+        if self._position is not None:
+            self.note_position(self._position)
+
+    def _begin_segment(self) -> None:
+        header = SegmentHeader(
+            self.database, self.fork, self._last_lsn, self._last_ns, self._unbroken_since
+        ).pack()
+        path = _path(self.directory, self._last_lsn)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, [header], 0)
+        except BaseException:
+            os.close(descriptor)
+            path.unlink()
+            raise
+        self._descriptor = descriptor
+        self._segments.append(_Segment(path, self._last_lsn, len(header)))
+        self._unsynced_directory = True
+
+    def _write(self, header: RecordHeader, directory: bytes, stored: bytes) -> None:
+        if header.kind is not Kind.POSITION:
+            self._rotate()
+        with self._lock:
+            if not self._segments:
+                self._begin_segment()
+            last = self._segments[-1]
+            head = header.pack()
+            mark = segment.seal(self.database.bytes_le + self.fork.bytes_le, head, directory, stored)
+            crashpoints.reach("log.append")
+            try:
+                _write_all(self._descriptor, [head, directory, stored, mark], last.end)
+            except OSError:
+                # The rest of a full disk may hold a torn record; it would be dropped on opening, too.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, last.end)
+                raise
+            last.end += header.size
+            self._unsynced = True
+            if header.kind is Kind.PART:
+                return
+            self._last_lsn = header.end_lsn
+            self._last_ns = max(self._last_ns, header.last_ns)
+            self._position = header.position
+            if header.kind is Kind.GAP:
+                self._unbroken_since = header.end_lsn
+                if self._gaps is not None:
+                    reason = directory.decode("utf-8")
+                    self._gaps.append(Gap(header.first_lsn, header.end_lsn, header.first_ns, reason))
+
+    def sync(self) -> None:
+        """Everything appended before the call is durable when it returns; from any thread. Raises OSError."""
+        with self._sync_lock:
+            if self._unsynced:
+                # Cleared first: what is appended meanwhile is the next call's.
+                self._unsynced = False
+                crashpoints.reach("log.before-sync")
+                try:
+                    os.fdatasync(self._descriptor)
+                except OSError:
+                    self._unsynced = True
+                    raise
+                crashpoints.reach("log.after-sync")
+            if self._unsynced_directory:
+                fsync_directory(self.directory)
+                self._unsynced_directory = False
+
+    # ------------------------------------------------------------------ giving up
 
     def truncate(self, before_lsn: int) -> int:
         """Gives up whole segments that end at or before ``before_lsn``; returns the bytes freed."""
-        raise NotImplementedError
+        return self.trim(before_lsn, 0)
 
     def trim(self, before_lsn: int, keep_bytes: int) -> int:
         """As ``truncate``, but oldest first and only while the archive is larger than ``keep_bytes``."""
-        raise NotImplementedError
+        freed = 0
+        while True:
+            with self._lock:
+                total = sum(item.end for item in self._segments)
+                if len(self._segments) < 2 or total <= keep_bytes or self._segments[1].first_lsn > before_lsn:
+                    break
+                oldest = self._segments.pop(0)
+                if self._gaps is not None:
+                    self._gaps = [gap for gap in self._gaps if gap.lsn >= self._segments[0].first_lsn]
+            oldest.path.unlink(missing_ok=True)
+            freed += oldest.end
+        if freed:
+            fsync_directory(self.directory)
+        return freed
 
     def close(self) -> None:
         """Sync and let go. May be called twice."""
-        raise NotImplementedError
+        if self._descriptor >= 0:
+            self.sync()
+            with self._sync_lock:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+
+def _images(reader: SegmentReader, at: int, record: RecordHeader) -> Callable[[], memoryview]:
+    return lambda: reader.entries(at, record)[1]
+
+
+def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:
+    reason, _ = reader.body(at, record)
+    return Gap(record.first_lsn, record.end_lsn, record.first_ns, reason.decode("utf-8", "replace"))
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
+    left = [memoryview(piece) for piece in pieces if piece]
+    while left:
+        written = os.pwritev(descriptor, left, offset)
+        offset += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left and written:
+            left[0] = left[0][written:]

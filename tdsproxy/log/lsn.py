@@ -46,7 +46,7 @@ def format_lsn(lsn: int) -> str:
 
 
 def parse_lsn(text: str) -> int:
-    """The LSN of either form, decimal or ``00000027:000000ac:0001`` (also after ``0x``). Raises ValueError."""
+    """The LSN of either form, decimal or ``[0x]00000027:000000ac:0001``. Raises ValueError."""
     body = text.strip()
     if ":" in body:
         pieces = body.removeprefix("0x").split(":")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +13,12 @@ from enum import Enum
 from pathlib import Path
 
 from tdsproxy.log.archive import Archive
+from tdsproxy.log.capture import Capturer
+from tdsproxy.log.records import CaptureStopped
+from tdsproxy.store.files import fsync_directory, replace_durably
+
+LOG_DIRECTORY = "log"
+_CHAIN_FILE = "chain.json"
 
 
 class ChainState(Enum):
@@ -47,6 +57,23 @@ class ChainStatus:
     archive_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What is remembered of a database: its current fork, and where the next log backup begins."""
+
+    fork: uuid.UUID
+    log_start: int | None = None
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A database whose log is kept now."""
+
+    database: LoggedDatabase
+    archive: Archive
+    capturer: Capturer
+
+
 class LogService:
     """All methods may be called from any thread; a database is named by its database_guid.
 
@@ -61,79 +88,233 @@ class LogService:
         keep_bytes: int = 1 << 30,
     ) -> None:
         """``keep_bytes``: how much of what is already in log backups stays in an archive for STOPAT."""
-        raise NotImplementedError
+        self._root = store / LOG_DIRECTORY
+        self._report = report
+        self._keep_bytes = keep_bytes
+        self._lock = threading.RLock()
+        self._kept: dict[uuid.UUID, _Kept] = {}
+        # Archives of databases that are not captured at present, opened for reading.
+        self._idle: dict[tuple[uuid.UUID, uuid.UUID], Archive] = {}
+
+    # ------------------------------------------------------------------ what is remembered
+
+    def _directory(self, guid: uuid.UUID) -> Path:
+        return self._root / str(guid).upper()
+
+    def _read_chain(self, guid: uuid.UUID) -> _Chain | None:
+        try:
+            raw = json.loads((self._directory(guid) / _CHAIN_FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+        start = raw["log_start"]
+        return _Chain(uuid.UUID(raw["fork"]), int(start) if start is not None else None)
+
+    def _write_chain(self, guid: uuid.UUID, chain: _Chain) -> None:
+        start = str(chain.log_start) if chain.log_start is not None else None
+        content = json.dumps({"fork": str(chain.fork).upper(), "log_start": start})
+        replace_durably(self._directory(guid) / _CHAIN_FILE, content.encode())
+
+    def _open_archive(self, guid: uuid.UUID, fork: uuid.UUID, base_lsn: int) -> Archive:
+        idle = self._idle.pop((guid, fork), None)
+        if idle is not None:
+            idle.close()
+        return Archive(self._directory(guid) / str(fork).upper(), guid, fork, base_lsn)
+
+    # ------------------------------------------------------------------ beginning and ending
 
     def start(self, database: LoggedDatabase) -> None:
         """Capture the database from now on, or go on where its archive ends. Again: nothing.
 
         Raises StoreError, LogError, OSError.
         """
-        raise NotImplementedError
+        with self._lock:
+            if database.guid in self._kept:
+                return
+            archive = self._open_archive(database.guid, database.fork, database.next_lsn)
+            try:
+                chain = self._read_chain(database.guid)
+                if chain is None or chain.fork != database.fork:
+                    self._write_chain(database.guid, _Chain(database.fork))
+                capturer = Capturer(database.path, archive, report=self._report)
+            except BaseException:
+                archive.close()
+                raise
+            self._kept[database.guid] = _Kept(database, archive, capturer)
 
     def stop(self, guid: uuid.UUID) -> None:
         """Capture what there is, then no more (SET RECOVERY SIMPLE, detach, a restore in place). The archive
         stays; whether a later ``start`` finds a gap depends on what happens to the database meanwhile."""
-        raise NotImplementedError
+        self._stop(guid, final=True)
+
+    def _stop(self, guid: uuid.UUID, *, final: bool) -> None:
+        with self._lock:
+            kept = self._kept.pop(guid, None)
+            if kept is None:
+                return
+            kept.capturer.close(final)
+            kept.archive.close()
 
     def restart_chain(self, database: LoggedDatabase) -> None:
         """The database has a new content and a new ``fork`` (RESTORE): the log begins anew, at what the file
-        holds now, with an LSN not below any before; pseudo-simple until ``chain_begun``. Archives of earlier forks stay."""
-        raise NotImplementedError
+        holds now, with an LSN not below any before; pseudo-simple until ``chain_begun``. Archives of earlier
+        forks stay. Raises as ``start``."""
+        with self._lock:
+            self.stop(database.guid)
+            last = max((archive.last_lsn() for archive in self.archives(database.guid)), default=0)
+            self._directory(database.guid).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write_chain(database.guid, _Chain(database.fork))
+            self.start(
+                LoggedDatabase(
+                    database.name,
+                    database.path,
+                    database.guid,
+                    database.fork,
+                    max(last, database.next_lsn),
+                )
+            )
 
     def end_chain(self, guid: uuid.UUID) -> None:
         """The log chain ends (SET RECOVERY SIMPLE): pseudo-simple when it is started again."""
-        raise NotImplementedError
+        with self._lock:
+            chain = self._read_chain(guid)
+            if chain is not None:
+                self._write_chain(guid, _Chain(chain.fork))
 
     def drop(self, guid: uuid.UUID) -> None:
         """The database is dropped: stop without capturing more and remove its archives."""
-        raise NotImplementedError
+        with self._lock:
+            self._stop(guid, final=False)
+            for key in [key for key in self._idle if key[0] == guid]:
+                self._idle.pop(key).close()
+            directory = self._directory(guid)
+            if directory.exists():
+                shutil.rmtree(directory)
+                fsync_directory(self._root)
+
+    def close(self) -> None:
+        """Capture the last commits of all databases and stop."""
+        with self._lock:
+            for guid in list(self._kept):
+                self.stop(guid)
+            for archive in self._idle.values():
+                archive.close()
+            self._idle.clear()
+
+    # ------------------------------------------------------------------ how it stands
 
     def is_kept(self, guid: uuid.UUID) -> bool:
         """Whether ``start`` has been called for it."""
-        raise NotImplementedError
+        with self._lock:
+            return guid in self._kept
+
+    def _capturer(self, guid: uuid.UUID) -> Capturer:
+        with self._lock:
+            kept = self._kept.get(guid)
+        if kept is None:
+            raise CaptureStopped("the log of the database is not kept")
+        return kept.capturer
 
     def status(self, guid: uuid.UUID) -> ChainStatus:
         """How the chain is now."""
-        raise NotImplementedError
+        with self._lock:
+            kept = self._kept.get(guid)
+            if kept is None:
+                return ChainStatus(ChainState.NOT_KEPT)
+            chain = self._read_chain(guid)
+        archive = kept.archive
+        start = chain.log_start if chain is not None else None
+        reason = kept.capturer.stopped
+        state = ChainState.UNBROKEN
+        if start is None:
+            state = ChainState.PSEUDO_SIMPLE
+        elif start < archive.unbroken_since():
+            state = ChainState.BROKEN
+            gaps = archive.gaps()
+            reason = reason or (gaps[-1].reason if gaps else "the archive does not reach back far enough")
+        return ChainStatus(
+            state,
+            start if state is ChainState.UNBROKEN else None,
+            archive.last_lsn(),
+            archive.last_committed_ns() or None,
+            reason,
+            archive.size(),
+        )
 
     def capture_now(self, guid: uuid.UUID) -> int:
         """See ``Capturer.capture_now``."""
-        raise NotImplementedError
+        return self._capturer(guid).capture_now()
 
     def captured_until_ns(self, guid: uuid.UUID) -> int:
         """See ``Capturer.captured_until_ns``."""
-        raise NotImplementedError
+        return self._capturer(guid).captured_until_ns()
 
     def archive(self, guid: uuid.UUID) -> Archive:
         """The archive of the current fork, also of a stopped database. Raises KeyError."""
-        raise NotImplementedError
+        with self._lock:
+            kept = self._kept.get(guid)
+            if kept is not None:
+                return kept.archive
+            chain = self._read_chain(guid)
+            if chain is None:
+                raise KeyError(guid)
+            return self._idle_archive(guid, chain.fork)
+
+    def _idle_archive(self, guid: uuid.UUID, fork: uuid.UUID) -> Archive:
+        key = (guid, fork)
+        if key not in self._idle:
+            self._idle[key] = Archive(self._directory(guid) / str(fork).upper(), guid, fork, 0)
+        return self._idle[key]
 
     def archives(self, guid: uuid.UUID) -> list[Archive]:
         """The archives of all forks of the database that are still there, the current one last."""
-        raise NotImplementedError
+        found: list[Archive] = []
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            kept = self._kept.get(guid)
+            for path in self._directory(guid).iterdir():
+                if not path.is_dir():
+                    continue
+                fork = uuid.UUID(path.name)
+                if kept is None or kept.archive.fork != fork:
+                    found.append(self._idle_archive(guid, fork))
+            found.sort(key=lambda archive: archive.last_lsn())
+            if kept is not None:
+                found.append(kept.archive)
+        return found
+
+    # ------------------------------------------------------------------ what backups change
 
     def chain_begun(self, guid: uuid.UUID, first_lsn: int) -> None:
         """A full backup, or a differential one over a break, is complete: if the chain is not unbroken, it
         begins at ``first_lsn``, the backup's FirstLSN."""
-        raise NotImplementedError
+        with self._lock:
+            chain = self._read_chain(guid)
+            if chain is None:
+                raise CaptureStopped("the log of the database is not kept")
+            if self.status(guid).state is not ChainState.UNBROKEN:
+                self._write_chain(guid, _Chain(chain.fork, first_lsn))
 
     def log_backed_up(self, guid: uuid.UUID, last_lsn: int) -> None:
         """A log backup (not COPY_ONLY) that ends at ``last_lsn`` is complete: the next one begins there, and
         the archive may give up what lies before."""
-        raise NotImplementedError
+        with self._lock:
+            chain = self._read_chain(guid)
+            if chain is None:
+                raise CaptureStopped("the log of the database is not kept")
+            self._write_chain(guid, _Chain(chain.fork, last_lsn))
+            self.archive(guid).trim(last_lsn, self._keep_bytes)
+
+    # ------------------------------------------------------------------ what the server tells
 
     def note_commit(self, guid: uuid.UUID, frame: int, committed_ns: int) -> None:
         """See ``Capturer.note_commit``; ignored when the database is not captured."""
-        raise NotImplementedError
+        with contextlib.suppress(CaptureStopped):
+            self._capturer(guid).note_commit(frame, committed_ns)
 
     def wake(self, guid: uuid.UUID) -> None:
         """See ``Capturer.wake``; ignored when the database is not captured."""
-        raise NotImplementedError
+        with contextlib.suppress(CaptureStopped):
+            self._capturer(guid).wake()
 
     def announce_mark(self, guid: uuid.UUID, name: str | None, description: str | None = None) -> None:
         """See ``Capturer.announce_mark``."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Capture the last commits of all databases and stop."""
-        raise NotImplementedError
+        self._capturer(guid).announce_mark(name, description)
