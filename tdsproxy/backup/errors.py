@@ -54,3 +54,11 @@ class BaseMissing(Exception):
         super().__init__(f"full backup {set_guid}: {reason}")
         self.set_guid = set_guid
         self.reason = reason
+
+
+class NothingToUndo(Exception):
+    """No content that a restore replaced is kept for the database."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"nothing is kept that a restore of {path} replaced")
+        self.path = path

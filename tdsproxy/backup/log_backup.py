@@ -40,7 +40,7 @@ def backup_log(
     They are read once, in order, one after the other; there may be none. Streams in constant memory: a
     transaction's pages may be fetched while they are iterated. Up to ``through_ns`` no commit happened that
     is not among them; ``consistent_ns`` is when the last commit before LastLSN happened, needed only when
-    there are no transactions. ``progress`` gets (bytes done, bytes done), the whole being unknown. Durable, or
+    there are no transactions. ``progress`` gets (bytes done, bytes done): the whole is not known. Durable, or
     without a trace, as ``backup_database``. Raises OperationCancelled, MediaError, and what reading the
     transactions and ``options.check`` raise.
     """

@@ -8,18 +8,25 @@ from tdsproxy.backup.differential_backup import backup_differential
 from tdsproxy.backup.log_backup import backup_log
 from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set
 from tdsproxy.backup.media_set import BackupOptions, BackupResult, LogTail
+from tdsproxy.backup.restore_steps import LogApplied, apply_differential, apply_log, restore_image
+from tdsproxy.backup.undo import undo_restore
 
 __all__ = [
     "BackupOptions",
     "BackupResult",
+    "LogApplied",
     "LogTail",
     "MediaInfo",
     "RestoreResult",
+    "apply_differential",
+    "apply_log",
     "backup_database",
     "backup_differential",
     "backup_log",
     "read_headers",
     "read_set",
     "restore_database",
+    "restore_image",
+    "undo_restore",
     "verify_set",
 ]

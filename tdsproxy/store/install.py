@@ -93,6 +93,8 @@ def replace_live(
         if state.wal and state.page_size is not None and _page_size(image) not in (None, state.page_size):
             converted = _convert(image, state.page_size)
         undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled, locked)
+        if undo is not None:
+            _drop_older(undo, target)
         crashpoints.reach("install.after-commit")
         _settle(live, source_wal or state.wal)
     finally:
@@ -164,6 +166,9 @@ def _copy_into(
             # Closing reports the error of the last step again.
             with contextlib.suppress(apsw.Error):
                 backup.close(True)
+            if undo is not None:
+                # Nothing was replaced, so the copy made before is still the one to keep.
+                undo.unlink(missing_ok=True)
             raise
         backup.close()
     except _LOCKED as error:
@@ -200,11 +205,23 @@ def _keep_old(live: apsw.Connection, target: Path, readable: bool) -> Path:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    for path in directory.glob("*.db"):
-        stem, dash, _ = path.stem.rpartition("-")
-        if dash and stem == target.stem and path != undo:
-            path.unlink()
     return undo
+
+
+def undo_copies(target: Path) -> list[Path]:
+    """The copies of what restores replaced in the database ``target``, the latest last."""
+    found: list[Path] = []
+    for path in sorted((target.parent / UNDO_DIRECTORY).glob(f"*{SUFFIX}")):
+        stem, dash, _ = path.stem.rpartition("-")
+        if dash and stem == target.stem:
+            found.append(path)
+    return found
+
+
+def _drop_older(undo: Path, target: Path) -> None:
+    for path in undo_copies(target):
+        if path != undo:
+            path.unlink(missing_ok=True)
 
 
 def _copy_bytes(file: PageFile, path: Path) -> None:

@@ -1,0 +1,150 @@
+"""The steps of a restore that ends later: a full set makes an image, differential and log sets roll it on.
+
+An image is a SQLite file that nobody has open. Each step is durable when it returns. A step that raises or is
+killed leaves an image that is of no state: a full step is begun again with another path, any other is
+repeated with the same set, and with the same or a later stop (message 4319); page images are whole, so what
+was written before does no harm. Who keeps the image notes that before the step (``unfinished``).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdsproxy.backup.errors import WrongSet
+from tdsproxy.backup.image import (
+    build_image,
+    check_space,
+    roll_forward,
+    roll_own_log,
+    target_error,
+    transactions,
+    write_changed_pages,
+)
+from tdsproxy.backup.media_set import Progress, final_last_lsn, no_progress
+from tdsproxy.log.roll import RollResult, StopAt
+from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.documents import DIFFERENTIAL, FULL, LOG
+from tdsproxy.media.log_reader import LogReader
+from tdsproxy.media.reader import MediaReader, SetInfo
+from tdsproxy.store import crashpoints
+
+
+@dataclass(frozen=True, slots=True)
+class LogApplied:
+    """A log set that was rolled forward, up to the stop.
+
+    ``redo_lsn`` is where the log is needed next: the set's LastLSN, or the end of the last transaction before
+    the stop. ``consistent_ns`` is when the last transaction in the image was committed (None: not known).
+    ``reached`` tells that the stop lies within what the set covers; without a stop it is true.
+    """
+
+    info: SetInfo
+    redo_lsn: int
+    consistent_ns: int | None
+    reached: bool
+    transactions: int
+    pages_written: int
+
+
+def restore_image(
+    device: MediaDevice,
+    position: int,
+    image: Path,
+    *,
+    progress: Progress = no_progress,
+    cancel: threading.Event | None = None,
+) -> SetInfo:
+    """Make the full set at ``position`` the new file ``image``, at the set's LastLSN.
+
+    When it raises, there is no such file. Raises OperationCancelled, TargetError, InsufficientSpace,
+    WrongSet, MediaError.
+    """
+    with MediaReader(device.open_read()) as reader:
+        location = reader.find(position)
+        info = _expect(reader.info(location), FULL)
+        check_space(image, info.header.image, False)
+        try:
+            build_image(reader, location, info, image, progress, cancel)
+            crashpoints.reach("restore.image-built")
+            roll_own_log(reader, location, info, image, cancel)
+            crashpoints.reach("restore.image-rolled")
+        except BaseException as error:
+            image.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise target_error(image, error) from error
+            raise
+        return info
+
+
+def apply_differential(
+    device: MediaDevice,
+    position: int,
+    image: Path,
+    *,
+    progress: Progress = no_progress,
+    cancel: threading.Event | None = None,
+) -> SetInfo:
+    """Bring ``image``, in which the base of the differential set at ``position`` was restored, and maybe an
+    earlier differential, to the set's LastLSN.
+
+    Raises as ``restore_image``; WrongSet and a set that cannot be found leave the image alone.
+    """
+    with MediaReader(device.open_read()) as reader:
+        location = reader.find(position)
+        info = _expect(reader.info(location), DIFFERENTIAL)
+        try:
+            write_changed_pages(reader, location, info, image, progress, cancel)
+            crashpoints.reach("restore.differential-written")
+            roll_own_log(reader, location, info, image, cancel)
+            crashpoints.reach("restore.differential-rolled")
+        except OSError as error:
+            raise target_error(image, error) from error
+        return info
+
+
+def apply_log(
+    device: MediaDevice,
+    position: int,
+    image: Path,
+    first_lsn: int,
+    stop: StopAt | None = None,
+    *,
+    cancel: threading.Event | None = None,
+) -> LogApplied:
+    """Roll ``image``, which is at ``first_lsn``, forward through the log set at ``position``.
+
+    The set must begin at ``first_lsn`` or before. Nothing is written before the set's index is checked,
+    and of each page only the last image is. Raises as ``restore_image``, and LogError when the page sizes differ.
+    """
+    with MediaReader(device.open_read()) as reader:
+        location = reader.find(position)
+        info = _expect(reader.info(location), LOG)
+        log = transactions(LogReader(reader, location, info), first_lsn)
+        try:
+            result = roll_forward(image, log, stop, cancel)
+        except OSError as error:
+            raise target_error(image, error) from error
+        crashpoints.reach("restore.log-rolled")
+    return _applied(info, result, first_lsn, stop)
+
+
+def _applied(info: SetInfo, result: RollResult, first_lsn: int, stop: StopAt | None) -> LogApplied:
+    trailer = info.trailer
+    reached = result.reached
+    if stop is not None and stop.time_ns is not None and trailer.through_ns is not None:
+        # No later transaction is in the set, but it is known that there was none until then.
+        reached = reached or stop.time_ns <= trailer.through_ns
+    complete = stop is None or not result.reached
+    end = max(first_lsn, final_last_lsn(info.header, trailer) if complete else result.last_lsn or 0)
+    consistent = result.last_committed_ns
+    if consistent is None and complete:
+        consistent = trailer.consistent_ns
+    return LogApplied(info, end, consistent, reached, result.transactions, result.pages_written)
+
+
+def _expect(info: SetInfo, kind: int) -> SetInfo:
+    if info.header.description.backup_type != kind:
+        raise WrongSet(info.header.description.backup_type)
+    return info
