@@ -162,7 +162,13 @@ class Follower:
     def _read(self, state: WalState) -> None:
         step = FRAME_HEADER_SIZE + self._page_size
         per_read = max(1, READ_BYTES // step)
-        splitter = Splitter(self._page_size, state.salts, self._at.frame, PART_BYTES)
+        splitter = Splitter(
+            self._page_size,
+            state.salts,
+            self._at.frame,
+            PART_BYTES,
+            self._hold.pages_in_index(state.max_frame),
+        )
         frame = self._at.frame
         batch: list[Commit] = []
         size = 0

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,21 @@ class WalHold:
                 with contextlib.suppress(*_LOCKED):
                     self._checkpointer.execute("PRAGMA schema_version").fetchall()
             time.sleep(0)
+
+    def pages_in_index(self, max_frame: int) -> Callable[[int], int]:
+        """A function from frames to the numbers of their pages, as the WAL index has them. Read when first
+        asked; SnapshotBroken then."""
+        known: array[int] | None = None
+
+        def page(frame: int) -> int:
+            nonlocal known
+            if known is None:
+                known = walindex.frame_pages(self._files[self._current].index_block, max_frame)
+            if known is None:
+                raise SnapshotBroken(self.path, "the WAL index is not complete")
+            return known[frame - 1]
+
+        return page
 
     def page_size(self) -> int:
         """From the main file's header; the WAL index has none before the first frame."""

@@ -1,0 +1,113 @@
+"""Snapshot and log give every state that the database ever had, whatever other processes did to it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tdsproxy.log import roll
+from tests.log import support
+
+HOSTILE = "PASSIVE,FULL,RESTART,TRUNCATE,READ"
+
+
+def work(
+    path: Path, tmp_path: Path, seconds: float, writers: int, disturb: str
+) -> tuple[list[Path], list[object]]:
+    """Start writers and, with ``disturb``, a process that checkpoints or vacuums."""
+    journals = [tmp_path / f"journal{number}" for number in range(writers)]
+    processes: list[object] = [
+        support.start("write", path, journal, number + 1, seconds) for number, journal in enumerate(journals)
+    ]
+    if disturb:
+        processes.append(support.start("disturb", path, seconds, disturb))
+    return journals, processes
+
+
+@pytest.mark.parametrize(
+    ("page_size", "disturb", "checkpoint_bytes"),
+    [
+        (4096, HOSTILE, 1 << 20),
+        (4096, "", 256 << 10),
+        (1024, HOSTILE + ",VACUUM", 256 << 10),
+        (65536, "", 8 << 20),
+    ],
+)
+def test_every_state_can_be_reached(
+    tmp_path: Path, page_size: int, disturb: str, checkpoint_bytes: int
+) -> None:
+    path = tmp_path / "x.db"
+    support.run("init", path, f'{{"page_size": {page_size}, "auto_vacuum": {int(page_size == 1024)}}}')
+    archive = support.open_archive(tmp_path, segment_bytes=1 << 20)
+    reports = support.Reports()
+    with support.capturing(path, archive, report=reports, checkpoint_bytes=checkpoint_bytes) as capturer:
+        journals, processes = work(path, tmp_path, 1.2, 2, disturb)
+        image = tmp_path / "full.db"
+        first, last = support.full_image(path, capturer, image)
+        support.finish(processes)  # type: ignore[arg-type]
+        end = capturer.capture_now()
+        lines = support.journal_lines(journals)
+        transactions = [(item.lsn, item.next_lsn, item.committed_ns) for item in archive.read(first)]
+        assert archive.gaps() == ()
+        assert reports.lines == []
+        assert [item[1] for item in transactions[:-1]] == [item[0] for item in transactions[1:]]
+        assert transactions[-1][1] == end
+        times = [item[2] for item in transactions]
+        assert times == sorted(times)
+
+        rng = random.Random(page_size)
+        ends = sorted({item[1] for item in transactions if item[1] >= last})
+        stops = {
+            f"lsn{lsn}": roll.StopAt(lsn=lsn, before=True) for lsn in rng.sample(ends, min(12, len(ends)))
+        }
+        expected: dict[str, int] = {}
+        for before, after in itertools.pairwise(lines):
+            # A commit of another process is dated when it is seen.
+            middle = (before[2] + after[1]) // 2
+            if after[1] - before[2] > 40_000_000 and archive.lsn_at(middle) >= last and len(expected) < 8:
+                stops[f"time{middle}"] = roll.StopAt(time_ns=middle)
+                expected[str(tmp_path / f"time{middle}")] = before[0]
+        images = []
+        for name, stop in stops.items():
+            target = tmp_path / name
+            shutil.copy(image, target)
+            result = roll.apply(target, archive.read(first), stop)
+            support.make_plain(target)
+            assert result.last_lsn is None or result.last_lsn <= end
+            if stop.lsn is not None and stop.lsn < end:
+                assert (result.reached, result.last_lsn) == (True, stop.lsn)
+            images.append(target)
+        whole = tmp_path / "whole"
+        shutil.copy(image, whole)
+        roll.apply(whole, archive.read(first), buffer_bytes=100_000)
+        support.make_plain(whole)
+        found = support.verify(journals, [*images, whole])
+    archive.close()
+    assert all(equal for _, equal in found.values()), found
+    assert found[str(whole)][0] == lines[-1][0] == len(lines)
+    assert {name: found[name][0] for name in expected} == expected
+    assert len(found) > 3
+
+
+def test_pages_that_changed_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    support.run("init", path, "{}")
+    archive = support.open_archive(tmp_path)
+    with support.capturing(path, archive) as capturer:
+        before = tmp_path / "before.db"
+        first, _ = support.full_image(path, capturer, before)
+        support.finish([support.start("write", path, tmp_path / "journal", 3, 0.3)])
+        after = tmp_path / "after.db"
+        _, last = support.full_image(path, capturer, after)
+        changed = archive.changed_pages(first, last)
+    archive.close()
+    old, new = before.read_bytes(), after.read_bytes()
+    differing = {
+        at // 4096 + 1 for at in range(0, len(new), 4096) if new[at : at + 4096] != old[at : at + 4096]
+    }
+    assert differing
+    assert differing <= changed
