@@ -8,10 +8,10 @@ made again, foreign keys checked, all in one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import apsw
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.context import FoundTable
 from tdsproxy.server.compiler.queries import QueryCompiler

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.inspect import expressions_of
 from tdsproxy.server.compiler.typed import error

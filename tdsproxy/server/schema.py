@@ -7,9 +7,11 @@ SQLite's DDL.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Final
 from zlib import crc32
+
+import msgspec
+from msgspec.structs import replace
 
 from tdsproxy.tsql.types import SqlType
 
@@ -22,14 +24,12 @@ def object_id_of(kind: str, schema: str, name: str) -> int:
     return (crc32(f"{kind}|{schema}|{name}".lower().encode()) & 0x3FFFFFFF) + 0x10000000
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityInfo:
+class IdentityInfo(msgspec.Struct, frozen=True):
     seed: int
     increment: int
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultInfo:
+class DefaultInfo(msgspec.Struct, frozen=True):
     """A DEFAULT constraint; ``text`` is the T-SQL expression as sys.default_constraints shows it. ``native``
     is the same as SQLite SQL where plain SQLite can fill it in."""
 
@@ -40,8 +40,7 @@ class DefaultInfo:
     native: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnInfo:
+class ColumnInfo(msgspec.Struct, frozen=True):
     """``ordinal`` counts from 1 (column_id). ``computed`` is the T-SQL text of a computed column, which has
     no SQLite column of its own. ``rowid`` says that it is SQLite's INTEGER PRIMARY KEY; ``generated`` that
     SQLite computes it."""
@@ -64,8 +63,7 @@ class ColumnInfo:
         return self.computed is None and not self.generated
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
+class KeyInfo(msgspec.Struct, frozen=True):
     """A PRIMARY KEY or UNIQUE constraint; ``columns`` as (name, descending)."""
 
     name: str
@@ -76,8 +74,7 @@ class KeyInfo:
     system_named: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
+class IndexInfo(msgspec.Struct, frozen=True):
     """An index made by CREATE INDEX. ``sqlite_name`` is its name in the file: index names are per table in
     T-SQL and per database in SQLite."""
 
@@ -90,8 +87,7 @@ class IndexInfo:
     sqlite_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKeyInfo:
+class ForeignKeyInfo(msgspec.Struct, frozen=True):
     """``on_delete`` and ``on_update``: NO ACTION, CASCADE, SET NULL, SET DEFAULT. ``referenced_table`` is
     the SQLite name of the parent."""
 
@@ -107,8 +103,7 @@ class ForeignKeyInfo:
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CheckInfo:
+class CheckInfo(msgspec.Struct, frozen=True):
     """A CHECK constraint; ``text`` is the predicate in T-SQL, ``native`` in SQLite's SQL when SQLite itself
     checks it. ``column`` names the one column of a constraint that was written with a column."""
 
@@ -121,8 +116,7 @@ class CheckInfo:
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TableInfo:
+class TableInfo(msgspec.Struct, frozen=True):
     """One table. ``sqlite_name`` is its name in the file (``T`` for dbo.T, ``s.T`` for s.T). ``row_key``
     are the columns that address a row: ("rowid",), or the primary key of a WITHOUT ROWID table.
     ``known`` says that our metadata describes it."""
@@ -184,11 +178,13 @@ class TableInfo:
                 yield column.default
 
     def with_columns(self, columns: tuple[ColumnInfo, ...]) -> TableInfo:
-        return replace(self, columns=tuple(replace(column, ordinal=n) for n, column in enumerate(columns, 1)))
+        return replace(
+            self,
+            columns=tuple(replace(column, ordinal=n) for n, column in enumerate(columns, 1)),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleInfo:
+class ModuleInfo(msgspec.Struct, frozen=True):
     """A view (V), procedure (P), scalar function (FN), inline (IF) or multi-statement (TF) table function,
     trigger (TR) or synonym (SN, ``text`` is the target's name). ``text`` is the whole statement, to the
     byte. A view that was made by another SQLite tool has ``foreign`` set and SQLite's text."""
@@ -206,18 +202,16 @@ class ModuleInfo:
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaInfo:
+class SchemaInfo(msgspec.Struct, frozen=True):
     name: str
     schema_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseSchema:
+class DatabaseSchema(msgspec.Struct, frozen=True):
     """Everything in one database at one moment. Keys of the mappings are (schema, name) in lower case."""
 
-    tables: dict[tuple[str, str], TableInfo] = field(default_factory=dict)
-    modules: dict[tuple[str, str], ModuleInfo] = field(default_factory=dict)
+    tables: dict[tuple[str, str], TableInfo] = msgspec.field(default_factory=dict)
+    modules: dict[tuple[str, str], ModuleInfo] = msgspec.field(default_factory=dict)
     schemas: tuple[SchemaInfo, ...] = ()
 
     def table(self, schema: str, name: str) -> TableInfo | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.metadata import PREFIX, Metadata, module_from_row, table_from_row
 from tdsproxy.server.schema import (
@@ -52,6 +54,7 @@ class SchemaReader:
     def __init__(self, workspace: Workspace) -> None:
         self._work = workspace
         self._cache: dict[str, tuple[tuple[int, int], DatabaseSchema]] = {}
+        self._read: set[str] = set()
         workspace.on_rollback.append(self._forget)
 
     def _forget(self) -> Callable[[], None]:
@@ -66,8 +69,22 @@ class SchemaReader:
         number = self._work.value(f"PRAGMA {schema}.schema_version")
         return (int(str(number)), Metadata(self._work, schema).version())
 
+    def begin_statement(self) -> None:
+        """From here on ``changed`` is about what is read."""
+        self._read.clear()
+
+    def changed(self) -> bool:
+        """Whether an object of a database that the statement has read the objects of has been changed since:
+        what was made of them is void."""
+        for schema in self._read:
+            cached = self._cache.get(schema)
+            if cached is not None and cached[0] != self.version(schema):
+                return True
+        return False
+
     def read(self, schema: str) -> DatabaseSchema:
         """The objects of the database attached as ``schema``."""
+        self._read.add(schema)
         version = self.version(schema)
         cached = self._cache.get(schema)
         if cached is not None and cached[0] == version:

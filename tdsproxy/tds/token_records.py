@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
+
+import msgspec
 
 from tdsproxy.tds.columns import ColumnMeta
 from tdsproxy.tds.types import TypeInfo
@@ -68,8 +69,7 @@ class EnvChangeType(IntEnum):
     ENHANCED_ROUTING = 21
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(msgspec.Struct, frozen=True):
     """Where to log in instead. ``database`` comes with ENHANCED_ROUTING only."""
 
     server: str
@@ -78,22 +78,19 @@ class Routing:
     database: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ColMetadata:
+class ColMetadata(msgspec.Struct, frozen=True):
     """A result set begins; no columns at all is "no metadata" (FFFF)."""
 
     columns: tuple[ColumnMeta, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A ROW or an NBCROW."""
 
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """DONE, DONEPROC or DONEINPROC by ``kind``. ``count`` means something under ``DoneStatus.COUNT``."""
 
     kind: TokenType
@@ -119,8 +116,7 @@ class Done:
         return self.count if self.status & DoneStatus.COUNT else None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerMessage:
+class ServerMessage(msgspec.Struct, frozen=True):
     """An ERROR (``error`` True) or INFO token; ``severity`` is the token's class."""
 
     number: int
@@ -133,8 +129,7 @@ class ServerMessage:
     error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LoginAck:
+class LoginAck(msgspec.Struct, frozen=True):
     """``version``: major, minor, build."""
 
     interface: int
@@ -143,8 +138,7 @@ class LoginAck:
     version: tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class EnvChange:
+class EnvChange(msgspec.Struct, frozen=True):
     """Text for names and sizes, bytes for collations and descriptors, ``Routing`` for routing. ``kind`` of
     a value unknown here keeps the token's bytes in ``new``."""
 
@@ -153,13 +147,11 @@ class EnvChange:
     old: str | bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnStatus:
+class ReturnStatus(msgspec.Struct, frozen=True):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnValue:
+class ReturnValue(msgspec.Struct, frozen=True):
     """``status``: 1 output parameter, 2 result of a function."""
 
     ordinal: int
@@ -171,34 +163,29 @@ class ReturnValue:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """1-based columns that the rows are sorted by."""
 
     columns: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureExtAck:
+class FeatureExtAck(msgspec.Struct, frozen=True):
     features: tuple[tuple[int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionState:
+class SessionState(msgspec.Struct, frozen=True):
     sequence: int
     recoverable: bool
     states: tuple[tuple[int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TabName:
+class TabName(msgspec.Struct, frozen=True):
     """Each table's name by its parts."""
 
     tables: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ColInfo:
+class ColInfo(msgspec.Struct, frozen=True):
     """``status``: 4 expression, 8 key, 10 hidden, 20 ``base_name`` differs from the column's name."""
 
     column: int
@@ -207,31 +194,29 @@ class ColInfo:
     base_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ColInfos:
+class ColInfos(msgspec.Struct, frozen=True):
     columns: tuple[ColInfo, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sspi:
-    data: bytes = field(repr=False)
+class Sspi(msgspec.Struct, frozen=True):
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"Sspi({len(self.data)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class FedAuthInfo:
+class FedAuthInfo(msgspec.Struct, frozen=True):
     """Ids and texts: 1 is the token service's URL, 2 the service principal's name."""
 
     options: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Offset:
+class Offset(msgspec.Struct, frozen=True):
     identifier: int
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class DataClassification:
+class DataClassification(msgspec.Struct, frozen=True):
     """Sensitivity labels of the result set; kept as bytes."""
 
     data: bytes

@@ -7,9 +7,10 @@ and the table name behind text types, which belongs to the column and is not par
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
+
+import msgspec
 
 from tdsproxy.tds.buffer import Reader, b_varchar, us_varchar
 from tdsproxy.tds.errors import EncodeError, ProtocolError, UnsupportedType
@@ -114,8 +115,7 @@ _U16: Final = struct.Struct("<H")
 _I32: Final = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class UdtName:
+class UdtName(msgspec.Struct, frozen=True):
     """A CLR type. ``assembly`` comes with a column, not with a parameter."""
 
     database: str
@@ -124,15 +124,13 @@ class UdtName:
     assembly: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class XmlSchema:
+class XmlSchema(msgspec.Struct, frozen=True):
     database: str
     owner: str
     collection: str
 
 
-@dataclass(frozen=True, slots=True)
-class TvpName:
+class TvpName(msgspec.Struct, frozen=True):
     """The type of a table-valued parameter; its columns come with the value."""
 
     database: str
@@ -140,8 +138,7 @@ class TvpName:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class TypeInfo:
+class TypeInfo(msgspec.Struct, frozen=True):
     """One TYPE_INFO.
 
     ``length`` counts bytes, also for nchar and nvarchar; ``MAX_LENGTH`` with varchar, nvarchar and
@@ -274,7 +271,7 @@ def binary(size: int) -> TypeInfo:
 
 def with_collation(info: TypeInfo, collation: bytes) -> TypeInfo:
     """The same type under another collation; types without one as they are."""
-    return replace(info, collation=collation) if info.type_id in COLLATED else info
+    return msgspec.structs.replace(info, collation=collation) if info.type_id in COLLATED else info
 
 
 def parse_type_info(reader: Reader, *, rpc: bool = False, collations: bool = True) -> TypeInfo:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.typed import Scope, Typed, error
 from tdsproxy.store.encoding import Stored, from_storage, to_storage

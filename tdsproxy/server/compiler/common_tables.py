@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.compiled import CompiledQuery
 from tdsproxy.server.compiler.context import Context

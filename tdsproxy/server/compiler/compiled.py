@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tdsproxy.server.compiler.typed import Typed
 from tdsproxy.tsql import ast
@@ -10,8 +10,7 @@ from tdsproxy.tsql.replies import Column
 from tdsproxy.tsql.types import SqlType
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One output column of a compiled query: ``sql`` reads it inside, ``name`` is what T-SQL calls it."""
 
     name: str
@@ -34,8 +33,7 @@ class Output:
         return self.typed.described(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledQuery:
+class CompiledQuery(msgspec.Struct, frozen=True):
     """``sql`` yields columns c1, c2 ... in storage form. ``single`` says that there is at most one row."""
 
     sql: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.aggregates import AGGREGATES, WINDOW_FUNCTIONS
 from tdsproxy.server.compiler.collations import collation_of, stronger

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.aggregates import AggregateCompiler
 from tdsproxy.server.compiler.common_tables import CommonTableCompiler

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.compiler.compiled import CompiledQuery, Output

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+import msgspec
 
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql import ast
@@ -18,8 +19,7 @@ from tdsproxy.tsql.values import Value
 CASE_INSENSITIVE: Final = "ts_ci"
 
 
-@dataclass(frozen=True, slots=True)
-class BoundColumn:
+class BoundColumn(msgspec.Struct, frozen=True):
     """A column of a relation. ``sql`` reads it; ``updatable`` says that it comes straight from a table."""
 
     name: str
@@ -34,8 +34,7 @@ class BoundColumn:
     """The table column that it shows unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
+class Typed(msgspec.Struct, frozen=True):
     """A compiled expression: ``sql`` yields a value of ``type`` in storage form.
 
     ``column`` is set for a plain column, ``literal`` for a literal, ``source`` for an expression without
@@ -69,8 +68,7 @@ class Typed:
         return Column(name, type_, self.nullable, computed=not self.aggregate)
 
 
-@dataclass(slots=True)
-class Relation:
+class Relation(msgspec.Struct):
     """Something with columns in a FROM clause. ``name`` is what its columns may be qualified with;
     ``qualifiers`` the schema and database that may stand before it when no alias was given.
     ``row_key`` are the SQL expressions that address its row when it is a table."""
@@ -104,15 +102,14 @@ class Relation:
         """The same on the optional side of an outer join."""
         return Relation(
             self.name,
-            tuple(replace(column, nullable=True) for column in self.columns),
+            tuple(msgspec.structs.replace(column, nullable=True) for column in self.columns),
             self.qualifiers,
             self.row_key,
             self.table,
         )
 
 
-@dataclass(slots=True)
-class CommonTableBinding:
+class CommonTableBinding(msgspec.Struct):
     """A CTE in reach: its name in the generated SQL and its columns."""
 
     sql_name: str
@@ -121,13 +118,12 @@ class CommonTableBinding:
     keys: int = 0
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(msgspec.Struct):
     """The relations that names may refer to, and the query around them."""
 
-    relations: list[Relation] = field(default_factory=list)
+    relations: list[Relation] = msgspec.field(default_factory=list)
     parent: Scope | None = None
-    common: dict[str, CommonTableBinding] = field(default_factory=dict)
+    common: dict[str, CommonTableBinding] = msgspec.field(default_factory=dict)
     groups: dict[str, Typed] | None = None
     """In a grouped query: the SQL of each grouping expression. Columns outside of aggregates must be among
     them."""
@@ -183,8 +179,7 @@ class Scope:
 # ------------------------------------------------------------------ parameters
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """A value that is computed before the query runs: ``expr`` (a variable, a call without columns),
     converted to ``type``."""
 

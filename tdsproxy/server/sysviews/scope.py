@@ -6,9 +6,10 @@ The engine makes them; a view never opens a file or takes a lock itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
+
+import msgspec
 
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
@@ -30,8 +31,7 @@ EPOCH = DateTime(737790, 0)
 NO_GUID = UUID(int=0)
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseFacts:
+class DatabaseFacts(msgspec.Struct, frozen=True):
     """A database as the catalog knows it. ``pages`` is its size in pages of 8 KB."""
 
     id: int
@@ -45,7 +45,7 @@ class DatabaseFacts:
     collation: str = "SQL_Latin1_General_CP1_CI_AS"
     read_only: bool = False
     standby: bool = False
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, int] = msgspec.field(default_factory=dict)
     logical_name: str = ""
     log_name: str = ""
     data_file: str = ""
@@ -71,8 +71,7 @@ class DatabaseFacts:
         return self.name.lower() in SYSTEM_DATABASES
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFacts:
+class SessionFacts(msgspec.Struct, frozen=True):
     """A session as sys.dm_exec_sessions shows it."""
 
     spid: int
@@ -106,8 +105,7 @@ class SessionFacts:
     last_error: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LoginFacts:
+class LoginFacts(msgspec.Struct, frozen=True):
     """A login or a server role. ``kind`` is S (SQL login) or R (server role)."""
 
     id: int
@@ -121,8 +119,7 @@ class LoginFacts:
     check_policy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UserFacts:
+class UserFacts(msgspec.Struct, frozen=True):
     """A database user or role. ``kind`` is S (user) or R (role)."""
 
     id: int
