@@ -8,12 +8,19 @@ from tdsproxy.backup.differential_backup import backup_differential
 from tdsproxy.backup.log_backup import backup_log
 from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set
 from tdsproxy.backup.media_set import BackupOptions, BackupResult, LogTail
-from tdsproxy.backup.restore_steps import LogApplied, apply_differential, apply_log, restore_image
+from tdsproxy.backup.restore_steps import (
+    ImageResult,
+    LogApplied,
+    apply_differential,
+    apply_log,
+    restore_image,
+)
 from tdsproxy.backup.undo import undo_restore
 
 __all__ = [
     "BackupOptions",
     "BackupResult",
+    "ImageResult",
     "LogApplied",
     "LogTail",
     "MediaInfo",

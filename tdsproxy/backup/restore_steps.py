@@ -9,6 +9,7 @@ was written before does no harm. Who keeps the image notes that before the step 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,14 @@ from tdsproxy.store import crashpoints
 
 
 @dataclass(frozen=True, slots=True)
+class ImageResult:
+    """An image that is at the set's LastLSN. ``seconds`` is the time it took."""
+
+    info: SetInfo
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogApplied:
     """A log set that was rolled forward, up to the stop.
 
@@ -46,21 +55,22 @@ class LogApplied:
     reached: bool
     transactions: int
     pages_written: int
+    seconds: float
 
 
 def restore_image(
     device: MediaDevice,
     position: int,
     image: Path,
-    *,
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
-) -> SetInfo:
+) -> ImageResult:
     """Make the full set at ``position`` the new file ``image``, at the set's LastLSN.
 
     When it raises, there is no such file. Raises OperationCancelled, TargetError, InsufficientSpace,
     WrongSet, MediaError.
     """
+    begun = time.monotonic()
     with MediaReader(device.open_read()) as reader:
         location = reader.find(position)
         info = _expect(reader.info(location), FULL)
@@ -75,22 +85,22 @@ def restore_image(
             if isinstance(error, OSError):
                 raise target_error(image, error) from error
             raise
-        return info
+        return ImageResult(info, time.monotonic() - begun)
 
 
 def apply_differential(
     device: MediaDevice,
     position: int,
     image: Path,
-    *,
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
-) -> SetInfo:
+) -> ImageResult:
     """Bring ``image``, in which the base of the differential set at ``position`` was restored, and maybe an
     earlier differential, to the set's LastLSN.
 
     Raises as ``restore_image``; WrongSet and a set that cannot be found leave the image alone.
     """
+    begun = time.monotonic()
     with MediaReader(device.open_read()) as reader:
         location = reader.find(position)
         info = _expect(reader.info(location), DIFFERENTIAL)
@@ -101,7 +111,7 @@ def apply_differential(
             crashpoints.reach("restore.differential-rolled")
         except OSError as error:
             raise target_error(image, error) from error
-        return info
+        return ImageResult(info, time.monotonic() - begun)
 
 
 def apply_log(
@@ -116,8 +126,9 @@ def apply_log(
     """Roll ``image``, which is at ``first_lsn``, forward through the log set at ``position``.
 
     The set must begin at ``first_lsn`` or before. Nothing is written before the set's index is checked,
-    and of each page only the last image is. Raises as ``restore_image``, and LogError when the page sizes differ.
+    and of each page only the last image is. Raises as ``restore_image``, and LogError when page sizes differ.
     """
+    begun = time.monotonic()
     with MediaReader(device.open_read()) as reader:
         location = reader.find(position)
         info = _expect(reader.info(location), LOG)
@@ -127,10 +138,12 @@ def apply_log(
         except OSError as error:
             raise target_error(image, error) from error
         crashpoints.reach("restore.log-rolled")
-    return _applied(info, result, first_lsn, stop)
+    return _applied(info, result, first_lsn, stop, time.monotonic() - begun)
 
 
-def _applied(info: SetInfo, result: RollResult, first_lsn: int, stop: StopAt | None) -> LogApplied:
+def _applied(
+    info: SetInfo, result: RollResult, first_lsn: int, stop: StopAt | None, seconds: float
+) -> LogApplied:
     trailer = info.trailer
     reached = result.reached
     if stop is not None and stop.time_ns is not None and trailer.through_ns is not None:
@@ -141,7 +154,7 @@ def _applied(info: SetInfo, result: RollResult, first_lsn: int, stop: StopAt | N
     consistent = result.last_committed_ns
     if consistent is None and complete:
         consistent = trailer.consistent_ns
-    return LogApplied(info, end, consistent, reached, result.transactions, result.pages_written)
+    return LogApplied(info, end, consistent, reached, result.transactions, result.pages_written, seconds)
 
 
 def _expect(info: SetInfo, kind: int) -> SetInfo:
