@@ -1,0 +1,1 @@
+"""Campaigns that ``scripts/torture`` runs against the whole product."""

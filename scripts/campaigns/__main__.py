@@ -1,0 +1,60 @@
+"""``scripts/torture``: which campaign, and how much of it."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from scripts.campaigns.outcome import Plan, Tally, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """``full`` is how many cases the whole campaign has."""
+
+    module: str
+    full: int
+
+
+CAMPAIGNS = {
+    "kill": Campaign("scripts.campaigns.kill", 200),
+    "writers": Campaign("scripts.campaigns.writers", 60),
+    "fuzz": Campaign("scripts.campaigns.fuzz", 20_000),
+}
+
+
+def run(name: str, plan: Plan) -> bool:
+    """Whether nothing was violated."""
+    tally = Tally()
+    main: Callable[[Plan, Tally], None] = import_module(CAMPAIGNS[name].module).main
+    try:
+        main(plan, tally)
+    except Violation as violation:
+        tally.violated(str(violation))
+    print(tally.closing_line(name, plan.seed), flush=True)
+    return not tally.violations
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/torture", description="Long campaigns.")
+    parser.add_argument("campaign", choices=[*CAMPAIGNS, "all"])
+    parser.add_argument("--n", type=int, help="how many cases")
+    parser.add_argument("--share", type=int, default=1, help="an N-th of the full number")
+    parser.add_argument("--seconds", type=float, default=360, help="limit in time of each campaign")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    arguments = parser.parse_args()
+    held = True
+    for name in CAMPAIGNS if arguments.campaign == "all" else [arguments.campaign]:
+        full = CAMPAIGNS[name].full
+        cases = arguments.n if arguments.n is not None else max(1, full // arguments.share)
+        plan = Plan(cases, min(1.0, cases / full), arguments.seconds, arguments.seed)
+        held = run(name, plan) and held
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

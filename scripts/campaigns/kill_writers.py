@@ -1,0 +1,133 @@
+"""Sessions that commit all the time, and remember what was acknowledged to them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from scripts.campaigns.kill_model import Commit
+from scripts.campaigns.outcome import check
+from scripts.campaigns.product import LOST, PATIENCE, Product, run
+
+
+class Writer(threading.Thread):
+    """Commits one numbered transaction after the other, from its first ``release`` until ``stop``. ``hold``
+    pauses it between two transactions: its fields may be looked at then. An error ends its connection; it
+    goes on after ``resume_after``."""
+
+    def __init__(self, product: Product, name: str, pause: float = 0.0) -> None:
+        super().__init__(name=name, daemon=True)
+        self._product = product
+        self._pause = pause
+        self._turn = threading.Lock()
+        self._turn.acquire()
+        self._held = True
+        self._connection: Any = None
+        self._ended = False
+        self.errors: list[str] = []
+        self.last = Commit(0, 0.0, 0.0)
+        self.number = 0
+
+    def sql(self, number: int) -> str:
+        """The transaction."""
+        raise NotImplementedError
+
+    def began(self, commit: Commit) -> None:
+        self.last = commit
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest number whose commit was acknowledged."""
+        return self.last.number if self.last.ended is not None else self.last.number - 1
+
+    @property
+    def possible(self) -> int:
+        """The highest number that may have been committed."""
+        return self.last.number
+
+    def hold(self) -> None:
+        """Returns when no transaction runs. Raises Violation when one hangs."""
+        check(self._turn.acquire(timeout=PATIENCE), f"{self.name} hangs in a transaction")
+        self._held = True
+
+    def connect(self) -> None:
+        """Only while held and not broken. Whoever connects to a server that is killed waits long."""
+        if self._connection is None:
+            self._connection = self._product.connect()
+
+    def release(self) -> None:
+        self._held = False
+        self._turn.release()
+
+    def resume_after(self, number: int) -> None:
+        """Connect again; the next commit is the one after ``number``. Only while held."""
+        self.number = number
+        self.last = Commit(number, 0.0, 0.0)
+        self._connection = None
+        self.errors.clear()
+
+    def disconnect(self) -> None:
+        """The server is another one from now on. Only while held."""
+        self._connection = None
+
+    def stop(self) -> None:
+        """Ends it, held or not."""
+        self._ended = True
+        if self._held:
+            self.release()
+        self.join(PATIENCE)
+
+    def run(self) -> None:
+        while not self._ended:
+            with self._turn:
+                if not self._ended and not self.errors:
+                    try:
+                        self._commit()
+                    except LOST as error:
+                        self.errors.append(f"{type(error).__name__}: {error}")
+            time.sleep(self._pause)
+
+    def _commit(self) -> None:
+        commit = Commit(self.number + 1, time.monotonic())
+        self.began(commit)
+        run(self._connection.cursor(), self.sql(commit.number))
+        commit.ended = time.monotonic()
+        self.number = commit.number
+
+
+class BankWriter(Writer):
+    """Moves money between two accounts and writes it down, in one transaction."""
+
+    def __init__(self, product: Product, writer: int) -> None:
+        super().__init__(product, f"writer {writer}", pause=0.001)
+        self.writer = writer
+
+    def sql(self, number: int) -> str:
+        return (
+            "BEGIN TRANSACTION;"
+            f" INSERT INTO bank.dbo.journal (writer, n, note) VALUES ({self.writer}, {number}, 'n{number}');"
+            f" UPDATE bank.dbo.account SET balance = balance - {number} WHERE id = 1;"
+            f" UPDATE bank.dbo.account SET balance = balance + {number} WHERE id = 2;"
+            " COMMIT"
+        )
+
+
+class LateWriter(Writer):
+    """Numbered rows in the database that is restored over; ``commits`` are those since the last ``drain``."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__(product, "late writer", pause=0.004)
+        self.commits: list[Commit] = []
+
+    def sql(self, number: int) -> str:
+        return f"INSERT INTO victim.dbo.late (n) VALUES ({number})"
+
+    def began(self, commit: Commit) -> None:
+        super().began(commit)
+        self.commits.append(commit)
+
+    def drain(self) -> list[Commit]:
+        """Only while held."""
+        taken, self.commits = self.commits, []
+        return taken
