@@ -207,7 +207,6 @@ class DmlRunner:
         )
         with self._evaluator.writing(found, statement.line):
             writer = self.writer(context, found, "UPDATE", statement.line)
-            writer.lock()
             values = []
             for assignment, column in plan:
                 expr = assignment.value
@@ -236,7 +235,8 @@ class DmlRunner:
             sql = f"{prefix}SELECT {items} FROM {source}{where}{self._top(statement.top, compiler, scope)}"
             env = self._evaluator.environment(frame)
             bindings = context.parameters.values(env)
-            matched = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
+            with self._work.reads_only():
+                matched = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
             width = len(relation.row_key)
             converters = [
                 None if column is None else self.converter(value.type, column, found, statement.line)
@@ -457,7 +457,6 @@ class DmlRunner:
         output = OutputRows.compile(self._evaluator, statement.output, found, frame, deleted=True)
         with self._evaluator.writing(found, statement.line):
             writer = self.writer(context, found, "DELETE", statement.line)
-            writer.lock()
             if not statement.sources and statement.where is None and statement.top is None and output is None:
                 count = writer.delete_all()
             else:
@@ -470,7 +469,8 @@ class DmlRunner:
                 top = self._top(statement.top, compiler, scope)
                 sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
                 bindings = context.parameters.values(self._evaluator.environment(frame))
-                keys = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
+                with self._work.reads_only():
+                    keys = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
                 for key in keys:
                     if output is not None:
                         output.add(output.read(key), None)

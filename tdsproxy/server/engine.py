@@ -16,6 +16,7 @@ from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server.applocks import ApplicationLocks
 from tdsproxy.server.configurations import CONFIGURATIONS, Configuration
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
+from tdsproxy.server.locks import WriteLocks
 from tdsproxy.server.logins import authenticate, login_failed
 from tdsproxy.server.scope import database_facts, login_facts
 from tdsproxy.server.session import Session
@@ -54,6 +55,7 @@ class Engine:
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
         self.locks = ApplicationLocks()
+        self.write_locks = WriteLocks()
         if keeper is not None:
             keeper.on_release(self.release)
             keeper.on_kill(self.kill)

@@ -19,18 +19,19 @@ from tdsproxy.server.compiler.context import Context, FoundTable
 from tdsproxy.server.ddl import DdlRunner
 from tdsproxy.server.definitions import TableBuilder
 from tdsproxy.server.dml import DmlRunner
-from tdsproxy.server.failures import sqlite_errors
+from tdsproxy.server.failures import deadlocked, sqlite_errors, update_conflict
 from tdsproxy.server.for_clause import for_replies
 from tdsproxy.server.frame_names import FrameNames, parse_expression, temp_scope
 from tdsproxy.server.insert import InsertRunner
 from tdsproxy.server.metadata import Metadata
+from tdsproxy.server.options import ISOLATION_LEVELS, isolation
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
-from tdsproxy.server.workspace import TEMP, Workspace, is_temporary, quoted
+from tdsproxy.server.workspace import TEMP, Deadlock, StaleSnapshot, Workspace, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment, Surroundings
@@ -59,9 +60,19 @@ class Host(Surroundings, Protocol):
         """A transaction that wrote to ``database`` has been committed."""
 
 
-DEADLOCK: Final = 1205
-"""The victim's transaction is rolled back."""
+_ABORTED: Final = (1205, 3960)
+"""Errors that roll back the transaction."""
+_FIRST_USER_DATABASE: Final = 5
 Handler = Callable[[ast.Statement, Frame], Iterator[Reply]]
+
+
+class Again(Exception):
+    """The statement, which has done nothing yet, must begin anew: ``locks`` are to be taken first, or the
+    objects that it names have been changed."""
+
+    def __init__(self, locks: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.locks = locks
 
 
 class SqliteEvaluator:
@@ -73,6 +84,7 @@ class SqliteEvaluator:
         self.host = host
         self.reader = SchemaReader(workspace)
         self._frame: Frame | None = None
+        self._unchecked = True
         self.binder = FunctionBinder(workspace.connection, self._function_context)
         self._written: set[str] = set()
         self.transactions = Transactions(workspace, self._announce)
@@ -106,13 +118,30 @@ class SqliteEvaluator:
     def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         """Runs one statement that ``handles`` accepts. Raises SqlError."""
         self._frame = frame
+        if isinstance(statement, ast.QueryStatement) and getattr(statement.query, "into", None) is None:
+            self._keep_snapshot(frame)
+        handler = self._handlers[type(statement)]
         try:
-            with sqlite_errors(statement.line):
-                yield from self._handlers[type(statement)](statement, frame)
+            yield from self._anew(lambda: handler(statement, frame), frame, statement.line)
         except SqlError as failure:
-            if self.transactions.lost or failure.number == DEADLOCK:
+            if self.transactions.lost or failure.number in _ABORTED:
                 yield from self.transactions.rollback_all()
             raise
+
+    def _anew(self, run: Callable[[], Iterator[Reply]], frame: Frame, line: int) -> Iterator[Reply]:
+        """What ``run`` yields; it is run again as long as it asks for it."""
+        locks: frozenset[str] = frozenset()
+        while True:
+            self.reader.begin_statement()
+            self._unchecked = True
+            try:
+                with sqlite_errors(line), self._conflicts(frame, line):
+                    if locks:
+                        self._lock_rows(locks)
+                    yield from run()
+                return
+            except Again as again:
+                locks = again.locks
 
     def insert_rows(
         self,
@@ -122,14 +151,26 @@ class SqliteEvaluator:
     ) -> Iterator[Reply]:
         """INSERT ... EXEC."""
         self._frame = frame
-        with sqlite_errors(statement.line):
-            yield from self.inserts.results(statement, results, frame)
+        try:
+            yield from self._anew(
+                lambda: self.inserts.results(statement, results, frame), frame, statement.line
+            )
+        except SqlError as failure:
+            if self.transactions.lost or failure.number in _ABORTED:
+                yield from self.transactions.rollback_all()
+            raise
 
     def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
         """An expression with subqueries."""
         self._frame = frame
+        self._keep_snapshot(frame)
         query = ast.Select(items=(ast.SelectItem(expr),), line=expr.line)
-        compiled, rows = self.selects.rows(query, frame)
+        with sqlite_errors(expr.line), self._conflicts(frame, expr.line):
+            try:
+                compiled, rows = self.selects.rows(query, frame)
+            except Again as again:
+                self._lock_rows(again.locks)
+                compiled, rows = self.selects.rows(query, frame)
         return TypedValue(rows[0][0], compiled.types[0])
 
     def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
@@ -198,26 +239,101 @@ class SqliteEvaluator:
     @contextmanager
     def writing(self, found: FoundTable, line: int) -> Iterator[None]:
         """The scope of one statement's writes; undone as a whole by an exception."""
-        with self.changing(found.schema, found.database, line):
+        variable = found.schema == TEMP and found.table.sqlite_name.startswith("@")
+        shown = f"{found.table.schema}.{found.table.name}"
+        with self.changing(found.schema, found.database, line, table=shown, transactional=not variable):
             yield
 
     @contextmanager
-    def changing(self, schema: str, database: str, line: int) -> Iterator[None]:
-        """The same for DDL, which names no table."""
-        self.transactions.ensure()
+    def changing(
+        self, schema: str, database: str, line: int, *, table: str = "", transactional: bool = True
+    ) -> Iterator[None]:
+        """The same for DDL, which names no table. Table variables take no part in a transaction."""
+        started = self.transactions.started
+        if transactional:
+            self._start(schema)
         own = not self.workspace.in_transaction
         try:
-            with sqlite_errors(line, database), self.workspace.statement():
-                if not is_temporary(schema):
-                    self.workspace.lock(schema)
+            with (
+                sqlite_errors(line, database),
+                self._conflicts(self._frame, line, table),
+                self.workspace.statement(schema),
+            ):
+                if self._unchecked and self.reader.changed():
+                    raise Again
+                self._unchecked = False
                 yield
         except BaseException:
             self.reader.forget()
+            if not started and not self.transactions.lost:
+                self.transactions.unstart()
             raise
         if not is_temporary(schema):
             self._written.add(database)
             if own:
                 self._announce()
+
+    def _start(self, schema: str) -> None:
+        """Begins SQLite's transaction within T-SQL's.
+
+        From then on what is read of a file stays as it was at the first look. For READ COMMITTED that must
+        be the newest, and a later write must find it unchanged: a transaction that begins with a temporary
+        table locks the current database at once, where one that begins with a table locks that one's."""
+        started = self.transactions.started
+        self.transactions.ensure()
+        if started or not self.transactions.started or not is_temporary(schema) or self._frame is None:
+            return
+        if isolation(self._frame.options) > ISOLATION_LEVELS["READ COMMITTED"]:
+            return
+        file = self.workspace.find_database(self.host.database(self._frame))
+        if file is None or file.read_only or file.path is None or file.database_id < _FIRST_USER_DATABASE:
+            return
+        try:
+            with sqlite_errors(1, file.name), self._conflicts(self._frame, 1):
+                self.workspace.lock(self.workspace.attach(file))
+        except BaseException:
+            self.transactions.unstart()
+            raise
+
+    def _keep_snapshot(self, frame: Frame) -> None:
+        """Above READ COMMITTED all that a transaction reads is of the moment of its first look."""
+        if (
+            self.transactions.count
+            and not self.transactions.lost
+            and isolation(frame.options) > ISOLATION_LEVELS["READ COMMITTED"]
+        ):
+            self.transactions.ensure()
+
+    def keep_rows(self, context: Context) -> None:
+        """Raises Again when a hint asks for locks that the transaction doesn't hold."""
+        if context.locked and self.transactions.count:
+            wanted = frozenset(schema for schema in context.locked if not self.workspace.writes(schema))
+            if wanted:
+                raise Again(wanted)
+
+    def _lock_rows(self, schemas: frozenset[str]) -> None:
+        """SQLite locks no rows: the whole file is locked for writing, while others go on reading."""
+        started = self.transactions.started
+        self.transactions.ensure()
+        try:
+            for schema in sorted(schemas):
+                self.workspace.lock(schema)
+        except BaseException:
+            if not started:
+                self.transactions.unstart()
+            raise
+
+    @contextmanager
+    def _conflicts(self, frame: Frame | None, line: int, table: str = "") -> Iterator[None]:
+        """What a transaction hears that can't go on beside the others."""
+        try:
+            yield
+        except Deadlock as error:
+            raise deadlocked(line, self.workspace.spid) from error
+        except StaleSnapshot as error:
+            if frame is not None and isolation(frame.options) == ISOLATION_LEVELS["SNAPSHOT"]:
+                raise update_conflict(line, table, error.database) from error
+            raise deadlocked(line, self.workspace.spid) from error
 
     def _announce(self) -> None:
         for database in sorted(self._written):

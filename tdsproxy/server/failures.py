@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import apsw
 
+from tdsproxy.server.workspace import LockTimeout
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 from tdsproxy.tsql.replies import Message
 
@@ -34,6 +35,32 @@ class Cancelled(Exception):
     """The request was interrupted: nothing more is to be said to the client than the acknowledgement."""
 
 
+def deadlocked(line: int, spid: int = 0) -> SqlError:
+    """The transaction of session ``spid`` is rolled back, that others can go on."""
+    return BatchAborted.of(
+        1205,
+        13,
+        51,
+        f"Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been"
+        " chosen as the deadlock victim. Rerun the transaction.",
+        line,
+    )
+
+
+def update_conflict(line: int, table: str, database: str) -> SqlError:
+    """A SNAPSHOT transaction is rolled back: it would overwrite what it can't see."""
+    return BatchAborted.of(
+        3960,
+        16,
+        2,
+        "Snapshot isolation transaction aborted due to update conflict. You cannot use snapshot isolation to"
+        f" access table '{table}' directly or indirectly in database '{database}' to update, delete, or"
+        " insert the row that has been modified or deleted by another transaction. Retry the transaction or"
+        " change the isolation level for the update/delete statement.",
+        line,
+    )
+
+
 @contextmanager
 def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
     """Translates what SQLite raises within."""
@@ -41,14 +68,9 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
         yield
     except apsw.BusyError as error:
         if getattr(error, "extendedresult", 0) == apsw.SQLITE_BUSY_SNAPSHOT:
-            raise BatchAborted.of(
-                1205,
-                13,
-                51,
-                "Transaction (Process ID) was deadlocked on lock resources with another process and has been"
-                " chosen as the deadlock victim. Rerun the transaction.",
-                line,
-            ) from error
+            raise deadlocked(line) from error
+        raise SqlError.of(1222, 16, 45, "Lock request time out period exceeded.", line) from error
+    except LockTimeout as error:
         raise SqlError.of(1222, 16, 45, "Lock request time out period exceeded.", line) from error
     except apsw.ReadOnlyError as error:
         raise SqlError.of(

@@ -98,11 +98,11 @@ class InsertRunner:
         count = 0
         with self._evaluator.writing(found, statement.line):
             writer = self._dml.writer(context, found, "INSERT", statement.line)
-            writer.lock()
             defaults = self._defaults(found, columns, frame)
             names = tuple(column.name for column in columns)
             extra = tuple(column.name for column in defaults)
-            pending = list(rows())
+            with self._evaluator.workspace.reads_only():
+                pending = list(rows())
             for row in pending:
                 given: list[str] = []
                 values: list[Stored] = []

@@ -77,7 +77,8 @@ class SelectInto:
             names = [column.name for column in columns]
             listed, places = ", ".join(map(quoted, names)), ", ".join("?" * len(names))
             sql = f"INSERT INTO {found.schema}.{quoted(table.sqlite_name)} ({listed}) VALUES ({places})"
-            rows = list(compiled.stored_rows(env))
+            with evaluator.workspace.reads_only():
+                rows = list(compiled.stored_rows(env))
             evaluator.workspace.connection.executemany(sql, rows)
             position = next((n for n, column in enumerate(columns) if column.identity), None)
             if position is not None and rows:

@@ -75,16 +75,22 @@ class SelectRunner:
         """Compiles ``query`` as ``frame`` sees it. Raises SqlError."""
         context = self._evaluator.compilation(frame)
         with sqlite_errors(query.line):
-            return Compiled(QueryCompiler(context).query(query), context, query.line)
+            compiled = Compiled(QueryCompiler(context).query(query), context, query.line)
+        self._evaluator.keep_rows(context)
+        return compiled
 
     def run(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
         query = statement.query
         if isinstance(query, ast.Select) and query.into is not None:
             yield from self._evaluator.select_into.run(query, frame)
             return
-        if isinstance(query, ast.Select) and any(item.variable for item in query.items):
-            yield from self._assign(query, frame)
-            return
+        with self._evaluator.workspace.reading():
+            if isinstance(query, ast.Select) and any(item.variable for item in query.items):
+                yield from self._assign(query, frame)
+            else:
+                yield from self._result_set(query, frame)
+
+    def _result_set(self, query: ast.Query, frame: Frame) -> Iterator[Reply]:
         compiled = self.compile(query, frame)
         yield from self.notices(compiled.context, query.line)
         if query.for_ is not None:
@@ -132,10 +138,11 @@ class SelectRunner:
 
     def rows(self, query: ast.Query, frame: Frame) -> tuple[Compiled, list[tuple[Value, ...]]]:
         """All rows of ``query``."""
-        compiled = self.compile(query, frame)
-        decode = decoder(compiled.types)
-        env = self._evaluator.environment(frame)
-        return compiled, [decode(row) for row in compiled.stored_rows(env)]
+        with self._evaluator.workspace.reading():
+            compiled = self.compile(query, frame)
+            decode = decoder(compiled.types)
+            env = self._evaluator.environment(frame)
+            return compiled, [decode(row) for row in compiled.stored_rows(env)]
 
     # ------------------------------------------------------------------ SELECT @v = ...
 

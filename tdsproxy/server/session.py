@@ -87,7 +87,8 @@ class Session:
         self._statement_time: DateTimeOffset | None = None
         self._random = random.Random()
         self._memo: dict[str, object] = {}
-        self.workspace = Workspace(self._resolve, _compare)
+        self.workspace = Workspace(self._resolve, _compare, engine.write_locks)
+        self.workspace.spid = spid
         self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
         self.evaluator = Dispatcher(self)
         if engine.keeper is not None:
@@ -137,6 +138,7 @@ class Session:
             if level is not None:
                 self.options.others[ISOLATION] = level
             self.state = SessionState()
+            self.workspace.lock_timeout_ms = -1
             self.values.clear()
             self.context_info = None
             self.prepared.clear()
@@ -236,6 +238,7 @@ class Session:
 
     def _abort_cancelled(self) -> list[Reply]:
         """Under XACT_ABORT a cancelled request takes its transaction with it."""
+        self._running = False  # another cancel must not interrupt the rollback
         if self._cancelled.is_set() and self._active.xact_abort and self.transaction_count():
             return list(self.evaluator.rollback(self.batch_frame("")))
         return []

@@ -75,11 +75,6 @@ class TableWriter:
     def _conflict_name(self) -> str:
         return self.table.name if is_temporary(self.found.schema) else self._shown
 
-    def lock(self) -> None:
-        """Takes the write lock of the database before anything is read, so that the statement sees the newest
-        state and no other writer can come between."""
-        self._work.run(f"DELETE FROM {self._target} WHERE 0")
-
     # ------------------------------------------------------------------ rows
 
     def insert(self, columns: tuple[str, ...], values: Sequence[Stored]) -> RowKey:
@@ -135,6 +130,7 @@ class TableWriter:
         return key
 
     def delete(self, key: RowKey) -> None:
+        self._work.stop_if_cancelled()
         try:
             self._work.connection.execute(f"DELETE FROM {self._target} WHERE {self._where}", key)
         except apsw.ConstraintError as error:
@@ -145,6 +141,7 @@ class TableWriter:
         return self._work.connection.changes()
 
     def _after(self, key: RowKey) -> None:
+        self._work.stop_if_cancelled()
         self.touched.append(key)
         for name, column, violated in self._checks:
             if violated(key):

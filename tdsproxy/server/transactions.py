@@ -67,6 +67,17 @@ class Transactions:
             self._open = True
 
     @property
+    def started(self) -> bool:
+        """Whether SQLite's transaction has begun."""
+        return self._open
+
+    def unstart(self) -> None:
+        """Takes back an ``ensure`` after which nothing was done."""
+        if self._open:
+            self._work.rollback()
+            self._open = False
+
+    @property
     def lost(self) -> bool:
         """Whether SQLite has ended the transaction by itself (a full disk, an I/O error): what it held is
         gone, so T-SQL's must end, too."""

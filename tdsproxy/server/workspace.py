@@ -18,6 +18,7 @@ from uuid import UUID
 
 import apsw
 
+from tdsproxy.server.locks import Locker, Wait, WriteLocks
 from tdsproxy.tsql.collation import key
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 
@@ -68,14 +69,37 @@ def text_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+class Deadlock(Exception):
+    """Two sessions would wait for each other for ever."""
+
+
+class LockTimeout(Exception):
+    """A lock was not given up within the time that LOCK_TIMEOUT allows."""
+
+
+class StaleSnapshot(Exception):
+    """The transaction has read ``database``, which others have changed since: it can't write any more."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(database)
+        self.database = database
+
+
 class Workspace:
     """One SQLite connection with its attached databases, functions and transaction.
 
     ``compare`` orders two strings by the server's collation; it becomes the SQLite collation ``ts_ci``.
+    ``locks`` is shared by the sessions that write to the same files.
     """
 
-    def __init__(self, resolve: Resolver, compare: Callable[[str, str], int]) -> None:
+    def __init__(
+        self, resolve: Resolver, compare: Callable[[str, str], int], locks: WriteLocks | None = None
+    ) -> None:
         self._resolve = resolve
+        self._locks = locks or WriteLocks()
+        self._held: set[Path] = set()
+        self._shield = threading.Lock()
+        self._shielded = False
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         self.connection: apsw.Connection = apsw.Connection(":memory:", flags=flags, statementcachesize=256)
         self.connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
@@ -85,8 +109,10 @@ class Workspace:
         self.connection.collation_needed(self._add_collation)
         self.connection.set_busy_handler(self._wait_for_lock)
         self.lock_timeout_ms: int = -1
+        self.spid: int = 0
         self._attached: dict[int, DatabaseFile] = {}
         self._cancelled = threading.Event()
+        self._locker = Locker(self._cancelled.is_set)
         self._waiting_since = 0.0
         self._savepoints = 0
         self._global_attached = False
@@ -222,12 +248,15 @@ class Workspace:
 
     def close(self) -> None:
         """Undoes an open transaction and lets go of everything."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-        for leave in self.on_close:
-            leave()
-        self._keep_log(self._attached.values())
-        self.connection.close(True)
+        try:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            for leave in self.on_close:
+                leave()
+        finally:
+            self._keep_log(self._attached.values())
+            self.connection.close(True)
+            self._give_up_locks()
 
     # ------------------------------------------------------------------ running
 
@@ -242,9 +271,38 @@ class Workspace:
         return None
 
     def interrupt(self) -> None:
-        """Stops what runs now, also a wait for a lock; from any thread."""
+        """Stops what runs now, also a wait for a lock; from any thread.
+
+        SQLite answers the interruption of a write with a rollback of the whole transaction. A write within a
+        transaction of T-SQL is shielded from it, and stops between two rows (``stop_if_cancelled``)."""
         self._cancelled.set()
-        self.connection.interrupt()
+        self._locker.wake.set()
+        with self._shield:
+            if not self._shielded:
+                self.connection.interrupt()
+
+    def stop_if_cancelled(self) -> None:
+        """Raises apsw.InterruptError when the request has been interrupted."""
+        if self._cancelled.is_set():
+            raise apsw.InterruptError("interrupted")
+
+    @contextmanager
+    def _interruptible(self, allowed: bool) -> Iterator[None]:
+        before = self._shielded
+        with self._shield:
+            self._shielded = not allowed
+        try:
+            yield
+        finally:
+            with self._shield:
+                self._shielded = before
+
+    @contextmanager
+    def reads_only(self) -> Iterator[None]:
+        """Within a statement that writes: what runs here only reads, and may be interrupted at any time."""
+        self.stop_if_cancelled()
+        with self._interruptible(True):
+            yield
 
     def arm(self) -> None:
         """Forgets an earlier interrupt; called when a request begins."""
@@ -258,8 +316,7 @@ class Workspace:
         now = time.monotonic()
         if attempt == 0:
             self._waiting_since = now
-        if self._cancelled.is_set():
-            return False
+        self.stop_if_cancelled()
         if self.lock_timeout_ms >= 0 and (now - self._waiting_since) * 1000 >= self.lock_timeout_ms:
             return False
         self._cancelled.wait(min(_RETRY_LIMIT_SECONDS, _RETRY_SECONDS * (attempt + 1)))
@@ -275,37 +332,116 @@ class Workspace:
     def begin(self) -> None:
         self.connection.execute("BEGIN")
 
-    def lock(self, schema: str) -> None:
-        """Takes the write lock of an attached database, waiting for it, before the transaction reads there.
-
-        SQLite waits for a write lock only while it has not read: a reader that begins to write while somebody
-        else does is refused at once. The pragma is the write that needs no table and changes nothing.
-        """
-        if self.connection.txn_state(schema) != apsw.SQLITE_TXN_WRITE:
-            self.connection.execute(f"PRAGMA {schema}.incremental_vacuum(1)").fetchall()
-
     def commit(self) -> None:
-        self.connection.execute("COMMIT")
+        with self._interruptible(False):
+            self.connection.execute("COMMIT")
+        self._give_up_locks()
 
     def rollback(self) -> None:
         """Undoes the transaction; what must survive (table variables) is put back by ``on_rollback``: each
         entry is called before and returns what is called after."""
-        restore = [prepare() for prepare in self.on_rollback]
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-        for put_back in restore:
-            put_back()
+        with self._interruptible(False):
+            restore = [prepare() for prepare in self.on_rollback]
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            self._give_up_locks()
+            for put_back in restore:
+                put_back()
 
     def rollback_to(self, savepoint: str) -> None:
         """Undoes the transaction back to a savepoint (a quoted name), which stays."""
-        restore = [prepare() for prepare in self.on_rollback]
-        self.connection.execute(f"ROLLBACK TO {savepoint}")
-        for put_back in restore:
-            put_back()
+        with self._interruptible(False):
+            restore = [prepare() for prepare in self.on_rollback]
+            self.connection.execute(f"ROLLBACK TO {savepoint}")
+            for put_back in restore:
+                put_back()
+
+    # ------------------------------------------------------------------ locks
+
+    def writes(self, schema: str) -> bool:
+        """Whether the open transaction holds the write lock of a database."""
+        return self.connection.txn_state(schema) == apsw.SQLITE_TXN_WRITE
+
+    def lock(self, schema: str) -> None:
+        """Takes a database's write lock for the open transaction; from then on it sees the newest state, and
+        no other writer can come between. Raises Deadlock, LockTimeout, StaleSnapshot, apsw.InterruptError."""
+        if schema == TEMP or self.writes(schema):
+            return
+        database = self._attached.get(int(schema[1:])) if schema[1:].isdecimal() else None
+        try:
+            if database is not None and database.path is not None:
+                self._stand_in_line(database.path)
+            self._lock_file(schema, database.name if database is not None else "tempdb")
+        except BaseException:
+            if database is not None and database.path is not None:
+                self._leave_line(database.path)
+            raise
+
+    def _stand_in_line(self, path: Path) -> None:
+        seconds = None if self.lock_timeout_ms < 0 else self.lock_timeout_ms / 1000
+        match self._locks.acquire(path, self._locker, seconds):
+            case Wait.GRANTED:
+                self._held.add(path)
+            case Wait.CANCELLED:
+                raise apsw.InterruptError("interrupted")
+            case Wait.DEADLOCK:
+                raise Deadlock
+            case Wait.TIMED_OUT:
+                raise LockTimeout
+
+    def _leave_line(self, path: Path) -> None:
+        if path in self._held:
+            self._held.discard(path)
+            self._locks.release(path, self._locker)
+
+    def _lock_file(self, schema: str, database: str) -> None:
+        attempt = 0
+        while True:
+            try:
+                # Takes the write lock without a table to name; in a file that doesn't shrink by itself it
+                # does nothing else.
+                self.connection.execute(f"PRAGMA {schema}.incremental_vacuum(1)").fetchall()
+                return
+            except apsw.BusyError as error:
+                if getattr(error, "extendedresult", 0) == apsw.SQLITE_BUSY_SNAPSHOT:
+                    raise StaleSnapshot(database) from error
+                # Once the transaction has read, SQLite asks no busy handler.
+                if self.connection.txn_state(schema) == apsw.SQLITE_TXN_NONE or not self._wait_for_lock(
+                    attempt
+                ):
+                    raise LockTimeout from error
+                attempt += 1
+
+    def _give_up_locks(self) -> None:
+        """Hands on the locks of a transaction that has ended."""
+        for path in tuple(self._held):
+            self._leave_line(path)
+
+    # ------------------------------------------------------------------ statements
 
     @contextmanager
-    def statement(self) -> Iterator[None]:
-        """A scope that SQLite undoes as a whole when it is left by an exception.
+    def reading(self) -> Iterator[None]:
+        """A scope in which everything that is read is of one moment."""
+        if self.connection.in_transaction:
+            yield
+            return
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self.connection.in_transaction:
+                # Nothing but temporary tables (those of table variables) was written: they stay.
+                try:
+                    self.connection.execute("COMMIT")
+                except apsw.Error:
+                    self.connection.execute("ROLLBACK")
+                    raise
+            self._give_up_locks()
+
+    @contextmanager
+    def statement(self, locked: str = TEMP) -> Iterator[None]:
+        """A scope that SQLite undoes as a whole when it is left by an exception; the database ``locked`` is
+        locked for writing before anything else is done. Raises as ``lock``.
 
         Outside of a transaction it is one, committed at the end. Foreign keys are checked by the caller
         through ``foreign_keys_hold`` before the end: within, they are deferred, as T-SQL checks them per
@@ -316,24 +452,31 @@ class Workspace:
             self.connection.execute("BEGIN")
         self._savepoints += 1
         name = f"s{self._savepoints}"
+        saved = False
         try:
-            self.connection.execute(f"SAVEPOINT {name}")
-            self.connection.execute("PRAGMA defer_foreign_keys=ON")
-            yield
-            self.connection.execute(f"RELEASE {name}")
+            self.lock(locked)
+            with self._interruptible(not outer):
+                self.connection.execute(f"SAVEPOINT {name}")
+                saved = True
+                self.connection.execute("PRAGMA defer_foreign_keys=ON")
+                yield
+                self.connection.execute(f"RELEASE {name}")
             if not outer:
                 self.connection.execute("COMMIT")
         except BaseException:
             # SQLite may have rolled back by itself (disk full, interrupt): then there is nothing to undo.
-            if self.connection.in_transaction:
-                if outer:
-                    self.connection.execute(f"ROLLBACK TO {name}")
-                    self.connection.execute(f"RELEASE {name}")
-                else:
-                    self.connection.execute("ROLLBACK")
+            with self._interruptible(False):
+                if self.connection.in_transaction:
+                    if not outer:
+                        self.connection.execute("ROLLBACK")
+                    elif saved:
+                        self.connection.execute(f"ROLLBACK TO {name}")
+                        self.connection.execute(f"RELEASE {name}")
             raise
         finally:
             self._savepoints -= 1
+            if not self.connection.in_transaction:
+                self._give_up_locks()
 
     def foreign_keys_hold(self) -> bool:
         """Whether no foreign key is violated at this point of the transaction."""

@@ -76,7 +76,9 @@ class Context:
     aliases: list[int] = field(default_factory=lambda: [0])
     notices: list[tuple[int, int, str]] = field(default_factory=list)
     """Messages of class 0 that the compilation gives rise to: (number, state, text)."""
-    schemas_used: dict[str, tuple[int, int]] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
+    """The schemas of the tables whose rows a hint (UPDLOCK, HOLDLOCK ...) keeps from changing until the end
+    of the transaction."""
     depth: int = 0
     keys_wanted: bool = False
     """Whether derived tables, CTEs and views show the keys of the rows that they are made of: they are

@@ -12,7 +12,7 @@ from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context, FoundTable
 from tdsproxy.server.compiler.typed import BoundColumn, Relation, Scope, Typed, error
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
-from tdsproxy.server.workspace import TEMP, quoted
+from tdsproxy.server.workspace import TEMP, is_temporary, quoted
 from tdsproxy.store.encoding import parse_declared
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tdsproxy.server.compiler.queries import QueryCompiler
 
 _SYSTEM_SCHEMAS: Final = frozenset({"sys", "information_schema"})
+_LOCKING_HINTS: Final = frozenset(
+    {"UPDLOCK", "XLOCK", "TABLOCKX", "HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"}
+)
+"""Table hints by which rows stay as they were read until the end of the transaction."""
 
 
 class SourceCompiler:
@@ -130,6 +134,8 @@ class SourceCompiler:
                 return made
             raise self.invalid_object(name)
         found = self.find_table(name)
+        if found is not None and not _LOCKING_HINTS.isdisjoint(source.hints):
+            self._keep(found, name)
         if isinstance(found, FoundTable):
             return self._plain_table(source, found, scope)
         if isinstance(found, ModuleInfo) and found.kind == "V":
@@ -140,6 +146,14 @@ class SourceCompiler:
         if made is not None:
             return made
         raise self.invalid_object(name)
+
+    def _keep(self, found: FoundTable | ModuleInfo, name: ast.Name) -> None:
+        """Notes that nobody may change the rows before the transaction ends."""
+        if isinstance(found, FoundTable) and is_temporary(found.schema):
+            return
+        file = self.context.workspace.find_database(name.database or self.context.database)
+        if file is not None and not file.read_only:
+            self.context.locked.add(self.context.workspace.attach(file))
 
     def _system_view(self, source: ast.TableSource, scope: Scope, schema: str) -> str | None:
         name = source.name
