@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from tdsproxy.catalog import msdb_schema as schema
-from tdsproxy.catalog.file import CatalogFile
+from tdsproxy.catalog.file import CatalogFile, Row
 from tdsproxy.store.encoding import from_storage, to_storage
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.values import Value
@@ -36,6 +36,22 @@ class RestoreRows:
     restore: Values
     files: Sequence[Values]
     filegroups: Sequence[Values] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSet:
+    """A backup set as msdb knows it; ``type`` as in backupset (D, I, L). LSN ranges are half open."""
+
+    set_guid: UUID
+    type: str
+    first_lsn: int
+    last_lsn: int
+    fork: UUID
+    first_fork: UUID
+    fork_point: int | None
+    base_guid: UUID | None
+    position: int
+    device: str
 
 
 class History:
@@ -93,6 +109,18 @@ class History:
         )
         return None if rows[0][0] is None else int(rows[0][0])
 
+    def sets_of_family(self, family: UUID, type_: str) -> list[KnownSet]:
+        """The family's sets of one type that lie on one device, those written last first."""
+        rows = self._file.read(
+            "SELECT b.backup_set_uuid, b.type, b.first_lsn, b.last_lsn, b.last_recovery_fork_guid,"
+            " b.first_recovery_fork_guid, b.fork_point_lsn, b.differential_base_guid, b.position,"
+            " f.physical_device_name FROM backupset b JOIN backupmediafamily f USING (media_set_id)"
+            " WHERE b.family_guid = ? AND b.type = ? AND f.mirror = 0 AND b.last_family_number = 1"
+            " ORDER BY b.backup_set_id DESC",
+            (to_storage(family, t.UNIQUEIDENTIFIER), type_),
+        )
+        return [_known_set(row) for row in rows]
+
     def last_full_checkpoint(self, family: UUID) -> Decimal:
         """``checkpoint_lsn`` of the family's last full backup that was not copy-only; 0 for none."""
         rows = self._file.read(
@@ -124,3 +152,23 @@ class History:
         marks = ", ".join("?" * len(columns))
         self._file.read(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', stored)
         return self._file.last_row_id()
+
+
+def _known_set(row: Row) -> KnownSet:
+    guids = [from_storage(row[index], t.UNIQUEIDENTIFIER) for index in (0, 4, 5, 7)]
+    lsns = [from_storage(row[index], t.numeric(25, 0)) for index in (2, 3, 6)]
+    set_guid, fork, first_fork, base = (value if isinstance(value, UUID) else None for value in guids)
+    first, last, point = (int(value) if isinstance(value, Decimal) else None for value in lsns)
+    none = UUID(int=0)
+    return KnownSet(
+        set_guid or none,
+        str(row[1]),
+        first or 0,
+        last or 0,
+        fork or none,
+        first_fork or none,
+        point,
+        base,
+        int(str(row[8])),
+        str(row[9]),
+    )

@@ -33,19 +33,18 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     """How far a database in the middle of a restore has been rolled forward.
 
     ``image`` is the file, relative to the store, that is rolled forward; empty for a database whose own
-    file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``. Once
-    any of it is applied, it is needed at least up to ``reach_lsn``: before that the content is no state that
-    ever was. ``base_guid`` and ``base_lsn`` name the full backup. ``unfinished`` says that a roll forward was
-    interrupted: pages of different states may lie in the image until the same log has been applied again.
-    ``ns`` is the time that the content has reached.
+    file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``.
+    ``base_guid`` and ``base_lsn`` name the full backup, ``base`` says that nothing but it is in the image.
+    ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
+    until the same log has been applied again. ``ns`` is the time that the content has reached.
     """
 
     image: str
     fork: UUID
     lsn: int
-    reach_lsn: int
     base_guid: UUID | None = None
     base_lsn: int | None = None
+    base: bool = False
     unfinished: bool = False
     ns: int = 0
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import apsw
 
+from tdsproxy.backup.page_map import remove_maps
 from tdsproxy.catalog.catalog import create_database_file
 from tdsproxy.catalog.databases import (
     Database,
@@ -21,14 +22,17 @@ from tdsproxy.catalog.databases import (
 from tdsproxy.catalog.names import MAX_NAME, file_name, name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.log_chain import drop_log, end_chain, start_log, stop_log, wants_log
 from tdsproxy.commands.messages import OsError, message
+from tdsproxy.commands.recovery import remove_image
 from tdsproxy.store.errors import StoreError
 from tdsproxy.store.files import fsync_directory, sidecars
 from tdsproxy.store.install import wait_for_release
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.replies import Done, Reply
+from tdsproxy.tsql.replies import Done, Message, Reply
 
 _POLL_SECONDS: Final = 0.05
+_BUSY_MILLISECONDS: Final = 5000
 _RELEASE_SECONDS: Final = 5.0
 _ACCESS: Final = {
     "MULTI_USER": UserAccess.MULTI_USER,
@@ -88,6 +92,9 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
         for logical, physical in files:
             changes |= {f"{kind}_name": logical} if logical else {}
             changes |= {f"{kind}_path": physical} if physical else {}
+    model = databases.find("model")
+    if model is not None and context.env.logs is not None:
+        changes["recovery_model"] = model.recovery_model
     if statement.collation is not None:
         changes["collation"] = statement.collation
     database = new_database(name, owner=context.session.login, **changes)
@@ -97,7 +104,7 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
         with databases.transaction():
             create_database_file(path)
             created = True
-            databases.add(database)
+            database = databases.add(database)
     except FileExistsError:
         raise CommandError(message(5170, database.data_path), message(1802)) from None
     except KeyError:
@@ -108,6 +115,7 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
             _delete_files(path)
         reason = OsError.DISK_FULL if isinstance(error, apsw.FullError) else OsError.ACCESS_DENIED
         raise CommandError(message(5123, reason.words, database.data_path), message(1802)) from error
+    start_log(context.env, database)
 
 
 def _delete_files(path: Path) -> None:
@@ -138,14 +146,24 @@ def drop_database(context: Context, statement: ast.DropDatabase) -> Iterator[Rep
 
 
 def _drop(context: Context, database: Database) -> None:
-    path = database.path(context.env.catalog.store)
-    _claim(context, database, path, fail(3702, database.name))
-    with context.env.catalog.databases.transaction():
+    env = context.env
+    path = database.path(env.catalog.store)
+    stop_log(env, database)
+    try:
+        _claim(context, database, path, fail(3702, database.name))
+    except CommandError:
+        start_log(env, database)
+        raise
+    remove_image(env, database.redo)
+    with env.catalog.databases.transaction():
         if database.state is DatabaseState.OFFLINE and path.exists():
             # SQL Server leaves the files of an offline database on the disk.
             path.replace(path.with_name(f"{path.name}.dropped"))
         _delete_files(path)
-        context.env.catalog.databases.remove(database.id)
+        env.catalog.databases.remove(database.id)
+    drop_log(env, database)
+    with suppress(OSError):
+        remove_maps(env.catalog.store, database.guid)
 
 
 def _claim(context: Context, database: Database, path: Path, refusal: CommandError) -> None:
@@ -206,13 +224,22 @@ def _rename(context: Context, database: Database, new_name: str) -> None:
         return
     if target.exists():
         raise fail(5030)
-    _claim(context, database, path, fail(5030))
+    stop_log(context.env, database)
+    try:
+        _claim(context, database, path, fail(5030))
+        _move(context, database, new_name, path, target)
+    finally:
+        start_log(context.env, databases.by_id(database.id) or database)
+
+
+def _move(context: Context, database: Database, new_name: str, path: Path, target: Path) -> None:
     # A crash in between leaves the file under one of its two names: as the new name's, or, where the table
     # still tells the old one, as a file that is adopted. Never are there two databases on one file.
+    databases = context.env.catalog.databases
     with databases.transaction():
         databases.update(database.id, name=new_name, file=target.name)
         path.replace(target)
-        fsync_directory(store)
+        fsync_directory(target.parent)
 
 
 def _set(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:
@@ -227,8 +254,50 @@ def _set(context: Context, database: Database, statement: ast.AlterDatabase) -> 
             options[word] = value
     if options != database.options:
         changes["options"] = options
-    if changes:
-        context.env.catalog.databases.update(database.id, **changes)
+    if not changes:
+        return
+    yield from _leave_simple(context, database, changes)
+    changed = context.env.catalog.databases.update(database.id, **changes)
+    if wants_log(changed) and not wants_log(database):
+        start_log(context.env, changed)
+
+
+def _leave_simple(context: Context, database: Database, changes: dict[str, Any]) -> Iterator[Reply]:
+    """What a change of the recovery model does to the log: it ends with SIMPLE; to be kept, the database's
+    journal must be a WAL."""
+    model = changes.get("recovery_model", database.recovery_model)
+    if model is RecoveryModel.SIMPLE:
+        if database.recovery_model is not RecoveryModel.SIMPLE:
+            end_chain(context.env, database)
+        return
+    path = database.path(context.env.catalog.store)
+    leaving = database.recovery_model is RecoveryModel.SIMPLE and database.file and not database.is_system
+    if leaving and context.env.logs is not None and path.exists() and _use_wal(path):
+        text = (
+            f"Database '{database.name}' used a rollback journal. It was converted to a write-ahead log,"
+            f" which recovery model {model.name} needs."
+        )
+        yield Message(0, 0, 1, text, context.request.line)
+
+
+def _use_wal(path: Path) -> bool:
+    """Whether the file was not in WAL mode before. Raises CommandError 5061 while others hold locks."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    except apsw.Error as error:
+        raise fail(5061, path.stem) from error
+    try:
+        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+        before = connection.execute("PRAGMA journal_mode").fetchall()
+        if before == [("wal",)]:
+            return False
+        if connection.execute("PRAGMA journal_mode = WAL").fetchall() != [("wal",)]:
+            raise fail(5061, path.stem)
+        return True
+    except apsw.Error as error:
+        raise fail(5061, path.stem) from error
+    finally:
+        connection.close()
 
 
 def _check_settable(context: Context, database: Database, words: list[str]) -> None:
@@ -303,6 +372,7 @@ def _switch(context: Context, database: Database, state: DatabaseState) -> None:
     path = database.path(context.env.catalog.store)
     if state is DatabaseState.OFFLINE:
         context.env.sessions.release(database.name)
+        stop_log(context.env, database)
     elif not path.exists():
         missing = OsError.FILE_NOT_FOUND
         raise fail(5120, database.data_path, missing.value, missing.words)

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from tdsproxy.catalog.history import BackupRows, RestoreRows, Values
+from tdsproxy.commands.context import Context
 from tdsproxy.commands.header_rows import (
     flags_of,
     history_type,
@@ -15,7 +16,11 @@ from tdsproxy.commands.header_rows import (
     quarter_hours,
     wall_time,
 )
+from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.media.documents import FileEntry, MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.reader import SetInfo
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.values import DateTime
 
 SHOWN_PAGE: Final = 8192
@@ -177,6 +182,35 @@ def _file(file: FileEntry, group_guid: UUID | None) -> Values:
     }
 
 
+def restored_rows(
+    context: Context,
+    device: str,
+    media: MediaHeader,
+    info: SetInfo,
+    database: str,
+    options: RestoreOptions,
+    targets: Sequence[tuple[int, str]],
+    restore_type: str = "D",
+) -> tuple[BackupRows, RestoreRows]:
+    """The rows of a restore from a backup set: those of the set, should msdb not know it, and its own."""
+    stop = options.stop
+    files = info.header.description.files
+    source = backup_rows(media, info.position, info.header, info.trailer, files, device)
+    rows = restore_rows(
+        finished=DateTime.of(context.env.clock()),
+        database=database,
+        user=context.session.login,
+        replace=options.replace,
+        recovery=options.recovers,
+        targets=targets,
+        restore_type=restore_type,
+        stop_at=stop.moment if stop is not None else None,
+        mark=stop.named if stop is not None else None,
+        before=None if stop is None or stop.named is None else stop.before,
+    )
+    return source, rows
+
+
 def restore_rows(
     *,
     finished: DateTime | None,
@@ -186,6 +220,9 @@ def restore_rows(
     recovery: bool,
     targets: Sequence[tuple[int, str]],
     restore_type: str = "D",
+    stop_at: DateTime | None = None,
+    mark: str | None = None,
+    before: bool | None = None,
 ) -> RestoreRows:
     """The rows of one restore; ``targets`` are (file number, physical name) pairs."""
     return RestoreRows(
@@ -197,10 +234,10 @@ def restore_rows(
             "replace": int(replace),
             "recovery": int(recovery),
             "restart": 0,
-            "stop_at": None,
+            "stop_at": None if stop_at is None else convert(stop_at, t.datetime2(7), t.DATETIME),
             "device_count": 1,
-            "stop_at_mark_name": None,
-            "stop_before": None,
+            "stop_at_mark_name": mark,
+            "stop_before": None if before is None else int(before),
         },
         tuple(
             {

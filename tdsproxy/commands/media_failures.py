@@ -16,6 +16,7 @@ from tdsproxy.backup.errors import (
 )
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.messages import OsError, message
+from tdsproxy.log.records import LogError
 from tdsproxy.media.errors import (
     DeviceCancelled,
     DeviceError,
@@ -29,6 +30,7 @@ from tdsproxy.media.errors import (
     UnsupportedVersion,
 )
 from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreadable, StoreError
+from tdsproxy.tsql.replies import Message
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CREATED_BY: Final = {
@@ -52,6 +54,8 @@ def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
         raise fail(3101) from error
     except (DatabaseMissing, DatabaseUnreadable) as error:
         raise fail(945, database) from error
+    except LogError as error:
+        raise CommandError(Message(0, 16, 1, f"The log cannot be read: {error}")) from error
     except StoreError as error:
         raise fail(3271, shown_file or database, str(error)) from error
     except InsufficientSpace as error:

@@ -17,7 +17,7 @@ from typing import Final
 from tdsproxy.catalog.names import SHOWN_DATA_DIRECTORY
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.messages import OsError
-from tdsproxy.store.files import is_live_file
+from tdsproxy.store.files import SUFFIX, is_live_file
 
 SHOWN_BACKUP_DIRECTORY: Final = "/var/opt/mssql/backup"
 MAX_DEVICE_NAME: Final = 259
@@ -63,6 +63,15 @@ class DevicePaths:
     def for_reading(self, name: str, databases: Sequence[Path]) -> DeviceFile:
         """As ``for_writing``, with state 2; whether the file exists is seen when it is opened."""
         return self._resolve(name, databases, state=2)
+
+    def for_undo(self, name: str, databases: Sequence[Path], store: Path) -> Path:
+        """Where the undo file of STANDBY lies: beside backups, or beside the databases. Raises CommandError
+        3057, 3201."""
+        permitted = DevicePaths(self.backup_directory, (*self.allowed, store), self.mappings)
+        found = permitted._resolve(name, databases, state=1).path
+        if found.suffix == SUFFIX or found.name.startswith("."):
+            raise _cannot_open(name, OsError.ACCESS_DENIED, 1)
+        return found
 
     def _resolve(self, name: str, databases: Sequence[Path], state: int) -> DeviceFile:
         if not name.strip():

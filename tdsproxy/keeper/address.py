@@ -19,6 +19,10 @@ LOG_NAME: Final = "keeper.log"
 _MAX_ADDRESS: Final = 107
 
 
+class KeeperUnavailable(Exception):
+    """No keeper answers for the store."""
+
+
 @contextmanager
 def socket_address(store: Path) -> Iterator[str]:
     """A path that can be bound or connected to inside the block."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
-from tdsproxy.keeper.address import connect_socket
+from tdsproxy.keeper.address import KeeperUnavailable, connect_socket
 from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.wire import read_message
 from tdsproxy.tsql.errors import SqlError
@@ -28,10 +28,6 @@ Starter = Callable[[], Awaitable[None]]
 _GREETING_SECONDS = 10.0
 _RETURN_SECONDS = 0.3
 _log = logging.getLogger(__name__)
-
-
-class KeeperUnavailable(Exception):
-    """No keeper answers for the store."""
 
 
 class KeeperLost(SqlError):

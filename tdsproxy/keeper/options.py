@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +49,8 @@ def parse_mapping(text: str) -> tuple[str, Path]:
 
 def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     """The options, and the descriptor to which readiness is told. Exits with a usage message."""
+    import argparse  # the keeper's own start needs it, those who start one don't
+
     parser = argparse.ArgumentParser(
         prog="python -m tdsproxy.keeper", description="Owns a store: runs its native statements."
     )

@@ -27,10 +27,13 @@ from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.startup import begin
 from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, socket_address
 from tdsproxy.keeper.connection import ClientConnection
+from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.log.service import LogService
 from tdsproxy.store.install import remove_leftovers
 from tdsproxy.tsql.replies import Reply
 
@@ -113,7 +116,11 @@ class Keeper:
             self._sessions,
             DatabaseLocks(),
             ServerIdentity.of_this_machine(options.server_name),
+            logs=LogService(options.store, report=_report_log),
         )
+        self._logs = self._environment.logs
+        begin(self._environment)
+        self._log_events = None if self._logs is None else LogEvents(self._logs, self._catalog)
         self._executor = ThreadPoolExecutor(_WORKERS, "statement")
         self._connections: dict[ClientConnection, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -141,6 +148,8 @@ class Keeper:
             if self._connections:
                 await asyncio.wait(self._connections.values(), timeout=self._options.grace_seconds)
             self._executor.shutdown(wait=True, cancel_futures=True)
+            if self._logs is not None:
+                self._logs.close()
             self._catalog.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,7 +157,12 @@ class Keeper:
             writer.close()
             return
         connection = ClientConnection(
-            reader, writer, sessions=self._sessions, runner=self._run, executor=self._executor
+            reader,
+            writer,
+            sessions=self._sessions,
+            runner=self._run,
+            executor=self._executor,
+            log_events=self._log_events,
         )
         task = asyncio.current_task()
         if task is not None:
@@ -188,6 +202,10 @@ class Keeper:
         from tdsproxy.commands.dispatch import run
 
         return run(request, replace(self._environment, cancelled=cancelled))
+
+
+def _report_log(text: str) -> None:
+    _log.warning("%s", text)
 
 
 def _warm_up() -> None:

@@ -12,4 +12,12 @@ from tests.commands.support import Workshop
 def shop(tmp_path: Path) -> Iterator[Workshop]:
     workshop = Workshop(tmp_path)
     yield workshop
-    workshop.catalog.close()
+    workshop.close()
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[Workshop]:
+    """A store whose logs are kept."""
+    workshop = Workshop(tmp_path, logged=True)
+    yield workshop
+    workshop.close()

@@ -15,6 +15,7 @@ from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.log.service import LogService
 from tdsproxy.tsql.replies import Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.values import Value
 
@@ -44,19 +45,26 @@ class FakeSessions:
 class Workshop:
     """One store; ``media`` is an allowed directory that scripts call ``/tmp``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, logged: bool = False) -> None:
         self.store = directory / "store"
         self.media = directory / "media"
         self.media.mkdir()
         self.catalog: Catalog = initialise(self.store)
         self.sessions = FakeSessions()
+        self.reports: list[str] = []
         self.env = CommandEnvironment(
             self.catalog,
             DevicePaths.of_store(self.store, None, (self.media,), (("/tmp", self.media),)),
             self.sessions,
             DatabaseLocks(),
             ServerIdentity("SERVER", "MACHINE"),
+            logs=LogService(self.store, report=self.reports.append) if logged else None,
         )
+
+    def close(self) -> None:
+        if self.env.logs is not None:
+            self.env.logs.close()
+        self.catalog.close()
 
     def run(
         self,

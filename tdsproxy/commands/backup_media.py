@@ -1,0 +1,116 @@
+"""What all kinds of BACKUP have in common: how the medium is written, the history, the last message."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+from tdsproxy.backup import operations
+from tdsproxy.backup.media_info import MediaInfo
+from tdsproxy.commands.backup_options import BackupOptions
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
+from tdsproxy.commands.messages import message
+from tdsproxy.media.codecs import DEFAULT_LEVEL, LEVELS
+from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.errors import MediaError
+from tdsproxy.tsql.replies import Reply
+
+LOG_PAGES: Final = 2
+"""What is counted for the log file of a full or differential set."""
+
+_OPTION_COMPRESSION: Final = "backup compression default"
+_log = logging.getLogger(__name__)
+
+
+def media_options(context: Context, device: MediaDevice, options: BackupOptions) -> operations.BackupOptions:
+    """How the medium is to be written."""
+    return operations.BackupOptions(
+        init=options.init,
+        format=options.format,
+        compression=_compression(context, device, options),
+        level=LEVELS.get(options.level or "", DEFAULT_LEVEL),
+        media_name=options.media_name,
+        media_description=options.media_description,
+        block_size=options.block_size or 512,
+        check=_MediumCheck(device.name, options, context.env.clock()),
+    )
+
+
+def record(context: Context, device: MediaDevice, result: operations.BackupResult) -> None:
+    """msdb's rows of a backup."""
+    files = result.header.description.files
+    rows = backup_rows(result.media, result.position, result.header, result.trailer, files, device.name)
+    context.env.catalog.history.record_backup(rows)
+
+
+def recorded(context: Context, record: Callable[[], object]) -> Iterator[Reply]:
+    """Writes history. The operation itself stays a success when msdb cannot take the rows: 3009 says so."""
+    try:
+        record()
+    except apsw.Error:
+        _log.exception("the history could not be written")
+        yield message(3009, line=context.request.line)
+
+
+def summary(context: Context, what: str, pages: int, seconds: float) -> Iterator[Reply]:
+    """3014: pages, time and throughput."""
+    milliseconds = max(1, round(seconds * 1000))
+    rate = pages * SHOWN_PAGE * 1_000_000 // (milliseconds * 1048576)
+    yield from context.info(
+        3014, what, pages, milliseconds // 1000, milliseconds % 1000, rate // 1000, rate % 1000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _MediumCheck:
+    """What forbids a backup onto the medium that is there: an unexpired set, or another media name."""
+
+    device: str
+    options: BackupOptions
+    now: dt.datetime
+
+    def __call__(self, info: MediaInfo | None) -> None:
+        """Raises CommandError 4037, 4030."""
+        if info is None or self.options.skip:
+            return
+        wanted = self.options.media_name
+        if wanted is not None and wanted != (info.header.name or ""):
+            raise fail(4037, wanted, info.header.name or "", self.device)
+        if not self.options.init:
+            return
+        dates = [item.header.description.expires for item in info.sets]
+        last = max((date.replace(tzinfo=None) for date in dates if date is not None), default=None)
+        if last is not None and last > self.now:
+            raise fail(4030, self.device, _expiry_text(last))
+
+
+def _expiry_text(moment: dt.datetime) -> str:
+    """As style 109 of CONVERT writes it, the form of message 4030."""
+    hour = moment.hour % 12 or 12
+    half = "AM" if moment.hour < 12 else "PM"
+    return (
+        f"{moment:%b} {moment.day:>2} {moment.year} {hour:>2}:{moment:%M:%S}:"
+        f"{moment.microsecond // 1000:03}{half}"
+    )
+
+
+def _compression(context: Context, device: MediaDevice, options: BackupOptions) -> bool | None:
+    """None leaves it to the medium, where there is one; a new one follows the server's option."""
+    if options.compression is not None:
+        return options.compression
+    if context.env.catalog.setting(_OPTION_COMPRESSION) != "1":
+        return None
+    if options.format:
+        return True
+    try:
+        operations.read_headers(device)
+    except MediaError:
+        return True
+    return None

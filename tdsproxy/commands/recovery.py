@@ -1,0 +1,243 @@
+"""The end of a restore: the image in place of the database, a new recovery fork, a new log; or STANDBY.
+
+Until the image is in place the database is what it was, or RESTORING with its image complete: whatever is
+interrupted here can be done again with RESTORE DATABASE ... WITH RECOVERY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tdsproxy.backup.errors import OperationCancelled
+from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, UserAccess
+from tdsproxy.catalog.recovery import Fork, LogChain, Redo
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
+from tdsproxy.store.errors import DatabaseBusy, InstallFailed
+from tdsproxy.store.files import fsync_directory, replace_durably
+from tdsproxy.store.install import Installed, install_new, replace_live
+from tdsproxy.store.snapshot import Snapshot, copy_pages
+
+_IMAGES: Final = ".redo"
+_COPY_BYTES: Final = 1 << 20
+_BUSY_MILLISECONDS: Final = 10_000
+
+
+def new_image(env: CommandEnvironment) -> Path:
+    """A path for an image that no database has yet."""
+    directory = env.catalog.store / _IMAGES
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+        fsync_directory(directory.parent)
+    return directory / f"{uuid.uuid4().hex}.image"
+
+
+def image_path(env: CommandEnvironment, redo: Redo) -> Path:
+    return env.catalog.store / redo.image
+
+
+def image_name(env: CommandEnvironment, image: Path) -> str:
+    """How ``Redo.image`` names it."""
+    return str(image.relative_to(env.catalog.store))
+
+
+def remove_image(env: CommandEnvironment, redo: Redo | None) -> None:
+    if redo is not None and redo.image:
+        image_path(env, redo).unlink(missing_ok=True)
+
+
+def remove_orphans(env: CommandEnvironment) -> None:
+    """Removes the images that no database is restored from; for the owner of the store, at its start."""
+    kept = {d.redo.image for d in env.catalog.databases.all() if d.redo is not None}
+    directory = env.catalog.store / _IMAGES
+    for path in directory.glob("*") if directory.exists() else ():
+        if image_name(env, path) not in kept:
+            path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A database that is open again. ``undo`` is a copy of the content that it had before."""
+
+    database: Database
+    undo: Path | None = None
+
+
+def recover(context: Context, database: Database, *, restricted: bool = False) -> Recovered:
+    """Ends the restore of ``database``, which is RESTORING or in STANDBY: its users may come.
+
+    Raises what ``store.install`` raises; then the database is what it was before.
+    """
+    env = context.env
+    redo = database.redo
+    assert redo is not None
+    installed: Installed | None = None
+    if redo.image:
+        installed = _install(env, database, image_path(env, redo), keep_undo=database.standby is None)
+    return _open(env, database, redo, installed, restricted=restricted)
+
+
+def replace_online(
+    context: Context, database: Database, redo: Redo, described: dict[str, object], *, restricted: bool
+) -> Recovered:
+    """Puts a recovered image in place of a database that was in use until now. ``described`` are the fields
+    of the catalog that come with the backup.
+
+    Users are refused while it lasts; when it fails they find what they had. The log of the old content is
+    captured to its end.
+    """
+    env = context.env
+    databases = env.catalog.databases
+    stopped = False
+
+    def capture_tail() -> None:
+        nonlocal stopped
+        stop_log(env, database)
+        stopped = True
+
+    databases.update(database.id, state=DatabaseState.RESTORING, redo=redo)
+    try:
+        env.sessions.release(database.name)
+        installed = _install(env, database, image_path(env, redo), keep_undo=True, locked=capture_tail)
+    except BaseException:
+        restored = databases.update(
+            database.id, state=database.state, redo=database.redo, standby=database.standby
+        )
+        if stopped:
+            start_log(env, restored)
+        raise
+    if not stopped:
+        stop_log(env, database)
+    if database.redo is not None and database.redo.image != redo.image:
+        remove_image(env, database.redo)
+    changed = databases.update(database.id, **described)
+    return _open(env, changed, redo, installed, restricted=restricted)
+
+
+def _install(
+    env: CommandEnvironment,
+    database: Database,
+    image: Path,
+    *,
+    keep_undo: bool,
+    locked: Callable[[], None] = lambda: None,
+) -> Installed:
+    target = database.path(env.catalog.store)
+    if not target.exists():
+        locked()
+        return install_new(image, target)
+    try:
+        return replace_live(
+            image,
+            target,
+            keep_undo=keep_undo,
+            busy_milliseconds=_BUSY_MILLISECONDS,
+            cancelled=env.cancelled.is_set,
+            locked=locked,
+        )
+    except (InstallFailed, DatabaseBusy) as error:
+        if env.cancelled.is_set():
+            raise OperationCancelled("the restore was cancelled") from error
+        raise
+
+
+def _open(
+    env: CommandEnvironment,
+    database: Database,
+    redo: Redo,
+    installed: Installed | None,
+    *,
+    restricted: bool,
+) -> Recovered:
+    """The file is in place: the catalog says so, on a new fork, and the log begins."""
+    databases = env.catalog.databases
+    continues = database.recovery_model is not RecoveryModel.SIMPLE and not (
+        installed is not None and installed.converted_page_size
+    )
+    chain = LogChain(base_lsn=redo.base_lsn, base_guid=redo.base_guid, base_ns=time.time_ns())
+    if continues:
+        chain = msgspec.structs.replace(
+            chain, log_backup_lsn=redo.lsn, first_fork=redo.fork, fork_point_lsn=redo.lsn, begins=False
+        )
+    if database.standby is not None:
+        _remove_undo_file(env, database.standby)
+    databases.advance_lsn(database.id, Decimal(redo.lsn))
+    parent = next((f for f in databases.forks(database.guid) if f.fork == redo.fork), None)
+    opened = databases.update(
+        database.id,
+        state=DatabaseState.ONLINE,
+        user_access=UserAccess.RESTRICTED_USER if restricted else UserAccess.MULTI_USER,
+        holder=None,
+        fork=uuid.uuid4(),
+        chain=chain,
+        redo=None,
+        standby=None,
+    )
+    restart_log(env, opened, continues=continues)
+    if wants_log(opened):
+        came_from = parent or Fork(
+            database=opened.guid, fork=redo.fork, parent=None, point_lsn=None, start_lsn=0, created_ns=0
+        )
+        note_fork(env, opened, came_from, redo.lsn)
+    return Recovered(opened, installed.undo if installed is not None else None)
+
+
+# --------------------------------------------------------------------------- STANDBY
+
+
+def show_standby(context: Context, database: Database, undo_file: Path) -> Database:
+    """Makes a copy of the image readable until more log is restored. ``undo_file`` is the file that the
+    statement names: it tells which image the readable copy was made from. Raises OSError, StoreError."""
+    env = context.env
+    redo = database.redo
+    assert redo is not None
+    if redo.image:
+        copy = new_image(env)
+        try:
+            copy_file(image_path(env, redo), copy)
+            _install(env, database, copy, keep_undo=False)
+        finally:
+            copy.unlink(missing_ok=True)
+    content = {"database": database.name, "image": redo.image, "lsn": str(redo.lsn)}
+    replace_durably(undo_file, json.dumps(content).encode() + b"\n")
+    if database.standby not in (None, str(undo_file)):
+        _remove_undo_file(env, database.standby or "")
+    return env.catalog.databases.update(
+        database.id, state=DatabaseState.ONLINE, standby=str(undo_file), user_access=UserAccess.MULTI_USER
+    )
+
+
+def _remove_undo_file(env: CommandEnvironment, name: str) -> None:
+    del env
+    with contextlib.suppress(OSError):
+        Path(name).unlink(missing_ok=True)
+
+
+def take_image(env: CommandEnvironment, database: Database) -> Path:
+    """A copy of the database's own file, to be rolled forward. Raises OSError, StoreError."""
+    image = new_image(env)
+    with Snapshot(database.path(env.catalog.store), cancelled=env.cancelled.is_set) as snapshot:
+        copy_pages(snapshot.page_size, snapshot.page_count, snapshot.read_run, image)
+        snapshot.check()
+    return image
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A durable copy of a file that nobody has open. Raises OSError."""
+    with source.open("rb") as reading, target.open("xb") as writing:
+        while block := reading.read(_COPY_BYTES):
+            writing.write(block)
+        writing.flush()
+        os.fsync(writing.fileno())

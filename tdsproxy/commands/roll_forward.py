@@ -1,0 +1,201 @@
+"""RESTORE LOG, and RESTORE DATABASE of a differential set: a database being restored is rolled forward."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tdsproxy.backup import operations
+from tdsproxy.catalog.databases import Database, DatabaseState
+from tdsproxy.catalog.recovery import Redo
+from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
+from tdsproxy.commands.log_sources import stop_at
+from tdsproxy.commands.media_failures import sql_failures
+from tdsproxy.commands.progress import Report, reported
+from tdsproxy.commands.recovery import image_name, image_path, recover, show_standby, take_image
+from tdsproxy.commands.restore_options import RestoreOptions
+from tdsproxy.commands.restore_target import check_free, check_set
+from tdsproxy.commands.roll_rules import (
+    check_differential,
+    check_full_stop,
+    check_kind,
+    check_log,
+    check_log_stop,
+    consistent_ns_of,
+    fork_at,
+    last_lsn_of,
+)
+from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.documents import DIFFERENTIAL, LOG
+from tdsproxy.media.reader import SetInfo
+from tdsproxy.tsql.replies import Reply
+
+_NEW_STATE: Final = 4
+"""The state of 3117 for a database without files to roll forward."""
+
+
+def roll_forward(
+    context: Context, name: str, device: MediaDevice, options: RestoreOptions, what: str
+) -> Iterator[Reply]:
+    """``what`` names the statement in its last message. Raises CommandError; the database is then RESTORING
+    as before, and the same set can be restored again."""
+    env = context.env
+    database = _restoring(context, name)
+    with sql_failures(name):
+        info = operations.read_set(device, options.file or 1)
+        media = operations.read_headers(device)
+    kind = info.header.description.backup_type
+    check_kind(info, device.name, LOG if what == "RESTORE LOG" else DIFFERENTIAL)
+    check_set(info, media, device.name, options)
+    redo = database.redo
+    if redo is None:
+        raise fail(3117, state=_NEW_STATE)
+    _check(database, redo, info, options)
+    undo_file = _undo_file(context, options)
+    with sql_failures(name, database.data_path):
+        if database.standby is not None:
+            check_free(context, database)
+        env.sessions.release(database.name)
+        database, redo = _begin(context, database, redo)
+    if kind == LOG:
+        after, reached, seconds = yield from _apply_log(context, database, redo, device, info, options)
+    else:
+        after, seconds = yield from _apply_differential(context, database, redo, device, info, options)
+        reached = True
+    database = env.catalog.databases.update(database.id, redo=after)
+    with sql_failures(name, database.data_path):
+        if undo_file is not None:
+            database = show_standby(context, database, undo_file)
+        elif options.recovers and reached:
+            database = recover(context, database, restricted=options.restricted_user).database
+        elif database.standby is not None:
+            database = env.catalog.databases.update(database.id, state=DatabaseState.RESTORING)
+    yield from _tell(context, database, info, options, reached=reached)
+    targets = [(1, database.data_path), (2, database.log_path)]
+    letter = "L" if kind == LOG else "I"
+    rows = restored_rows(context, device.name, media.header, info, database.name, options, targets, letter)
+    yield from recorded(context, lambda: env.catalog.history.record_restore(*rows))
+    yield from summary(context, what, _pages(info), seconds)
+
+
+def _restoring(context: Context, name: str) -> Database:
+    database = context.env.database(name)
+    if database is None:
+        raise fail(3118, name)
+    if not context.owns(database):
+        raise fail(3110, database.name)
+    if database.state is not DatabaseState.RESTORING and database.standby is None:
+        raise fail(3117)
+    return database
+
+
+def _check(database: Database, redo: Redo, info: SetInfo, options: RestoreOptions) -> None:
+    if info.header.description.backup_type == DIFFERENTIAL:
+        check_full_stop(info, options.stop)
+        check_differential(redo, info)
+        return
+    check_log(redo, database.family, info)
+    check_log_stop(redo, info, options.stop)
+
+
+def _undo_file(context: Context, options: RestoreOptions) -> Path | None:
+    if options.standby is None:
+        return None
+    return context.env.paths.for_undo(options.standby, context.database_files(), context.env.catalog.store)
+
+
+def _begin(context: Context, database: Database, redo: Redo) -> tuple[Database, Redo]:
+    """There is an image, and a note that it may be of no state from here on."""
+    env = context.env
+    if not redo.image:
+        redo = msgspec.structs.replace(redo, image=image_name(env, take_image(env, database)))
+    redo = msgspec.structs.replace(redo, unfinished=True)
+    return env.catalog.databases.update(database.id, redo=redo), redo
+
+
+def _apply_log(
+    context: Context,
+    database: Database,
+    redo: Redo,
+    device: MediaDevice,
+    info: SetInfo,
+    options: RestoreOptions,
+) -> Generator[Reply, None, tuple[Redo, bool, float]]:
+    env = context.env
+    image = image_path(env, redo)
+    begun = time.monotonic()
+
+    def run(report: Report) -> operations.LogApplied:
+        del report
+        return operations.apply_log(
+            device, info.position, image, redo.lsn, stop_at(options.stop), cancel=env.cancelled
+        )
+
+    with sql_failures(database.name, database.log_path):
+        applied = yield from reported(context, run, options.stats)
+    after = msgspec.structs.replace(
+        redo,
+        lsn=applied.redo_lsn,
+        fork=fork_at(info.header.description, applied.redo_lsn),
+        ns=max(redo.ns, applied.consistent_ns or 0),
+        base=redo.base and applied.redo_lsn == redo.lsn,
+        unfinished=False,
+    )
+    return after, applied.reached, time.monotonic() - begun
+
+
+def _apply_differential(
+    context: Context,
+    database: Database,
+    redo: Redo,
+    device: MediaDevice,
+    info: SetInfo,
+    options: RestoreOptions,
+) -> Generator[Reply, None, tuple[Redo, float]]:
+    env = context.env
+    image = image_path(env, redo)
+    begun = time.monotonic()
+
+    def run(report: Report) -> operations.ImageResult:
+        return operations.apply_differential(
+            device, info.position, image, progress=report, cancel=env.cancelled
+        )
+
+    with sql_failures(database.name, database.data_path):
+        yield from reported(context, run, options.stats)
+    return after_differential(redo, info), time.monotonic() - begun
+
+
+def after_differential(redo: Redo, info: SetInfo) -> Redo:
+    """How far a differential set leads."""
+    return msgspec.structs.replace(
+        redo,
+        lsn=last_lsn_of(info),
+        fork=info.header.description.recovery_fork_guid,
+        ns=max(redo.ns, consistent_ns_of(info)),
+        unfinished=False,
+    )
+
+
+def _pages(info: SetInfo) -> int:
+    pages = max(1, -(-info.trailer.backup_size // SHOWN_PAGE))
+    return pages if info.header.description.backup_type == LOG else pages + LOG_PAGES
+
+
+def _tell(
+    context: Context, database: Database, info: SetInfo, options: RestoreOptions, *, reached: bool
+) -> Iterator[Reply]:
+    is_log = info.header.description.backup_type == LOG
+    data_pages = 0 if is_log else -(-info.trailer.backup_size // SHOWN_PAGE)
+    log_pages = _pages(info) if is_log else LOG_PAGES
+    yield from context.info(4035, data_pages, database.name, database.data_name, info.position)
+    yield from context.info(4035, log_pages, database.name, database.log_name, info.position)
+    if not reached and options.stop is not None:
+        yield from context.info(4322 if options.stop.mark is None else 4329)
