@@ -31,7 +31,7 @@ from tdsproxy.tds.packets import (
     packetize,
 )
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.replies import Message, Reply
+from tdsproxy.tsql.replies import Message, Reply, Rows
 
 log = logging.getLogger(__name__)
 
@@ -302,13 +302,14 @@ class Connection:
         running.outbox.finish()
 
     def _step(self, replies: Iterator[Reply], encoder: ReplyEncoder, running: _Running) -> None:
+        """What a cancelled request still says is sent, too (the end of its transaction), but for rows."""
         try:
             for reply in replies:
+                if running.cancelled and isinstance(reply, Rows):
+                    continue
                 flush = encoder.add(reply)
                 if flush or encoder.size >= CHUNK:
                     running.outbox.put(encoder.take(), flush=flush)
-                if running.cancelled:
-                    return
         finally:
             close = getattr(replies, "close", None)
             if close is not None:

@@ -55,16 +55,18 @@ def response(login: Login7, session: Session, server: Server, format_: Format, s
     """The tokens of a successful login, in the order that all clients accept."""
     builder = format_.builder()
     encoder = ReplyEncoder(format_)
-    encoder.add(DatabaseChanged(session.database, DEFAULT_DATABASE))
-    encoder.add(Message(5701, 0, 2, f"Changed database context to '{session.database}'."))
+    # The name as the client wrote it, whatever the database's own letters are (captured).
+    name = login.database or session.database
+    encoder.add(DatabaseChanged(name, DEFAULT_DATABASE))
+    encoder.add(Message(5701, 0, 2, f"Changed database context to '{name}'."))
     database = encoder.take()
     encoder.add(LanguageChanged(session.language, ""))
     encoder.add(Message(5703, 0, 1, f"Changed language setting to {session.language}."))
     parts = [database, encoder.take(), builder.login_ack(server.version)]
+    parts.append(builder.packet_size(size, DEFAULT_PACKET_SIZE))
     # Only UTF-8 support is acknowledged, and no feature that was not asked for: clients refuse that.
     if has_feature_ext(format_.version) and login.feature(Feature.UTF8_SUPPORT) is not None:
         parts.append(builder.feature_ext_ack(((Feature.UTF8_SUPPORT, b"\x01"),)))
-    parts.append(builder.packet_size(size, DEFAULT_PACKET_SIZE))
     encoder.add(Done(Command.NONE))
     parts.append(encoder.finish())
     return b"".join(parts)

@@ -41,6 +41,8 @@ from tdsproxy.tsql.replies import (
 )
 
 DATABASE_CONTEXT: Final = 5701
+FATAL: Final = 20
+"""Messages from this severity on end the connection; the DONE behind one says so (captured)."""
 CANCELLED: Final = 0xFD
 """CurCmd of the DONE that acknowledges an attention, and of a batch's that one ended (captured)."""
 
@@ -88,6 +90,7 @@ class ReplyEncoder:
         self._held: _Held | None = None
         self._encode_row: Callable[[Sequence[Any]], bytes] | None = None
         self._collation_due = False
+        self._fatal = False
 
     @property
     def size(self) -> int:
@@ -162,6 +165,7 @@ class ReplyEncoder:
                 line=message.line,
             )
         )
+        self._fatal = self._fatal or message.severity >= FATAL
         if self._collation_due and message.number == DATABASE_CONTEXT:
             self._change_collation()
 
@@ -174,7 +178,9 @@ class ReplyEncoder:
         if self._collation_due:
             self._change_collation()
         status = DoneStatus.ERROR if done.error else DoneStatus.FINAL
-        if done.count is not None:
+        if done.error and self._fatal:
+            status |= DoneStatus.SERVER_ERROR
+        if done.count is not None and done.counted:
             status |= DoneStatus.COUNT
         self._emit(b"")
         self._held = _Held(_KINDS[done.kind], status, done.command, done.count or 0)
@@ -261,9 +267,8 @@ class ReplyEncoder:
     def finish(self, *, cancelled: bool = False) -> bytes:
         """The rest of the message, ended by the one DONE without MORE. Of a cancelled request it carries
         the error bit."""
-        if cancelled and not self._ends_failed():
-            done = self._failed()
-            self.add(done if self._in_rpc else replace(done, command=CANCELLED))
+        if cancelled:
+            self._cut()
         if self._held is None:
             self.add(Done(Command.EXECUTE, kind=DoneKind.PROC) if self._in_rpc else Done(Command.NONE))
         held = self._held
@@ -272,10 +277,18 @@ class ReplyEncoder:
             self._push(self._done(held))
         return self.take()
 
-    def _ends_failed(self) -> bool:
-        if self._held is None or not self._held.status & DoneStatus.ERROR:
-            return False
-        return self._held.kind is (TokenType.DONEPROC if self._in_rpc else TokenType.DONE)
+    def _cut(self) -> None:
+        """End a cancelled request with what was held back: the last statement's DONE fails, a DONEINPROC
+        gives its place to the call's DONEPROC (captured)."""
+        held = self._held
+        if held is not None and held.kind is not TokenType.DONEINPROC:
+            if held.kind is TokenType.DONEPROC or not self._in_rpc:
+                self._held = replace(held, status=held.status | DoneStatus.ERROR)
+                return
+        elif self._in_rpc:
+            self._held = None
+        done = self._failed()
+        self.add(done if self._in_rpc else replace(done, command=CANCELLED))
 
     def failure(self, messages: Sequence[Message]) -> bytes:
         """A whole message of errors."""

@@ -66,6 +66,8 @@ RETURN: Final = 219
 PRINT: Final = 247
 BEGIN_TRY: Final = 349
 END_TRY: Final = 350
+LEFT_TRY: Final = 243
+"""What a request that is cancelled within TRY says (captured)."""
 END_CATCH: Final = 351
 SET_ON: Final = 185
 SET_OFF: Final = 186
@@ -284,6 +286,9 @@ class Interpreter:
             if signal.frame is frame and not signal.own_frame_too:
                 raise
             caught = signal
+        except Cancelled:
+            yield from self.done(Done(LEFT_TRY), frame)
+            raise
         finally:
             frame.try_depth -= 1
         if caught is None:
@@ -510,11 +515,13 @@ class Interpreter:
 
     def done(self, done: Done, frame: Frame, *, rows: bool = False) -> Iterator[Reply]:
         """A statement's token as the frame sends it: its kind, and what SET NOCOUNT leaves of it."""
+        if frame.in_proc and done.command == Command.PARSE_ERROR and not done.error:
+            return  # only the end of a batch: CREATE SCHEMA has no token of its own (captured)
         kind = DoneKind.IN_PROC if frame.in_proc else DoneKind.BATCH
         if frame.options.nocount:
             if frame.in_proc and not rows and not done.error:
                 return
-            yield replace(done, kind=kind, count=None)
+            yield replace(done, kind=kind, counted=False)
             return
         yield replace(done, kind=kind)
 
@@ -537,7 +544,7 @@ class Interpreter:
         compiled = extent is Reach.FRAME
         if max(m.severity for m in messages) < 20 and frame.catches(above=compiled):
             self._note(messages, frame)
-            if not compiled and (began or command):
+            if not compiled and (began or command or isinstance(statement, ast.WaitFor)):
                 count = 0 if command in _COUNTED else None
                 yield from self.done(Done(command, count), frame, rows=began)
             raise Caught(messages, frame, own_frame_too=not compiled, dooms=dooms)

@@ -81,12 +81,14 @@ class DoneKind(Enum):
 @dataclass(frozen=True, slots=True)
 class Done:
     """A statement has ended. ``command`` is the CurCmd value (see ``Command``); ``count`` None means that
-    the row count is not valid."""
+    the row count is not valid. Under SET NOCOUNT ON a count is there and not valid (captured): ``counted``
+    is False then."""
 
     command: int
     count: int | None = None
     error: bool = False
     kind: DoneKind = DoneKind.BATCH
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

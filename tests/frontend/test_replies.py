@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from decimal import Decimal
 
 import pytest
@@ -35,6 +36,14 @@ from tdsproxy.tsql.replies import (
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time
 
 VERSIONS = [TdsVersion.V7_1, TdsVersion.V7_2, TdsVersion.V7_3B, TdsVersion.V7_4]
+
+
+ROLLED_BACK = TransactionEnded(b"12345678", committed=False)
+
+
+def dones(data: bytes) -> list[tuple[TokenType, int, int, int]]:
+    tokens = TokenParser().feed(data)
+    return [(d.kind, d.status, d.command, d.row_count or 0) for d in tokens if isinstance(d, DoneToken)]
 
 
 def encode(replies: list[Reply], version: int = TdsVersion.V7_4, *, cancelled: bool = False) -> bytes:
@@ -180,6 +189,49 @@ def test_a_count_and_its_absence() -> None:
     tokens = TokenParser().feed(encode([Done(Command.INSERT, 0), Done(Command.SET)]))
     statuses = [(token.kind, token.status) for token in tokens if isinstance(token, DoneToken)]
     assert statuses == [(TokenType.DONE, 0x11), (TokenType.DONE, 0)]
+
+
+def test_a_count_without_its_bit() -> None:
+    encoder = ReplyEncoder(Format("S"))
+    encoder.add(Done(Command.SELECT, 3, counted=False))
+    assert encoder.finish() == struct.pack("<BHHQ", TokenType.DONE, 0, Command.SELECT, 3)
+
+
+def test_the_done_of_a_fatal_error() -> None:
+    encoder = ReplyEncoder(Format("S"))
+    encoder.add(Message(596, 21, 1, "Cannot continue the execution."))
+    encoder.add(Done(Command.PARSE_ERROR, error=True))
+    assert dones(encoder.finish()) == [(TokenType.DONE, 0x102, Command.PARSE_ERROR, 0)]
+
+
+@pytest.mark.parametrize(
+    ("in_rpc", "replies", "expected"),
+    [
+        (False, [], [(TokenType.DONE, 2, 0xFD, 0)]),
+        (False, [Done(192)], [(TokenType.DONE, 2, 192, 0)]),
+        (False, [Done(195, 1), Done(192)], [(TokenType.DONE, 0x11, 195, 1), (TokenType.DONE, 2, 192, 0)]),
+        (False, [Done(192), ROLLED_BACK], [(TokenType.DONE, 1, 192, 0), (TokenType.DONE, 2, 0xFD, 0)]),
+        (
+            False,
+            [Done(192, kind=DoneKind.IN_PROC)],
+            [(TokenType.DONEINPROC, 1, 192, 0), (TokenType.DONE, 2, 0xFD, 0)],
+        ),
+        (True, [], [(TokenType.DONEPROC, 2, 224, 0)]),
+        (True, [Done(192, kind=DoneKind.IN_PROC)], [(TokenType.DONEPROC, 2, 224, 0)]),
+        (
+            True,
+            [Done(192, kind=DoneKind.IN_PROC), ROLLED_BACK],
+            [(TokenType.DONEINPROC, 1, 192, 0), (TokenType.DONEPROC, 2, 224, 0)],
+        ),
+    ],
+)
+def test_the_end_of_a_cancelled_request(
+    in_rpc: bool, replies: list[Reply], expected: list[tuple[TokenType, int, int, int]]
+) -> None:
+    encoder = ReplyEncoder(Format("S"), in_rpc=in_rpc)
+    for reply in replies:
+        encoder.add(reply)
+    assert dones(encoder.finish(cancelled=True)) == expected
 
 
 def test_another_servers_answer_is_taken_over() -> None:

@@ -18,12 +18,13 @@ from tests.tsql.fake_evaluator import FakeEvaluator, Session
 
 
 def tokens(replies: list[Reply]) -> list[str]:
-    """Each token in a word: ``done193=1!`` is a DONE of CurCmd 193, count 1, with the error bit."""
+    """Each token in a word: ``done193=1!`` is a DONE of CurCmd 193, count 1, with the error bit; of
+    ``done193~1`` the count is not valid."""
     out = []
     for reply in replies:
         match reply:
             case Done():
-                count = "" if reply.count is None else f"={reply.count}"
+                count = "" if reply.count is None else f"{'=' if reply.counted else '~'}{reply.count}"
                 out.append(f"{reply.kind.value}{reply.command}{count}{'!' if reply.error else ''}")
             case ReturnStatus():
                 out.append(f"status={reply.value}")
@@ -69,7 +70,7 @@ def session() -> Session:
             "BEGIN TRY RAISERROR('o',16,1); END TRY BEGIN CATCH PRINT 'c'; END CATCH",
             ["done349", "done246", "done350", "info0", "done247", "done351"],
         ),
-        ("SET NOCOUNT ON; SELECT 1 AS x", ["done185", "done193"]),
+        ("SET NOCOUNT ON; SELECT 1 AS x", ["done185", "done193~1"]),
         ("EXEC ('SELECT 5 AS five')", ["doneInProc193=1", "status=0", "doneProc224"]),
         ("EXEC ('SELECT * FROM nope'); PRINT 'on'", ["error208", "doneProc224!", "info0", "done247"]),
         ("EXEC nope; PRINT 'on'", ["error2812", "doneProc224!", "info0", "done247"]),
@@ -132,7 +133,7 @@ def procedures(session: Session) -> Session:
         ),
         (
             "SET NOCOUNT ON; EXEC p_out 1, 2, 3; SET NOCOUNT OFF",
-            ["done185", "doneInProc193", "status=3", "doneProc224", "done186"],
+            ["done185", "doneInProc193~1", "status=3", "doneProc224", "done186"],
         ),
         ("EXEC p_out 1", ["error201", "doneProc224!"]),
         ("EXEC p_out 1, 2, 3, 4; PRINT 'never'", ["error8144", "done253!"]),
@@ -344,7 +345,7 @@ def test_xact_abort_rolls_back(session: Session) -> None:
 def test_nocount_of_a_procedure_ends_with_it(session: Session) -> None:
     session.run("CREATE PROCEDURE quiet AS SET NOCOUNT ON SELECT 1 AS a")
     assert tokens(session.run("EXEC quiet SELECT 2 AS b")) == [
-        "doneInProc193",
+        "doneInProc193~1",
         "status=0",
         "doneProc224",
         "done193=1",

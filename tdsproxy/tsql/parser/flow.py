@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from typing import Final
 
@@ -11,6 +10,7 @@ from tdsproxy.tsql.lexer import Kind, Token, error
 from tdsproxy.tsql.parser.cursor import NAME_KINDS, STRING_KINDS
 from tdsproxy.tsql.parser.expressions import literal, text_literal
 from tdsproxy.tsql.parser.security import Security
+from tdsproxy.tsql.waiting import is_time_of_day
 
 _ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
 _CURSOR_WORDS: Final = frozenset(
@@ -29,18 +29,6 @@ _ON_OFF_OPTIONS: Final = frozenset(
      "SHOWPLAN_TEXT", "SHOWPLAN_XML", "REMOTE_PROC_TRANSACTIONS", "NO_BROWSETABLE",
      "DISABLE_DEF_CNST_CHK", "RESULT_SET_CACHING"}
 )  # fmt: skip
-
-
-_TIME: Final = re.compile(r"\s*(\d\d?):([0-5]?\d)(?::[0-5]?\d(?:[.:]\d{1,3})?)?\s*(AM|PM)?\s*", re.IGNORECASE)
-
-
-def _is_time(text: str) -> bool:
-    """Whether WAITFOR takes ``text``: a time of day, at most to the millisecond; blank is midnight."""
-    found = _TIME.fullmatch(text)
-    if found is None:
-        return not text.strip()
-    hour, half = int(found[1]), (found[3] or "").upper()
-    return hour < 24 and not (half == "PM" and hour == 0) and not (half == "AM" and hour > 12)
 
 
 class Flow(Security):
@@ -335,7 +323,7 @@ class Flow(Security):
         if token.kind is Kind.VARIABLE:
             return ast.WaitFor(kind, ast.Variable(str(token.value), pos=token.pos, line=token.line))
         text = str(token.value)
-        if not _is_time(text):
+        if not is_time_of_day(text):
             raise error(148, f"Incorrect time syntax in time string '{text}' used with WAITFOR.", token.line)
         return ast.WaitFor(kind, literal(token))
 
