@@ -86,9 +86,30 @@ class Follower:
             if self._checksum(state, position.frame) != position.checksum:
                 raise ChainBroken("the WAL holds other commits than those that were captured")
             return replace(position, main=None)
-        if position.main is None or position.main != main_stamp(self._hold.path):
+        unchanged = position.main is not None and position.main == main_stamp(self._hold.path)
+        if not unchanged and not self._was_reset_once(position, state):
             raise ChainBroken("the WAL was emptied while nobody captured it")
         return WalPosition(state.salts, 0, (0, 0), self._inode)
+
+    def _was_reset_once(self, position: WalPosition, state: WalState) -> bool:
+        """Whether the present generation follows at once on the captured one, all of which was captured.
+
+        A reset adds one to the first salt. The former generation's frames stay in the file until they are
+        overwritten: its last captured frame must still be there, and none of its own behind it.
+        """
+        following = ((position.salts[0] + 1) & 0xFFFFFFFF) == state.salts[0]
+        if not following or not position.frame or state.max_frame >= position.frame:
+            return False
+        self._open_wal()
+        size = FRAME_HEADER_SIZE + self._page_size
+        last = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(position.frame, self._page_size))
+        behind = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(position.frame, self._page_size) + size)
+        if len(last) < FRAME_HEADER_SIZE:
+            return False
+        head = parse_frame(last)
+        if (head.salts, head.checksum) != (position.salts, position.checksum):
+            return False
+        return len(behind) < FRAME_HEADER_SIZE or parse_frame(behind).salts not in (position.salts, (0, 0))
 
     def _checksum(self, state: WalState, frame: int) -> tuple[int, int]:
         if not frame:

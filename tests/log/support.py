@@ -38,7 +38,10 @@ def run(command: str, *arguments: object) -> str:
 def start(command: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a command and wait until it says that it is ready."""
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), command, *map(str, arguments)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(SCRIPT), command, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"

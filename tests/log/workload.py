@@ -1,9 +1,10 @@
 """Random work on a database, in another process and with the standard library's SQLite, and its oracle.
 
-Commands: ``init PATH JSON``; ``write PATH JOURNAL SEED SECONDS`` commits random transactions and notes each
-in JOURNAL (one JSON line: its number, the times just before and just after its commit, its statements);
-``disturb PATH SECONDS KINDS`` checkpoints or vacuums all the time; ``verify JOURNALS... -- IMAGES...``
-prints, per image, which transaction it ends with and whether it equals the state replayed from the journals.
+Commands: ``init PATH JSON``; ``write PATH JOURNAL SEED SECONDS [AUTOCHECKPOINT]`` commits random transactions
+until the time is over or JOURNAL.stop exists, and notes each in JOURNAL (one JSON line: its number, the times
+just before and just after its commit, its statements); ``keep PATH`` has it open; ``disturb PATH SECONDS KINDS``
+checkpoints or vacuums all the time; ``verify JOURNALS... -- IMAGES...`` prints, per image, which transaction
+it ends with and whether it equals the state replayed from the journals.
 """
 
 from __future__ import annotations
@@ -116,14 +117,24 @@ def blob(text: str) -> bytes:
     return random.Random(text).randbytes(int(text.split(":")[1]))
 
 
-def write(path: str, journal: str, seed: int, seconds: float) -> None:
+def write(path: str, journal: str, seed: int, seconds: float, autocheckpoint: int) -> None:
     writer = Writer(path, journal, seed)
+    writer.connection.execute(f"PRAGMA wal_autocheckpoint={autocheckpoint}")
     deadline = time.monotonic() + seconds
     print("ready", flush=True)
-    while time.monotonic() < deadline:
+    stop = Path(journal + ".stop")
+    while time.monotonic() < deadline and not stop.exists():
         writer.transaction()
         if writer.rng.random() < 0.1:
             time.sleep(writer.rng.choice((0.001, 0.01, 0.05)))
+
+
+def keep(path: str) -> None:
+    """Have the database open until killed, so that nobody is the last one to close it."""
+    connection = connect(path)
+    connection.execute("SELECT count(*) FROM items").fetchall()
+    print("ready", flush=True)
+    sys.stdin.read()
 
 
 def disturb(path: str, seconds: float, kinds: list[str]) -> None:
@@ -194,7 +205,9 @@ def main() -> None:
     if command == "init":
         init(rest[0], json.loads(rest[1]))
     elif command == "write":
-        write(rest[0], rest[1], int(rest[2]), float(rest[3]))
+        write(rest[0], rest[1], int(rest[2]), float(rest[3]), int(rest[4]) if rest[4:] else 1000)
+    elif command == "keep":
+        keep(rest[0])
     elif command == "disturb":
         disturb(rest[0], float(rest[1]), rest[2].split(","))
     elif command == "verify":
