@@ -1,5 +1,5 @@
 # Sourced by the other scripts: makes .venv beside them, once, and again when pyproject.toml has changed.
-#   make_environment GROUP...   installs tdsproxy (editable) and the named dependency groups
+#   make_environment GROUP...   installs tdsproxy (editable) and the named dependency groups, and compiles it
 # Needs Python 3.11 or later with its venv module, and a package index; nothing else.
 
 find_python() {
@@ -18,11 +18,21 @@ make_environment() {
   local python stamp group arguments=()
   python=$(find_python)
   stamp="$(cksum <pyproject.toml) $*"
-  [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ] && return 0
+  if [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ]; then
+    compile_bytecode
+    return 0
+  fi
   for group in "$@"; do arguments+=(--group "$group"); done
   echo "making the environment in $PWD/.venv ..." >&2
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable . "${arguments[@]}"
   echo "$stamp" >.venv/.stamp
+  compile_bytecode
+}
+
+# An editable install has no bytecode until it has run, and never with PYTHONDONTWRITEBYTECODE set: every start
+# would compile the sources anew, which takes longer than all the rest of it.
+compile_bytecode() {
+  .venv/bin/python -m compileall -q tdsproxy || true
 }

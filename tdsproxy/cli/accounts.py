@@ -7,12 +7,12 @@ import secrets
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tdsproxy.catalog.catalog import Catalog
-from tdsproxy.catalog.logins import SA
 from tdsproxy.cli.options import OptionError
-from tdsproxy.server.passwords import hash_password, verify_password
+
+if TYPE_CHECKING:
+    from tdsproxy.catalog.catalog import Catalog
 
 PASSWORD_VARIABLE: Final = "TDSPROXY_SA_PASSWORD"
 PASSWORD_FILE: Final = "sa_password"
@@ -44,6 +44,10 @@ def ensure_sa(catalog: Catalog, password: str | None) -> Path | None:
     Without one, and while the store has no login at all, a password is made and written to
     ``STORE/sa_password`` (mode 0600): that path is the result, else None. Raises OSError.
     """
+    # Imported here: a server reads the given password before it loads the catalog.
+    from tdsproxy.catalog.logins import SA
+    from tdsproxy.server.passwords import hash_password, verify_password
+
     sa = catalog.logins.find(SA)
     if password is not None:
         if sa is None:

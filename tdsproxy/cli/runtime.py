@@ -11,8 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tdsproxy.cli import logs
 from tdsproxy.cli.accounts import ensure_sa, given_password
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.options import KeeperOptions
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GRACE: Final = 10.0
 """Seconds that running statements get after SIGTERM."""
@@ -68,52 +71,82 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
     )
 
 
-class _KeeperStart:
-    """In a thread: reach the store's keeper, which is started when there is none, and see to the login sa."""
+class _Task(Generic[T]):
+    """Work in a thread of its own that begins at once; ``result`` waits for it, and raises what it raised."""
 
-    def __init__(self, options: ServeOptions, password: str | None) -> None:
-        self._options = options
-        self._password = password
-        self._keeper: SyncKeeper | None = None
-        self._made: Path | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._prepare, name="keeper start", daemon=True)
+    def __init__(self, work: Callable[[], T], name: str) -> None:
+        self._future: Future[T] = Future()
+        self._thread = threading.Thread(target=self._run, args=(work,), name=name, daemon=True)
         self._thread.start()
 
-    def _prepare(self) -> None:
-        from apsw import Error as SqliteError
-
-        from tdsproxy.catalog.catalog import initialise
-        from tdsproxy.keeper.client import KeeperUnavailable
-        from tdsproxy.keeper.start import connect_sync
-
+    def _run(self, work: Callable[[], T]) -> None:
         try:
-            self._keeper = connect_sync(_keeper_options(self._options))
-            with initialise(self._options.store) as catalog:
-                self._made = ensure_sa(catalog, self._password)
-        except (KeeperUnavailable, OSError, SqliteError) as error:
-            self._error = error
+            self._future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is asked for
+            self._future.set_exception(error)
+
+    def result(self) -> T:
+        return self._future.result()
+
+    def error(self) -> BaseException | None:
+        return self._future.exception()
+
+
+class _KeeperStart:
+    """Beside this process's own start: reach the store's keeper, which is started when there is none, and see
+    to the login sa."""
+
+    def __init__(self, options: ServeOptions, password: str | None) -> None:
+        self._keeper = _Task(lambda: _reach_keeper(_keeper_options(options)), "keeper start")
+        self._account = _Task(lambda: _see_to_sa(options.store, password), "login sa")
 
     def wait(self) -> tuple[SyncKeeper, Path | None]:
         """The keeper, and the file of the password that was made for sa. Raises CommandError."""
-        self._thread.join()
-        if self._keeper is None:
-            raise CommandError(f"The keeper of the store can't be reached: {self._error}.")
-        if self._error is not None:
-            raise CommandError(f"The store can't be used: {self._error}.")
-        return self._keeper, self._made
+        from apsw import Error as SqliteError
+
+        from tdsproxy.keeper.address import KeeperUnavailable
+
+        try:
+            keeper = self._keeper.result()
+        except (KeeperUnavailable, OSError) as error:
+            raise CommandError(f"The keeper of the store can't be reached: {error}.") from error
+        try:
+            return keeper, self._account.result()
+        except (OSError, SqliteError) as error:
+            raise CommandError(f"The store can't be used: {error}.") from error
 
     def close(self) -> None:
-        self._thread.join()
-        if self._keeper is not None:
-            self._keeper.close()
+        if self._keeper.error() is None:
+            self._keeper.result().close()
+
+
+def _reach_keeper(options: KeeperOptions) -> SyncKeeper:
+    """Raises KeeperUnavailable, OSError."""
+    from tdsproxy.keeper.launch import ensure_keeper
+
+    ensure_keeper(options)  # first of all: while its process starts, the client is imported here
+    from tdsproxy.keeper.start import connect_sync
+
+    return connect_sync(options)
+
+
+def _see_to_sa(store: Path, password: str | None) -> Path | None:
+    """Raises OSError, apsw.Error."""
+    from tdsproxy.catalog.catalog import initialise
+
+    with initialise(store) as catalog:
+        return ensure_sa(catalog, password)
 
 
 async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
     """In front of another server."""
+    from tdsproxy.keeper.launch import ensure_keeper
+
+    # first of all: while its process starts, the rest is imported here
+    launch = _Task(lambda: ensure_keeper(_keeper_options(options)), "keeper start")
     from tdsproxy.frontend.certificates import CertificateError
     from tdsproxy.frontend.worker import SessionLimit
-    from tdsproxy.keeper.client import KeeperUnavailable
+    from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.start import connect
     from tdsproxy.proxy.session import ProxySession, ProxySettings
     from tdsproxy.proxy.upstream import UpstreamSettings
@@ -127,6 +160,7 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
             UpstreamSettings(upstream.host, upstream.port, context),
             SessionLimit(MAX_SESSIONS),
         )
+        launch.result()
         keeper = await connect(_keeper_options(options))
     except CertificateError as error:
         raise CommandError(str(error)) from error

@@ -51,7 +51,7 @@ def run_statement(
 
 @contextmanager
 def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
-    from tdsproxy.keeper.client import KeeperUnavailable
+    from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.keeper.start import connect_sync
 

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper import protocol
-from tdsproxy.keeper.address import KeeperUnavailable, connect_socket
+from tdsproxy.keeper.address import KeeperUnavailable as KeeperUnavailable
+from tdsproxy.keeper.address import connect_socket
 from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.wire import read_message
 from tdsproxy.tsql.errors import SqlError

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from tdsproxy.commands.request import NativeRequest, SessionContext
-from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, connect_socket
-from tdsproxy.keeper.client import KeeperUnavailable, SyncKeeper
+from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, KeeperUnavailable, connect_socket
+from tdsproxy.keeper.client import SyncKeeper
+from tdsproxy.keeper.launch import ensure_keeper, is_listening
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.process import EXIT_OWNED
-from tdsproxy.keeper.start import connect, connect_sync, ensure_keeper, is_listening
+from tdsproxy.keeper.start import connect, connect_sync
 from tdsproxy.tsql.replies import Done, Message
 
 

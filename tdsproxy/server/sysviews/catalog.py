@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
 import apsw
-import apsw.ext
 
 from tdsproxy.server.catalogview import SystemFunction, SystemView
 from tdsproxy.server.identity import COLLATION
