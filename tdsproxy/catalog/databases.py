@@ -446,6 +446,9 @@ def is_sqlite(path: Path) -> bool:
     try:
         connection.set_busy_timeout(1000)
         connection.execute("PRAGMA schema_version").fetchall()
+    except (apsw.BusyError, apsw.ReadOnlyError):
+        # Somebody writes without a pause, or died while writing and left a journal: SQLite both.
+        return True
     except apsw.Error:
         return False
     finally:
