@@ -197,5 +197,5 @@ def _tell(
     log_pages = _pages(info) if is_log else LOG_PAGES
     yield from context.info(4035, data_pages, database.name, database.data_name, info.position)
     yield from context.info(4035, log_pages, database.name, database.log_name, info.position)
-    if not reached and options.stop is not None:
+    if not reached and options.stop is not None and options.recovery is not False:
         yield from context.info(4322 if options.stop.mark is None else 4329)

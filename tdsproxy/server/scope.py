@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ _PAGE = 8192
 def database_facts(database: Database, logins: Mapping[str, bytes], size: int | None) -> DatabaseFacts:
     """A catalog entry as the views show it. ``logins`` gives the sids by lower-case name; ``size`` is the
     file's length in bytes, None when there is no file."""
+    chain, redo = database.chain, database.redo
     pages = max(1024, -(-(size or 0) // _PAGE))
     return DatabaseFacts(
         id=database.id,
@@ -36,7 +38,7 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         owner_sid=logins.get(database.owner.lower(), b"\x01"),
         compatibility_level=database.compatibility,
         collation=database.collation,
-        read_only=database.read_only,
+        read_only=database.read_only or database.standby is not None,
         options=view_options(database.options),
         logical_name=database.data_name,
         log_name=database.log_name,
@@ -50,7 +52,20 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         data_file_guid=None if database.id < 4 else database.data_file_guid,
         log_file_guid=None if database.id < 4 else database.log_file_guid,
         holder=database.holder,
+        standby=database.standby is not None,
+        log_backup_lsn=chain.log_backup_lsn,
+        first_fork_guid=chain.first_fork if chain.fork_point_lsn is not None else database.fork,
+        fork_point_lsn=chain.fork_point_lsn,
+        differential_base_lsn=chain.base_lsn,
+        differential_base_guid=chain.base_guid,
+        differential_base_time=None if chain.base_ns is None else _local(chain.base_ns),
+        redo_start_lsn=None if redo is None else redo.lsn,
+        redo_start_fork=None if redo is None else redo.fork,
     )
+
+
+def _local(ns: int) -> DateTime:
+    return DateTime.of(dt.datetime.fromtimestamp(ns / 10**9))
 
 
 _OPTION_COLUMNS = {

@@ -368,7 +368,7 @@ def test_expiry_and_media_name_guard_a_medium(foo: Workshop) -> None:
         ("BLOCKSIZE=1000", 3253),
         ("RETAINDAYS=100000", 3250),
         ("INIT, NOINIT", 3031),
-        ("DIFFERENTIAL", 3015),
+        ("NORECOVERY", 3032),
         ("ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)", 3015),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, View, view
@@ -96,8 +97,8 @@ def database_row(facts: DatabaseFacts) -> Row:
         is_db_chaining_on=int(facts.name in ("master", "tempdb", "msdb")),
         is_trustworthy_on=int(facts.name == "msdb"),
         is_broker_enabled=int(facts.name in ("tempdb", "msdb")),
-        log_reuse_wait=0,
-        log_reuse_wait_desc="NOTHING",
+        log_reuse_wait=2 if facts.log_backup_lsn is not None else 0,
+        log_reuse_wait_desc="LOG_BACKUP" if facts.log_backup_lsn is not None else "NOTHING",
         containment=0,
         containment_desc="NONE",
         target_recovery_time_in_seconds=0 if facts.name in ("master", "tempdb") else 60,
@@ -149,6 +150,11 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, Value]]:
         "physical_name": facts.data_file,
         "size": facts.pages,
         "max_size": -1,
+        "differential_base_lsn": _lsn(facts.differential_base_lsn),
+        "differential_base_guid": facts.differential_base_guid,
+        "differential_base_time": facts.differential_base_time,
+        "redo_start_lsn": _lsn(facts.redo_start_lsn),
+        "redo_start_fork_guid": facts.redo_start_fork,
     }
     yield common | {
         "file_id": 2,
@@ -161,6 +167,10 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, Value]]:
         "size": facts.log_pages,
         "max_size": -1 if facts.is_system else _UNLIMITED_LOG,
     }
+
+
+def _lsn(value: int | None) -> Value:
+    return None if value is None else Decimal(value)
 
 
 def _database_files(scope: Scope) -> Iterable[Row]:
@@ -178,8 +188,10 @@ def _recovery_status(scope: Scope) -> Iterator[Row]:
             "database_id": facts.id,
             "database_guid": facts.database_guid,
             "family_guid": facts.family_guid,
+            "last_log_backup_lsn": _lsn(facts.log_backup_lsn),
             "recovery_fork_guid": facts.fork_guid,
-            "first_recovery_fork_guid": None,
+            "first_recovery_fork_guid": facts.first_fork_guid,
+            "fork_point_lsn": _lsn(facts.fork_point_lsn),
         }
 
 

@@ -58,6 +58,15 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     fork_guid: UUID | None = None
     data_file_guid: UUID | None = None
     log_file_guid: UUID | None = None
+    log_backup_lsn: int | None = None
+    """Where the next log backup begins; None for a pseudo-simple database."""
+    first_fork_guid: UUID | None = None
+    fork_point_lsn: int | None = None
+    differential_base_lsn: int | None = None
+    differential_base_guid: UUID | None = None
+    differential_base_time: DateTime | None = None
+    redo_start_lsn: int | None = None
+    redo_start_fork: UUID | None = None
     holder: int | None = None
     """The session that has the seat of a SINGLE_USER database."""
     source_database_id: int | None = None
