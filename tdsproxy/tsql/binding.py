@@ -17,7 +17,7 @@ from tdsproxy.tsql.replies import Message
 def check(
     statements: Sequence[ast.Statement], declared: Iterable[str] = (), *, may_return_value: bool = False
 ) -> None:
-    """Raises SyntaxError_ 137, 134, 178, 132, 133, 135, 136, 10704."""
+    """Raises SyntaxError_ 137, 134, 178, 132, 133, 135, 136, 10704, 2714."""
     checker = _Checker({name.lower() for name in declared}, may_return_value)
     checker.labels = _labels(statements)
     for statement in statements:
@@ -48,6 +48,16 @@ def _children(statement: ast.Statement) -> Iterator[ast.Statement]:
         case ast.TryCatch():
             yield from statement.try_
             yield from statement.catch
+
+
+def inner_tables(statements: Sequence[ast.Statement]) -> Iterator[ast.Declare]:
+    """The declarations of table variables inside of control flow."""
+    waiting = [child for statement in statements for child in _children(statement)]
+    while waiting:
+        statement = waiting.pop()
+        if isinstance(statement, ast.Declare) and any(item.type is None for item in statement.items):
+            yield statement
+        waiting.extend(_children(statement))
 
 
 def _labels(statements: Sequence[ast.Statement]) -> set[str]:
@@ -103,6 +113,7 @@ class _Checker:
         self.declared = declared
         self.may_return_value = may_return_value
         self.labels: set[str] = set()
+        self.created: set[str] = set()
 
     def statement(self, statement: ast.Statement, *, in_loop: bool, in_catch: bool) -> None:
         match statement:
@@ -149,6 +160,12 @@ class _Checker:
                 _check_module(statement)
             case ast.CreateView():
                 pass
+            case ast.QueryStatement(query=ast.Select(into=ast.Name() as name)):
+                self._create(name, statement.line)
+                self._walk(statement, statement.line)
+            case ast.CreateTable():
+                self._create(statement.name, statement.line)
+                self._walk(statement, statement.line)
             case _:
                 self._walk(statement, statement.line)
 
@@ -166,6 +183,15 @@ class _Checker:
             text = "A RETURN statement with a return value cannot be used in this context."
             raise _error(178, 1, text, statement.line)
         self._walk(statement.value, statement.line)
+
+    def _create(self, name: ast.Name, line: int) -> None:
+        """A batch makes a temporary table of a name once, whichever way it goes (captured)."""
+        if not name.object.startswith("#"):
+            return
+        if name.object.lower() in self.created:
+            text = f"There is already an object named '{name.object}' in the database."
+            raise SyntaxError_(Message(2714, 16, 1, text, line))
+        self.created.add(name.object.lower())
 
     def _declare(self, statement: ast.Declare) -> None:
         for item in statement.items:

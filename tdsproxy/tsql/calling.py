@@ -332,6 +332,7 @@ class Calls:
             yield from self._interpreter.report(error, inner, None)
             raise _Failed(error.number if status else None) from None
         try:
+            yield from self._interpreter.declare_tables_within(statements, inner)
             yield from self._interpreter.statements(statements, inner)
         except Returned:
             pass

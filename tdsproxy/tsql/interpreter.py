@@ -148,6 +148,7 @@ class Interpreter:
             yield Done(Command.PARSE_ERROR, error=True)
             return
         try:
+            yield from self.declare_tables_within(batch.statements, frame)
             yield from self.statements(batch.statements, frame)
         except Returned:
             pass
@@ -387,12 +388,25 @@ class Interpreter:
         self.succeeded(frame, count)
         yield from self.done(Done(Command.SELECT, count), frame)
 
-    def _declare(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
+    def declare_tables_within(self, statements: Sequence[ast.Statement], frame: Frame) -> Iterator[Reply]:
+        """Make the table variables that control flow might skip: they are there from the frame's beginning
+        (captured). One that can't be made yet is left to its DECLARE."""
+        for statement in binding.inner_tables(statements):
+            try:
+                yield from self._declare_tables(statement, frame)
+            except SqlError:
+                for item in statement.items:
+                    frame.tables.pop(item.name.lower(), None)
+
+    def _declare_tables(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
         tables = [item for item in statement.items if item.type is None]
         if any(item.name.lower() not in frame.tables for item in tables):
             for item in tables:
                 frame.tables[item.name.lower()] = TableVariable(item.name, item.table, item.table_constraints)
             yield from self._quiet(self.evaluator.execute(statement, frame))
+
+    def _declare(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
+        yield from self._declare_tables(statement, frame)
         for item in statement.items:
             if item.type is None:
                 continue

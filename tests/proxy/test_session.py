@@ -418,7 +418,7 @@ async def test_attention_during_the_upstreams_request(proxy: Fixture) -> None:
         await wire.batch("WAIT")
         assert await asyncio.to_thread(proxy.upstream.started.wait, 5)
         await wire.attention()
-        assert (await wire.dones())[-1].status == 2
+        assert (await wire.dones())[-1].status == 0x12
         assert [token.status for token in await wire.dones()] == [0x20]
         await wire.batch("SELECT 1")
         assert any(isinstance(token, Row) for token in await wire.tokens())

@@ -346,3 +346,21 @@ def test_outputs_of_python_procedures_reach_an_rpc(sa: Client) -> None:
     assert (ordinal, name) == (3, "@value")
     assert isinstance(value, str)
     assert value.startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1", ("int", 10, 0, 6, 4)),
+        ("CAST(46279.1 AS decimal(8, 2))", ("decimal", 8, 2, 9, 5)),
+        ("CAST(CAST('abc' AS varchar(10)) AS sql_variant)", ("varchar", 0, 0, 11, 10)),
+        ("CAST(N'abc' AS sql_variant)", ("nvarchar", 0, 0, 14, 6)),
+        ("CAST(0x0102 AS varbinary(8))", ("varbinary", 0, 0, 6, 8)),
+        ("CAST('12:00' AS time(3))", ("time", 12, 3, 7, 4)),
+        ("NULL", (None,) * 5),
+    ],
+)
+def test_sql_variant_property(sa: Client, value: str, expected: tuple[Value, ...]) -> None:
+    names = ("BaseType", "Precision", "Scale", "TotalBytes", "MaxLength")
+    [row] = sa.rows("SELECT " + ", ".join(f"SQL_VARIANT_PROPERTY({value}, '{name}')" for name in names))
+    assert tuple(cell.value if isinstance(cell, Variant) else cell for cell in row) == expected

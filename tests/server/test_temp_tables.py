@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.server.bench import Bench
 from tests.server.bench_fixture import bench
+from tests.server.support import Client, errors, rows
 
 __all__ = ["bench"]
 
@@ -60,3 +63,28 @@ def test_global_temp_tables_are_shared_and_end_with_their_maker(tmp_path: Path) 
     first.close()
     assert second.error("SELECT * FROM ##g")[0] == 208
     second.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1 AS first; CREATE TABLE #d (a int); CREATE TABLE #D (a int)",
+        "IF 1 = 0 CREATE TABLE #d (a int) ELSE SELECT 1 AS a INTO #d",
+    ],
+)
+def test_a_batch_makes_a_temporary_table_once(sa: Client, text: str) -> None:
+    replies = sa.replies(text)
+    assert [(m.number, m.severity, m.state) for m in errors(replies)] == [(2714, 16, 1)]
+    assert rows(replies) == []
+    assert sa.value("SELECT OBJECT_ID('tempdb..#d')") is None
+
+
+def test_a_table_variable_of_a_branch_not_taken(sa: Client) -> None:
+    text = "IF 1 = 0 BEGIN DECLARE @t TABLE (id int) END; INSERT @t VALUES (7); SELECT id FROM @t"
+    assert sa.rows(text) == [(7,)]
+    assert sa.rows(f"EXEC ('{text}')") == [(7,)]
+
+
+def test_a_table_variable_keeps_its_rows_in_a_loop(sa: Client) -> None:
+    loop = "WHILE @i < 3 BEGIN DECLARE @t TABLE (i int); INSERT @t VALUES (@i); SET @i += 1 END"
+    assert sa.rows(f"DECLARE @i int = 0; {loop}; SELECT i FROM @t ORDER BY i") == [(0,), (1,), (2,)]

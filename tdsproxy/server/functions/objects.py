@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,8 @@ from tdsproxy.server.schema import (
 from tdsproxy.server.sysviews.objects import constraint_kind
 from tdsproxy.server.typeinfo import SYSNAME_ID, TYPE_IDS, base_name, numbers, sample, type_by_id
 from tdsproxy.tsql import types as t
-from tdsproxy.tsql.functions.registry import FunctionDef
+from tdsproxy.tsql.functions.registry import FunctionDef, constant
+from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value, Variant
 
 _PART: Final = re.compile(r'\s*(?:\[((?:[^\]]|\]\])*)\]|"((?:[^"]|"")*)"|([^.\[\]"]*))\s*(\.|$)')
@@ -335,20 +337,37 @@ def _type_property(context: ServerContext, name: str, wanted: str) -> Value:
     return answers.get(wanted.strip().lower())
 
 
-def _variant_property(value: Value, name: str) -> Value:
-    """SQL_VARIANT_PROPERTY: a value that is no variant describes itself."""
-    if not isinstance(value, Variant):
+def _variant_property(
+    value: Value, name: Value, *, arg_types: Sequence[SqlType], result_type: SqlType
+) -> Value:
+    """SQL_VARIANT_PROPERTY: what is no variant yet is described as one of its type."""
+    type_, plain = (value.type, value.value) if isinstance(value, Variant) else (arg_types[0], value)
+    if type_.name == "sql_variant":
         return None
-    about = numbers(value.type)
+    about = numbers(type_)
+    size = about.length
+    if isinstance(plain, str):
+        size = len(plain.encode("utf-16-le", "surrogatepass")) if type_.is_unicode else len(plain)
+    elif isinstance(plain, bytes):
+        size = len(plain)
     answers: dict[str, Value] = {
-        "basetype": text(base_name(value.type)),
+        "basetype": text(base_name(type_)),
         "precision": whole(about.precision),
         "scale": whole(about.scale),
-        "totalbytes": whole(about.length),
+        "totalbytes": whole(size + _variant_head(type_)),
         "maxlength": whole(about.length),
-        "collation": text("SQL_Latin1_General_CP1_CI_AS") if value.type.is_character else None,
+        "collation": text("SQL_Latin1_General_CP1_CI_AS") if type_.is_character else None,
     }
-    return answers.get(name.strip().lower())
+    return answers.get(str(name).strip().lower())
+
+
+def _variant_head(type_: SqlType) -> int:
+    """Bytes of metadata in a stored sql_variant: base type, version, and what the type needs besides."""
+    if type_.is_character:
+        return 8
+    if type_.is_binary or type_.name == "decimal":
+        return 4
+    return 3 if type_.name in t.SCALED_TIME_TYPES else 2
 
 
 _NAME: Final = t.nvarchar(128)
@@ -370,5 +389,5 @@ FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
     asks("TYPE_NAME", 1, 1, _NAME, lambda c, id_: type_by_id(id_)),
     asks("TYPEPROPERTY", 2, 2, t.INT, _type_property),
     asks("STATS_DATE", 2, 2, t.DATETIME, lambda c, id_, stats: None),
-    asks("SQL_VARIANT_PROPERTY", 2, 2, t.SQL_VARIANT, lambda c, value, name: _variant_property(value, name)),
+    FunctionDef("SQL_VARIANT_PROPERTY", 2, 2, constant(t.SQL_VARIANT), _variant_property, wants_types=True),
 )

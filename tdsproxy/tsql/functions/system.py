@@ -15,10 +15,10 @@ from tdsproxy.tsql import codepage, collation
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.functions.arguments import always, text
+from tdsproxy.tsql.functions.arguments import always
 from tdsproxy.tsql.functions.registry import CaughtError, FunctionContext, FunctionDef
 from tdsproxy.tsql.types import MAX, SqlType
-from tdsproxy.tsql.values import Value, Variant
+from tdsproxy.tsql.values import Value
 
 Types = Sequence[SqlType]
 
@@ -116,15 +116,6 @@ def _binary_checksum(*values: Value, arg_types: Types, result_type: SqlType) -> 
     return checksum(values, arg_types, binary=True) if single is None else single
 
 
-def _sql_variant_property(value: Value, name: Value, *, arg_types: Types, result_type: SqlType) -> Value:
-    base = value.type if isinstance(value, Variant) else arg_types[0]
-    wanted = text(name, arg_types[1]).lower()
-    if wanted == "basetype":
-        return Variant(t.SYSNAME, "numeric" if base.name == "decimal" and base.numeric else base.name)
-    number = {"precision": base.precision, "scale": base.scale, "maxlength": base.length}.get(wanted)
-    return None if number is None else Variant(t.INT, number)
-
-
 def _compress(value: Value, *, arg_types: Types, result_type: SqlType) -> bytes:
     return gzip.compress(_raw(value, arg_types[0]), mtime=0)
 
@@ -150,7 +141,6 @@ FUNCTIONS: Final = (
     FunctionDef("HASHBYTES", 2, 2, always(t.varbinary(8000)), _hashbytes, wants_types=True),
     FunctionDef("CHECKSUM", 1, None, always(t.INT), _checksum, strict=False, wants_types=True),
     FunctionDef("BINARY_CHECKSUM", 1, None, always(t.INT), _binary_checksum, strict=False, wants_types=True),
-    FunctionDef("SQL_VARIANT_PROPERTY", 2, 2, always(t.SQL_VARIANT), _sql_variant_property, wants_types=True),
     FunctionDef("COMPRESS", 1, 1, always(t.varbinary(MAX)), _compress, wants_types=True),
     FunctionDef("DECOMPRESS", 1, 1, always(t.varbinary(MAX)), _decompress, wants_types=True),
 )
