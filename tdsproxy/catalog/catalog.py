@@ -50,6 +50,7 @@ _SYSTEM_FILES: Final[dict[str, dict[str, Any]]] = {
         "data_path": f"{names.SHOWN_DATA_DIRECTORY}/model.mdf",
         "log_name": "modellog",
         "log_path": f"{names.SHOWN_DATA_DIRECTORY}/modellog.ldf",
+        "recovery_model": databases.RecoveryModel.FULL,
     },
     "msdb": {
         "data_name": "MSDBData",

@@ -1,0 +1,456 @@
+"""Log backups, differentials, and restores through them, statement by statement."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands.stop_points import time_text
+from tests.commands.support import Workshop, messages, numbers, table
+
+BACKED_UP = [4035, 4035, 3014]
+LOGGED = [4035, 3014]
+MOVE = "MOVE 'a' TO '/x/b.mdf', MOVE 'a_log' TO '/x/b.ldf'"
+
+
+@pytest.fixture
+def shop(logged: Workshop) -> Workshop:
+    """A database ``a`` in FULL with a table of numbers."""
+    assert numbers(logged.run("CREATE DATABASE a")) == []
+    logged.fill("a", "CREATE TABLE t (x)")
+    return logged
+
+
+def find(shop: Workshop, name: str = "a") -> Database:
+    found = shop.catalog.databases.find(name)
+    assert found is not None
+    return found
+
+
+def put(shop: Workshop, *values: int, database: str = "a") -> None:
+    for value in values:
+        shop.fill(database, f"INSERT INTO t VALUES ({value})")
+
+
+def content(shop: Workshop, database: str = "a") -> list[object]:
+    return [row[0] for row in shop.rows(database, "SELECT x FROM t ORDER BY x")]
+
+
+def full(shop: Workshop, file: str = "full.bak", options: str = "INIT") -> None:
+    assert numbers(shop.run(f"BACKUP DATABASE a TO DISK='/tmp/{file}' WITH {options}")) == BACKED_UP
+
+
+def log(shop: Workshop, file: str = "log.trn", options: str = "NOINIT") -> None:
+    assert numbers(shop.run(f"BACKUP LOG a TO DISK='/tmp/{file}' WITH {options}")) == LOGGED
+
+
+def moment() -> str:
+    """A time with nothing near it: commits of others are seen within some milliseconds."""
+    time.sleep(0.03)
+    text = time_text(time.time_ns())
+    time.sleep(0.03)
+    return text
+
+
+def header(shop: Workshop, file: str, position: int = 1) -> dict[str, object]:
+    rows = table(shop.run(f"RESTORE HEADERONLY FROM DISK='/tmp/{file}' WITH FILE={position}"))
+    return dict(rows[0])
+
+
+# --------------------------------------------------------------------------- chains
+
+
+def test_a_new_database_is_pseudo_simple_until_its_first_full_backup(shop: Workshop) -> None:
+    assert find(shop).recovery_model is RecoveryModel.FULL
+    assert find(shop).chain.log_backup_lsn is None
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/d.bak' WITH DIFFERENTIAL")) == [3035, 3013]
+    full(shop, options="COPY_ONLY")
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop)
+    assert find(shop).chain.log_backup_lsn is not None
+    log(shop)
+
+
+def test_log_backups_touch_each_other_and_name_their_base(shop: Workshop) -> None:
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    log(shop)
+    put(shop, 3)
+    log(shop)
+    base, first, second = header(shop, "full.bak"), header(shop, "log.trn"), header(shop, "log.trn", 2)
+    assert (first["BackupType"], first["BackupTypeDescription"]) == (2, "Transaction Log")
+    assert first["FirstLSN"] == base["FirstLSN"] == base["CheckpointLSN"]
+    assert first["LastLSN"] == second["FirstLSN"] < second["LastLSN"]
+    assert first["DatabaseBackupLSN"] == second["DatabaseBackupLSN"] == base["CheckpointLSN"]
+    assert (first["BeginsLogChain"], second["BeginsLogChain"]) == (1, 0)
+    assert first["RecoveryModel"] == "FULL"
+    assert first["ForkPointLSN"] is None
+    assert first["FirstRecoveryForkID"] == first["RecoveryForkID"]
+    kinds = shop.history("SELECT type, is_copy_only FROM backupset ORDER BY backup_set_id")
+    assert kinds == [("D", 0), ("L", 0), ("L", 0)]
+
+
+def test_copy_only_disturbs_nothing(shop: Workshop) -> None:
+    full(shop)
+    base = header(shop, "full.bak")
+    put(shop, 1)
+    full(shop, "copy.bak", "COPY_ONLY")
+    log(shop, "copy.trn", "COPY_ONLY")
+    put(shop, 2)
+    log(shop)
+    assert header(shop, "log.trn")["FirstLSN"] == header(shop, "copy.trn")["FirstLSN"] == base["FirstLSN"]
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")
+    assert header(shop, "diff.bak")["DifferentialBaseGUID"] == base["BackupSetGUID"]
+    assert header(shop, "diff.bak")["DifferentialBaseLSN"] == base["CheckpointLSN"]
+
+
+def test_simple_ends_the_chain_and_full_needs_a_backup_to_begin_one(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    assert numbers(shop.run("ALTER DATABASE a SET RECOVERY SIMPLE")) == []
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4208, 3013]
+    assert find(shop).chain.log_backup_lsn is None
+    put(shop, 2)
+    assert numbers(shop.run("ALTER DATABASE a SET RECOVERY BULK_LOGGED")) == []
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop)
+    log(shop)
+    assert header(shop, "log.trn")["RecoveryModel"] == "BULK-LOGGED"
+
+
+def test_a_rollback_journal_is_converted_and_said_so(logged: Workshop) -> None:
+    logged.fill("old", "CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+    assert find_model(logged, "old") is RecoveryModel.SIMPLE
+    said = messages(logged.run("ALTER DATABASE old SET RECOVERY FULL"))
+    assert [(m.number, m.severity) for m in said] == [(0, 0)]
+    assert "write-ahead log" in said[0].text
+    assert logged.rows("old", "PRAGMA journal_mode") == [["wal"]]
+    assert numbers(logged.run("ALTER DATABASE old SET RECOVERY SIMPLE")) == []
+    assert numbers(logged.run("ALTER DATABASE old SET RECOVERY FULL")) == []
+
+
+def find_model(shop: Workshop, name: str) -> RecoveryModel:
+    database = shop.env.database(name)
+    assert database is not None
+    return database.recovery_model
+
+
+def test_a_break_is_answered_by_4214_until_a_full_backup(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    log(shop)
+    logs = shop.env.logs
+    assert logs is not None
+    # As when the keeper was away while somebody checkpointed.
+    logs.stop(find(shop).guid)
+    put(shop, 2)
+    shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
+    put(shop, 3)
+    shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
+    from tdsproxy.commands.startup import begin
+
+    begin(shop.env)
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    assert shop.reports
+    full(shop)
+    put(shop, 4)
+    log(shop, "again.trn")
+    assert header(shop, "again.trn")["BeginsLogChain"] == 1
+
+
+# --------------------------------------------------------------------------- restore sequences
+
+
+def test_full_differential_and_logs_give_every_row(shop: Workshop) -> None:
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    log(shop)
+    put(shop, 3)
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")) == BACKED_UP
+    put(shop, 4)
+    log(shop)
+    assert numbers(shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")) == (
+        BACKED_UP
+    )
+    assert find(shop, "b").state is DatabaseState.RESTORING
+    late = shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2, NORECOVERY")
+    assert numbers(late) == [4305, 3013]
+    said = messages(shop.run("RESTORE DATABASE b FROM DISK='/tmp/diff.bak' WITH NORECOVERY"))
+    assert [m.number for m in said] == BACKED_UP
+    assert said[-1].text.startswith("RESTORE DATABASE successfully processed")
+    early = shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=1, NORECOVERY")
+    assert numbers(early) == [4326, 3013]
+    last = messages(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2"))
+    assert [m.number for m in last] == BACKED_UP
+    assert last[0].text == "Processed 0 pages for database 'b', file 'a' on file 2."
+    assert last[-1].text.startswith("RESTORE LOG successfully processed")
+    assert find(shop, "b").state is DatabaseState.ONLINE
+    assert content(shop, "b") == [1, 2, 3, 4]
+    kinds = shop.history("SELECT restore_type, recovery FROM restorehistory ORDER BY restore_history_id")
+    assert kinds == [("D", 0), ("I", 0), ("L", 1)]
+
+
+def test_stopat_cuts_between_two_commits(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    between = moment()
+    put(shop, 2)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    replies = shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPAT='{between}', RECOVERY")
+    assert numbers(replies) == BACKED_UP
+    assert content(shop, "b") == [1]
+
+
+def test_a_stop_that_is_not_reached_leaves_the_database_restoring(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    log(shop)
+    put(shop, 2)
+    later = moment()
+    put(shop, 3)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    replies = shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPAT='{later}'")
+    assert numbers(replies) == [4035, 4035, 4322, 3014]
+    assert find(shop, "b").state is DatabaseState.RESTORING
+    replies = shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2, STOPAT='{later}'")
+    assert numbers(replies) == BACKED_UP
+    assert content(shop, "b") == [1, 2]
+
+
+def test_stops_that_are_too_early_are_refused(shop: Workshop) -> None:
+    before = moment()
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    log(shop)
+    too_early = f"WITH NORECOVERY, STOPAT='{before}', {MOVE}"
+    assert numbers(shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' {too_early}")) == [4338, 3013]
+    assert shop.catalog.databases.find("b") is None
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    replies = shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPAT='{before}'")
+    assert numbers(replies) == [4335, 3013]
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2]
+
+
+def test_sets_and_databases_that_do_not_fit(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")
+    log(shop)
+    assert numbers(shop.run("RESTORE LOG nosuch FROM DISK='/tmp/log.trn'")) == [3118, 3013]
+    assert numbers(shop.run("RESTORE LOG a FROM DISK='/tmp/log.trn'")) == [3117, 3013]
+    assert numbers(shop.run("RESTORE DATABASE a FROM DISK='/tmp/diff.bak'")) == [3117, 3013]
+    assert numbers(shop.run("RESTORE DATABASE a WITH RECOVERY")) == [3153, 3013]
+    assert numbers(shop.run("RESTORE DATABASE a FROM DISK='/tmp/full.bak'")) == [3159, 3013]
+    full(shop, "newer.bak")
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/newer.bak' WITH NORECOVERY, {MOVE}")
+    assert numbers(shop.run("RESTORE DATABASE b FROM DISK='/tmp/diff.bak'")) == [3136, 3013]
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/newer.bak'")) == [3135, 3013]
+    assert numbers(shop.run("BACKUP LOG b TO DISK='/tmp/b.trn'")) == [927, 3013]
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [3014]
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [3153, 3013]
+
+
+def test_logs_of_another_fork_are_refused(shop: Workshop) -> None:
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    log(shop, "old1.trn")
+    between = moment()
+    put(shop, 3)
+    log(shop, "old2.trn")
+    shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{between}'")
+    assert content(shop) == [1, 2]
+    put(shop, 4)
+    log(shop, "new.trn")
+    found = header(shop, "new.trn")
+    assert found["FirstRecoveryForkID"] == header(shop, "old1.trn")["RecoveryForkID"]
+    assert found["RecoveryForkID"] != found["FirstRecoveryForkID"]
+    assert found["ForkPointLSN"] == found["FirstLSN"] == header(shop, "old1.trn")["LastLSN"]
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/old1.trn' WITH NORECOVERY")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/old2.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/new.trn'")) == [4330, 3013]
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/old1.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/new.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2, 4]
+
+
+def test_tail_log_and_back(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    log(shop, "tail.trn", "NORECOVERY")
+    assert find(shop).state is DatabaseState.RESTORING
+    assert header(shop, "tail.trn")["IsForceOffline"] == 1
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/x.bak'")) == [927, 3013]
+    assert numbers(shop.run("RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH NORECOVERY")) == BACKED_UP
+    assert numbers(shop.run("RESTORE LOG a FROM DISK='/tmp/tail.trn'")) == BACKED_UP
+    assert content(shop) == [1]
+    put(shop, 2)
+    log(shop, "next.trn", "NORECOVERY")
+    assert numbers(shop.run("RESTORE DATABASE a WITH RECOVERY")) == [3014]
+    assert content(shop) == [1, 2]
+
+
+def test_a_tail_that_cannot_be_written_changes_nothing(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    shop.sessions.databases[60] = "a"
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/t.trn' WITH NORECOVERY")) == [3101, 3013]
+    del shop.sessions.databases[60]
+    replies = shop.run("BACKUP LOG a TO DISK='/tmp/missing/t.trn' WITH NORECOVERY")
+    assert numbers(replies) == [3201, 3013]
+    assert find(shop).state is DatabaseState.ONLINE
+    put(shop, 2)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2]
+
+
+def test_standby_is_readable_between_logs(shop: Workshop) -> None:
+    put(shop, 1)
+    full(shop)
+    undo = "/var/opt/mssql/data/b.tuf"
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STANDBY='{undo}', {MOVE}")
+    assert find(shop, "b").state is DatabaseState.ONLINE
+    assert find(shop, "b").standby is not None
+    assert content(shop, "b") == [1]
+    assert (shop.store / "b.tuf").exists()
+    assert numbers(shop.run("BACKUP DATABASE b TO DISK='/tmp/x.bak'")) == [3036, 3013]
+    put(shop, 2)
+    log(shop)
+    shop.sessions.databases[60] = "b"
+    again = f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STANDBY='{undo}'"
+    assert numbers(shop.run(again)) == [3101, 3013]
+    del shop.sessions.databases[60]
+    assert numbers(shop.run(again)) == BACKED_UP
+    assert content(shop, "b") == [1, 2]
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [3014]
+    assert find(shop, "b").standby is None
+    assert not (shop.store / "b.tuf").exists()
+    put(shop, 3, database="b")
+    assert content(shop, "b") == [1, 2, 3]
+
+
+def test_dropping_a_database_in_the_middle_of_a_restore_leaves_nothing(shop: Workshop) -> None:
+    full(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    assert list((shop.store / ".redo").iterdir())
+    assert numbers(shop.run("DROP DATABASE b")) == []
+    assert list((shop.store / ".redo").iterdir()) == []
+
+
+# --------------------------------------------------------------------------- STOPAT as the whole recovery
+
+
+@pytest.fixture
+def accident(shop: Workshop) -> tuple[Workshop, str, str]:
+    """Full, log and differential backups, an accident, and times before it and later."""
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    early = moment()
+    put(shop, 3)
+    log(shop)
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")
+    put(shop, 4)
+    log(shop)
+    put(shop, 5)
+    before = moment()
+    shop.fill("a", "DELETE FROM t")
+    return shop, early, before
+
+
+def whole(shop: Workshop, stop: str, options: str = "REPLACE") -> list[str]:
+    replies = shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH {options}, STOPAT='{stop}'")
+    said = messages(replies)
+    assert {m.severity for m in said} == {0}, said
+    assert said[-1].text.startswith("RESTORE DATABASE successfully processed")
+    return [m.text for m in said if m.number == 0]
+
+
+def test_the_moment_before_the_accident_in_place(accident: tuple[Workshop, str, str]) -> None:
+    shop, _, before = accident
+    told = "\n".join(whole(shop, before))
+    assert content(shop) == [1, 2, 3, 4, 5]
+    assert "differential backup 'diff.bak'" in told
+    assert "log backup 'log.trn' (file 2)" in told
+    assert "captured log" in told
+    undo = Path(told.rsplit("'", 2)[1])
+    assert undo.is_file()
+
+
+def test_back_and_forth_between_forks(accident: tuple[Workshop, str, str]) -> None:
+    shop, early, before = accident
+    whole(shop, early)
+    assert content(shop) == [1, 2]
+    put(shop, 6)
+    on_new_fork = moment()
+    whole(shop, before)
+    assert content(shop) == [1, 2, 3, 4, 5]
+    whole(shop, on_new_fork)
+    assert content(shop) == [1, 2, 6]
+
+
+def test_a_lost_log_backup_is_replaced_by_the_archive(accident: tuple[Workshop, str, str]) -> None:
+    shop, early, _ = accident
+    (shop.media / "log.trn").unlink()
+    told = whole(shop, early)
+    assert content(shop) == [1, 2]
+    assert any("captured log" in text for text in told)
+
+
+def test_nothing_reaches_the_future(accident: tuple[Workshop, str, str]) -> None:
+    shop, _, _ = accident
+    future = time_text(time.time_ns() + 3600 * 10**9)
+    replies = shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{future}'")
+    assert 4322 in numbers(replies)
+    assert find(shop).state is DatabaseState.RESTORING
+    assert numbers(shop.run("RESTORE DATABASE a WITH RECOVERY")) == [3014]
+    assert content(shop) == []
+
+
+def test_with_norecovery_it_only_checks(accident: tuple[Workshop, str, str]) -> None:
+    shop, _, before = accident
+    replies = shop.run(
+        f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}, STOPAT='{before}'"
+    )
+    assert numbers(replies) == BACKED_UP
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [3014]
+    assert content(shop, "b") == [1]
+
+
+def test_the_archive_alone_after_the_database_is_lost(accident: tuple[Workshop, str, str]) -> None:
+    shop, _, before = accident
+    logs = shop.env.logs
+    assert logs is not None
+    logs.stop(find(shop).guid)
+    for suffix in ("", "-wal", "-shm"):
+        (shop.store / f"a.db{suffix}").unlink(missing_ok=True)
+    whole(shop, before)
+    assert content(shop) == [1, 2, 3, 4, 5]
+
+
+def test_a_stop_by_lsn(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    log(shop)
+    put(shop, 2)
+    log(shop)
+    lsn = header(shop, "log.trn", 2)["FirstLSN"]
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH NORECOVERY")
+    shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2, STOPBEFOREMARK='lsn:{lsn}'")
+    assert content(shop, "b") == [1]
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPATMARK='lsn:x'"))[0] == 4334
