@@ -88,6 +88,35 @@ class PacketChannel:
         """Have ``on_change`` called whenever ``poll`` may find more, or the peer ends; None stops it."""
         self._stream.watch(on_change)
 
+    def divert(
+        self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
+    ) -> bool:
+        """As the stream's ``divert``; ``on_data`` is asked only while no part of a packet waits. False under
+        TLS, where the stream's bytes say nothing."""
+        if on_data is None:
+            self._stream.divert(None)
+            return True
+        if self._tunnel is not None:
+            return False
+        packets = self._packets
+
+        def offered(data: bytes) -> bool:
+            return not packets.pending and on_data(data)
+
+        return self._stream.divert(offered, on_room)
+
+    @property
+    def full(self) -> bool:
+        """So much is queued to be sent that the writer should wait."""
+        return self._stream.full
+
+    def hold(self) -> None:
+        """Let the peer wait until ``release``."""
+        self._stream.hold()
+
+    def release(self) -> None:
+        self._stream.release()
+
     async def first_byte(self) -> int | None:
         """The first byte that is not read yet; None at the end of the stream."""
         while (byte := self._packets.first_byte()) is None:

@@ -42,6 +42,25 @@ class ByteStream(Protocol):
         those who can't wait in ``read``, as they wait for something else."""
         ...
 
+    def divert(
+        self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
+    ) -> bool:
+        """Offer bytes to ``on_data`` as they arrive, in the loop and before they wait for a reader; True
+        means that it has dealt with them. It is asked only while none wait. ``on_room`` is called when little
+        enough is queued to be sent again. None stops both. False: this stream can't, nothing is diverted."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """So much is queued to be sent that the writer should wait."""
+        ...
+
+    def hold(self) -> None:
+        """Let the peer wait: nothing more is read until ``release``."""
+        ...
+
+    def release(self) -> None: ...
+
     def write(self, data: bytes) -> None:
         """Queue bytes to be sent; silently dropped when the connection is gone."""
         ...
@@ -78,6 +97,8 @@ class SocketStream(asyncio.Protocol):
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._peer = ""
         self._on_change: Callable[[], None] | None = None
+        self._on_data: Callable[[bytes], bool] | None = None
+        self._on_room: Callable[[], None] | None = None
 
     # asyncio.Protocol
 
@@ -92,6 +113,8 @@ class SocketStream(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        if self._on_data is not None and not self._chunks and self._on_data(data):
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
@@ -110,6 +133,8 @@ class SocketStream(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writing_paused = False
         self._wake_drainers()
+        if self._on_room is not None:
+            self._on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
@@ -166,6 +191,32 @@ class SocketStream(asyncio.Protocol):
 
     def watch(self, on_change: Callable[[], None] | None) -> None:
         self._on_change = on_change
+
+    def divert(
+        self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
+    ) -> bool:
+        self._on_data = on_data
+        self._on_room = on_room
+        return True
+
+    @property
+    def full(self) -> bool:
+        return self._writing_paused
+
+    def hold(self) -> None:
+        if not self._reading_paused and not self._lost and self._transport is not None:
+            self._transport.pause_reading()
+            self._reading_paused = True
+
+    def release(self) -> None:
+        if (
+            self._reading_paused
+            and self._size <= HIGH_WATER
+            and not self._lost
+            and self._transport is not None
+        ):
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._lost:
@@ -267,6 +318,22 @@ class MemoryStream:
 
     def watch(self, on_change: Callable[[], None] | None) -> None:
         self._incoming.on_change = on_change
+
+    def divert(
+        self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
+    ) -> bool:
+        del on_data, on_room
+        return False
+
+    @property
+    def full(self) -> bool:
+        return not self._outgoing.writable.is_set()
+
+    def hold(self) -> None:
+        """What is not read waits in the pipe, and its writer behind it."""
+
+    def release(self) -> None:
+        """See ``hold``."""
 
     def write(self, data: bytes) -> None:
         self._outgoing.put(data)

@@ -19,6 +19,7 @@ from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.client_packets import ClientPackets
 from tdsproxy.proxy.interception import Interception, KeeperRuns, Outcome
 from tdsproxy.proxy.login import login_body, read_answer
+from tdsproxy.proxy.splice import Splice
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import (
@@ -66,13 +67,14 @@ class ProxySession:
         self._leg: UpstreamLeg | None = None
         self._expected = 0
         self._own: Interception | None = None
+        self._splice: Splice | None = None
         self._busy = False
         self._stopping = False
 
     def stop(self) -> None:
         """End as soon as no request runs."""
         self._stopping = True
-        if not self._busy:
+        if not self._busy and (self._splice is None or not self._splice.busy):
             self._client.close()
 
     async def serve(self) -> None:
@@ -171,22 +173,48 @@ class ProxySession:
     async def _converse(self, leg: UpstreamLeg, format_: Format) -> None:
         packets = ClientPackets(self._client, lambda: self._urgent(leg), lambda: self._client_gone(leg))
         interception = Interception(self._client, leg, self._keeper, format_)
+        splice = Splice(self._client, leg, lambda: interception.has_handles, self._answered)
+        self._splice = splice
         while not self._stopping:
-            leg.channel.watch(lambda: self._upstream_changed(leg))
-            first = await packets.next()
-            leg.channel.watch(None)
+            leg.channel.watch(lambda: self._upstream_changed(leg, splice))
+            splice.join()
+            try:
+                first = await packets.next()
+            finally:
+                due = splice.part()
+                leg.channel.watch(None)
             if first is None:
                 return
             self._busy = True
             try:
+                if due:
+                    await self._take_over(due, first, packets, leg)
+                    if first.type == PacketType.ATTENTION:
+                        continue
                 await self._request(first, packets, leg, interception, format_)
             finally:
                 self._busy = False
 
-    def _upstream_changed(self, leg: UpstreamLeg) -> None:
+    def _upstream_changed(self, leg: UpstreamLeg, splice: Splice) -> None:
         """While no request runs the upstream has nothing to say but that it has gone."""
         if leg.channel.ended:
+            if splice.busy:
+                self._client.abort()  # in the middle of an answer there is no honest end
+            else:
+                self._client.close()
+
+    def _answered(self) -> None:
+        """The splice has nothing more to wait for."""
+        if self._stopping:
             self._client.close()
+
+    async def _take_over(self, due: int, first: Packet, packets: ClientPackets, leg: UpstreamLeg) -> None:
+        """The client did not wait for the answers that are due, or cut its attention in pieces."""
+        self._expected = due
+        if first.type == PacketType.ATTENTION:
+            self._expected += 1
+            leg.channel.write(ATTENTION)
+        await self._relay(packets, leg)
 
     def _urgent(self, leg: UpstreamLeg) -> bool:
         """An attention came. Called by the reader, while the request may be running."""

@@ -10,7 +10,8 @@ import pytest
 
 from tdsproxy.frontend.handler import RpcRequest
 from tdsproxy.frontend.handshake import HandshakeSettings
-from tdsproxy.frontend.streams import memory_pair
+from tdsproxy.frontend.listener import Listener
+from tdsproxy.frontend.streams import ByteStream, SocketStream, memory_pair
 from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.rpcs import FIRST_HANDLE
 from tdsproxy.proxy.session import ProxySession, ProxySettings
@@ -43,13 +44,28 @@ from tests.proxy.fakes import FakeKeeper, Upstream, UpstreamServer
 BACKUP = "BACKUP DATABASE shop TO DISK = N'a.bak'"
 
 
+class Watched(ProxySession):
+    def __init__(
+        self, ended: asyncio.Event, stream: ByteStream, keeper: FakeKeeper, settings: ProxySettings
+    ) -> None:
+        super().__init__(stream, keeper, settings)
+        self.ended = ended
+
+    async def serve(self) -> None:
+        try:
+            await super().serve()
+        finally:
+            self.ended.set()
+
+
 class Fixture:
     """The upstream's port, and what was seen behind the proxy."""
 
-    def __init__(self, server: UpstreamServer, keeper: FakeKeeper, port: int) -> None:
+    def __init__(self, server: UpstreamServer, keeper: FakeKeeper, port: int, *, sockets: bool) -> None:
         self.server = server
         self.keeper = keeper
         self.port = port
+        self.sockets = sockets
 
     @property
     def upstream(self) -> Upstream:
@@ -59,30 +75,50 @@ class Fixture:
 
     @contextlib.asynccontextmanager
     async def client(self, *, login: bool = True, **changes: int) -> AsyncIterator[Wire]:
-        near, far = memory_pair("192.0.2.7")
         settings = ProxySettings(
             HandshakeSettings(EncryptionPolicy.OFF, None),
             UpstreamSettings("127.0.0.1", self.port),
             SessionLimit(10),
         )
-        serving_task = asyncio.create_task(ProxySession(far, self.keeper, settings).serve())
-        try:
+        async with self._connected(settings) as near:
             wire = Wire(near, **changes)
             if login:
                 await wire.prelogin()
                 await wire.login(packet_size=512)
             yield wire
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, settings: ProxySettings) -> AsyncIterator[ByteStream]:
+        """The client's end; the session behind the other has ended when the block has."""
+        if self.sockets:
+            ended = asyncio.Event()
+            listener = Listener(lambda stream: Watched(ended, stream, self.keeper, settings))
+            host, port = await listener.start("127.0.0.1", 0)
+            _, client = await asyncio.get_running_loop().create_connection(SocketStream, host, port)
+            try:
+                yield client
+            finally:
+                client.close()
+                async with asyncio.timeout(5):
+                    await ended.wait()
+                    await listener.close(5)
+            return
+        near, far = memory_pair("192.0.2.7")
+        serving_task = asyncio.create_task(ProxySession(far, self.keeper, settings).serve())
+        try:
+            yield near
         finally:
             near.close()
             async with asyncio.timeout(5):
                 await serving_task
 
 
-@pytest.fixture
-def proxy() -> Iterator[Fixture]:
+@pytest.fixture(params=["memory", "sockets"])
+def proxy(request: pytest.FixtureRequest) -> Iterator[Fixture]:
+    """Over sockets requests take the short way where they can."""
     server = UpstreamServer()
     with serving(server) as port:
-        yield Fixture(server, FakeKeeper(), port)
+        yield Fixture(server, FakeKeeper(), port, sockets=request.param == "sockets")
 
 
 def texts(tokens: list[Token]) -> list[str]:
