@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+
+import pytds
 
 from scripts.campaigns.outcome import Plan, Tally, Violation
 
@@ -35,6 +38,10 @@ def run(name: str, plan: Plan) -> bool:
         main(plan, tally)
     except Violation as violation:
         tally.violated(str(violation))
+    except pytds.Error as error:
+        # A statement that must succeed did not.
+        tally.violated(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
     print(tally.closing_line(name, plan.seed), flush=True)
     return not tally.violations
 

@@ -70,6 +70,7 @@ class ForeignWriter:
     def __init__(self, path: Path, work: Path, number: int, shape: Shape, seed: int) -> None:
         self._out = work / f"{path.stem}.{number}.commits"
         self._errors = work / f"{path.stem}.{number}.errors"
+        self._shape = shape
         options = {"timeout": shape.patience, "most": _MOST_COMMITS, "seed": seed}
         with self._out.open("wb") as out, self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -84,7 +85,8 @@ class ForeignWriter:
 
     def check(self) -> None:
         """Raises Violation when it has failed."""
-        check(self._process.poll() in (None, 0), self._errors.read_text()[-300:])
+        ended = self._process.poll() not in (None, 0)
+        check(not ended, f"a writer of {self._shape}: {self._errors.read_text()[-300:]}")
 
     def stop(self) -> None:
         """After the commit at hand. Raises Violation."""
