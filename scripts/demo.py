@@ -1,4 +1,5 @@
-"""The demonstration that ``scripts/demo`` runs: full backup, accident, restore, through pytds."""
+"""The demonstration that ``scripts/demo`` runs through pytds: full, differential and log backups, an
+accident, and the restore to the moment before it."""
 
 from __future__ import annotations
 
@@ -119,21 +120,37 @@ def demonstrate(host: str, port: int, password: str) -> None:
             f"{header['BackupSize']} bytes, compressed to {header['CompressedBackupSize']}"
         )
 
-        say("4. the accident: DELETE FROM Records.dbo.Album, without a WHERE")
+        say("4. new albums, and between them a differential and two log backups")
+        for number, statement in enumerate(
+            (
+                "BACKUP LOG Records TO DISK = N'Records.trn' WITH INIT",
+                "BACKUP DATABASE Records TO DISK = N'Records.dif' WITH DIFFERENTIAL, INIT",
+                "BACKUP LOG Records TO DISK = N'Records.trn' WITH NOINIT",
+            ),
+            1,
+        ):
+            run(cursor, f"INSERT INTO Records.dbo.Album VALUES (N'New release {number}', {number}, 15.00)")
+            say(f"   {run(cursor, statement)[-1]}")
+        run(cursor, "INSERT INTO Records.dbo.Album VALUES (N'The last one', 4, 16.00)")
+        albums += 4
+        total = ask(cursor, "SELECT SUM(Price) FROM Records.dbo.Album")
+        moment = ask(cursor, "SELECT CONVERT(varchar(27), SYSDATETIME(), 126)")
+        say(f"   {albums} albums worth {total} at {moment}; the last one is in no backup yet")
+
+        say("5. the accident: DELETE FROM Records.dbo.Album, without a WHERE")
         run(cursor, "DELETE FROM Records.dbo.Album")
         left = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         check(left == 0, "the accident did not happen")
         say(f"   {left} albums left")
 
-        say("5. RESTORE DATABASE Records FROM DISK = 'Records.bak' WITH REPLACE, STATS = 50")
-        for text in run(
-            cursor, "RESTORE DATABASE Records FROM DISK = N'Records.bak' WITH REPLACE, STATS = 50"
-        ):
+        restore = f"RESTORE DATABASE Records FROM DISK = N'Records.bak' WITH REPLACE, STOPAT = '{moment}'"
+        say(f"6. {restore}")
+        for text in run(cursor, restore):
             say(f"   {text}")
         back = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         check(back == albums, f"{back} albums came back, not {albums}")
         check(ask(cursor, "SELECT SUM(Price) FROM Records.dbo.Album") == total, "the sum is another one")
-        say(f"   {back} albums worth {total:.2f} are back")
+        say(f"   {back} albums worth {total} are back")
 
 
 def how_to_connect(host: str, port: int, password: str, store: Path, pid: int) -> str:
@@ -155,7 +172,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Full backup, accident and restore on a fresh store.")
+    parser = argparse.ArgumentParser(
+        description="Backups, an accident, and the restore to the moment before it."
+    )
     parser.add_argument("--keep", action="store_true", help="leave the server running")
     keep = parser.parse_args().keep
     directory = Path(tempfile.mkdtemp(prefix="tdsproxy-demo-"))
