@@ -56,10 +56,10 @@ def test_every_changed_byte_is_noticed(medium: bytes, tmp_path: Path) -> None:
     device = disk(tmp_path / "m.bak")
     places = boundaries(medium, device.path)
     rng = random.Random(5)
-    offsets = set(rng.sample(range(len(medium)), 100))
-    for place in places:
-        offsets |= {at for at in range(place - 20, place + 120, 2) if 0 <= at < len(medium)}
-    offsets |= set(range(len(medium) - 600, len(medium), 3))
+    offsets = set(rng.sample(range(len(medium)), 60))
+    for number, place in enumerate(places):
+        offsets |= {at for at in range(place - 20 + number % 4, place + 120, 4) if 0 <= at < len(medium)}
+    offsets |= set(range(len(medium) - 600, len(medium), 7))
     content = bytearray(medium)
     for at in sorted(offsets):
         original = content[at]

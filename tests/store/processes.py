@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import subprocess
 import sys
@@ -13,16 +15,32 @@ from typing import Any
 SCRIPT = Path(__file__).with_name("sqlite_process.py")
 
 
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """One process for all commands that come to an end: starting an interpreter takes longer than they do."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait(10)
+
+
 def run(command: str, path: Path, *arguments: str) -> str:
     """Run one command to its end and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), command, str(path), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout
+    process = _server()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps([command, str(path), *arguments]) + "\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    if answer["error"]:
+        raise RuntimeError(answer["error"])
+    return str(answer["output"])
 
 
 def build(path: Path, **options: object) -> None:

@@ -2,11 +2,13 @@
 
 Commands: ``build PATH JSON`` makes a database; ``check PATH`` prints integrity and content; ``commit PATH
 COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write`` keeps a lock
-until standard input ends.
+until standard input ends; ``serve`` runs commands that come to an end, as they come in.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import random
 import sqlite3
@@ -66,7 +68,7 @@ def check(path: str) -> None:
 
 
 def commit(path: str, count: int) -> None:
-    """Commit transactions 1..count to table ``log``; each also moves value between two accounts."""
+    """Commit ``count`` numbered transactions to table ``log``; each also moves value between two accounts."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     connection.execute("CREATE TABLE IF NOT EXISTS log(n INTEGER PRIMARY KEY, filler BLOB)")
     connection.execute("CREATE TABLE IF NOT EXISTS account(id INTEGER PRIMARY KEY, value INTEGER)")
@@ -75,7 +77,8 @@ def commit(path: str, count: int) -> None:
     busy = 0
     rng = random.Random(1)
     print("ready", flush=True)
-    number = 0
+    number = connection.execute("SELECT coalesce(max(n), 0) FROM log").fetchone()[0]
+    count += number
     while number < count:
         number += 1
         try:
@@ -107,9 +110,29 @@ def hold(path: str, kind: str) -> None:
     connection.close()
 
 
+def serve() -> None:
+    """Run the commands that come in, one JSON list a line, and answer each with what it printed."""
+    for line in sys.stdin:
+        output = io.StringIO()
+        error = ""
+        try:
+            with contextlib.redirect_stdout(output):
+                run(*json.loads(line))
+        except (sqlite3.Error, OSError) as caught:
+            error = f"{type(caught).__name__}: {caught}"
+        print(json.dumps({"output": output.getvalue(), "error": error}), flush=True)
+
+
 def main() -> None:
     """Run the command in the arguments."""
-    command, path, *rest = sys.argv[1:]
+    if sys.argv[1] == "serve":
+        serve()
+    else:
+        run(*sys.argv[1:])
+
+
+def run(command: str, path: str, *rest: str) -> None:
+    """Run one command."""
     if command == "build":
         build(path, json.loads(rest[0]))
     elif command == "check":
