@@ -8,10 +8,19 @@ from tdsproxy.proxy.frames import MessageCounter
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import packetize
 
-MESSAGES = st.lists(st.binary(max_size=1500), max_size=5)
+MESSAGES = st.lists(
+    st.binary(max_size=1500)
+    | st.integers(min_value=1, max_value=12000).map(lambda n: b"\4\1\2\0" * (n // 4)),
+    max_size=5,
+)
 
 
-@given(MESSAGES, st.lists(st.integers(min_value=1, max_value=700), min_size=1))
+@given(
+    MESSAGES,
+    st.lists(
+        st.integers(min_value=1, max_value=700) | st.integers(min_value=2000, max_value=9000), min_size=1
+    ),
+)
 def test_messages_are_counted_however_they_are_cut(bodies: list[bytes], cuts: list[int]) -> None:
     data = b"".join(packetize(4, body, 512) for body in bodies)
     counter = MessageCounter()
