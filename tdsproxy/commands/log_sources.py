@@ -1,132 +1,199 @@
-"""The log that a roll forward of the whole recovery reads: log sets on media, and archives of forks."""
+"""What can lead from a full backup to a moment: sets that msdb knows of, and the archives of the log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from uuid import UUID
 
 from tdsproxy.backup.image import transactions
+from tdsproxy.backup.plan import DifferentialSource, ForkLine, LogSource, LogStep, Point
+from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.history import KnownSet
-from tdsproxy.catalog.recovery import Fork
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError
+from tdsproxy.commands.log_chain import start_log
 from tdsproxy.commands.null_device import is_null
-from tdsproxy.commands.stop_points import StopPoint
+from tdsproxy.commands.roll_rules import consistent_ns_of, last_lsn_of
 from tdsproxy.log.archive import Archive
-from tdsproxy.log.records import Transaction
-from tdsproxy.log.roll import StopAt
+from tdsproxy.log.records import CaptureStopped, Transaction
 from tdsproxy.media.device import DiskDevice, MediaDevice
-from tdsproxy.media.errors import MediaError, SetMissing
+from tdsproxy.media.documents import SetDescription
+from tdsproxy.media.errors import MediaError
 from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.reader import MediaReader, SetInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of the way: the log of ``fork``, up to ``end`` where the way goes on on another (None: to its
-    end)."""
+class MediaPlace:
+    """A backup set that lies where msdb says."""
 
-    fork: UUID
-    end: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the log from ``first`` up to ``last`` (exclusive) comes from: ``known`` on ``device``, or
-    ``archive``. ``through_ns``: no commit up to then is missing."""
-
-    first: int
-    last: int
-    fork: UUID
-    through_ns: int
-    device: MediaDevice | None = None
-    known: KnownSet | None = None
-    position: int = 0
-    archive: Archive | None = None
+    device: MediaDevice
+    info: SetInfo
 
     @property
-    def told(self) -> str:
-        """As an info message says it."""
-        stretch = f"LSN {self.first} to {self.last}"
-        if self.known is not None:
-            name = PurePath(self.known.device).name
-            return f"STOPAT: log backup '{name}' (file {self.position}) was used for {stretch}."
-        return f"STOPAT: the captured log was used for {stretch}."
-
-    def read(self) -> Iterator[Transaction]:
-        """Raises MediaError, LogError."""
-        if self.archive is not None:
-            yield from self.archive.read(max(self.first, self.archive.first_lsn()), self.last)
-            return
-        assert self.device is not None
-        with MediaReader(self.device.open_read()) as reader:
-            location = reader.find(self.position)
-            log = LogReader(reader, location, reader.info(location))
-            for transaction in transactions(log, self.first):
-                if transaction.lsn >= self.last:
-                    return
-                yield transaction
+    def shown(self) -> str:
+        return f"'{PurePath(self.device.name).name}' (file {self.info.position})"
 
 
-def stop_at(stop: StopPoint | None) -> StopAt | None:
-    """The stop of a statement as the roll forward knows it."""
-    if stop is None:
-        return None
-    return StopAt(stop.time, stop.lsn, stop.mark, stop.before, stop.after)
+Place = MediaPlace | Archive
 
 
-def way(start: UUID, lsn: int, forks: Sequence[Fork], stop: StopPoint) -> list[Stretch]:
-    """The forks that lead from ``lsn`` on ``start`` to where the database was at the stop."""
-    found: list[Stretch] = []
-    current = start
-    while True:
-        later = [
-            fork
-            for fork in forks
-            if fork.parent == current
-            and fork.point_lsn is not None
-            and fork.point_lsn >= lsn
-            and _had_begun(fork, stop)
-        ]
-        if not later:
-            return [*found, Stretch(current)]
-        child = max(later, key=lambda fork: fork.created_ns)
-        found.append(Stretch(current, child.point_lsn))
-        current, lsn = child.fork, child.point_lsn or lsn
+def told(step: LogStep[Place]) -> str:
+    """A step as an info message says it."""
+    last = step.source.last_lsn if step.until_lsn is None else step.until_lsn
+    place = step.source.place
+    what = f"log backup {place.shown}" if isinstance(place, MediaPlace) else "the captured log"
+    return f"STOPAT: {what} was used for LSN {step.first_lsn} to {last}."
 
 
-def _had_begun(fork: Fork, stop: StopPoint) -> bool:
-    if stop.time is not None:
-        return fork.created_ns <= stop.time
-    if stop.lsn is not None:
-        return fork.start_lsn <= stop.lsn
-    return True
+def read(step: LogStep[Place]) -> Iterator[Transaction]:
+    """The transactions of a step. Raises MediaError, LogError."""
+    place = step.source.place
+    last = step.source.last_lsn if step.until_lsn is None else step.until_lsn
+    if isinstance(place, Archive):
+        first = max(step.first_lsn, place.first_lsn())
+        if first < last:
+            yield from place.read(first, last)
+        return
+    with MediaReader(place.device.open_read()) as reader:
+        location = reader.find(place.info.position)
+        log = LogReader(reader, location, reader.info(location))
+        for transaction in transactions(log, step.first_lsn):
+            if transaction.lsn >= last:
+                return
+            yield transaction
 
 
-def open_known(context: Context, known: KnownSet) -> tuple[MediaDevice, SetInfo] | None:
-    """A set that msdb knows, when it still lies where it was written. Never raises for what is wrong with it:
-    then there may be another way."""
-    if is_null(known.device):
-        return None
-    try:
-        files = context.database_files()
-        place = context.env.paths.for_reading(known.device, files)
-        device = DiskDevice(place.path, place.name)
-        with MediaReader(device.open_read()) as reader:
-            for location in reader.map().sets:
-                if location.set_guid == known.set_guid:
-                    return device, reader.info(location)
-    except (CommandError, MediaError, SetMissing):
-        return None
-    return None
+@dataclass(slots=True)
+class Sources:
+    """The differentials, logs and forks of the database that a full backup came from."""
+
+    forks: list[ForkLine] = field(default_factory=list)
+    logs: list[LogSource[Place]] = field(default_factory=list)
+    differentials: list[DifferentialSource[Place]] = field(default_factory=list)
+
+    @classmethod
+    def find(cls, context: Context, existing: Database | None, description: SetDescription) -> Sources:
+        """By the GUID of the database that the backup names; else the one that is replaced, when it is of
+        the family: a chain is found whatever name the database has now."""
+        databases = context.env.catalog.databases
+        guid = description.database_guid
+        owner = next((d for d in databases.all() if d.guid == guid), None)
+        if owner is None and existing is not None and existing.family == description.family_guid:
+            owner, guid = existing, existing.guid
+        found = cls()
+        for fork in databases.forks(guid):
+            line = ForkLine(fork.fork, fork.parent, fork.point_lsn, fork.start_lsn, fork.created_ns)
+            found.forks.append(line)
+        found.logs += _archives(context, owner, guid, found.forks)
+        media = _Media(context)
+        history = context.env.catalog.history
+        for place in media.places(history.sets_of_family(description.family_guid, "L")):
+            found.logs.append(_log_of(place))
+        for place in media.places(history.sets_of_family(description.family_guid, "I")):
+            found.differentials += _differential_of(place)
+        return found
+
+    def without(self, source: LogSource[Place]) -> None:
+        """The source cannot be read."""
+        self.logs.remove(source)
 
 
-def fork_of_known(known: KnownSet, lsn: int) -> Iterable[UUID]:
-    """The forks on which a log set may be applied at ``lsn``."""
-    if known.fork_point is None or lsn > known.fork_point:
-        return (known.fork,)
-    if lsn == known.fork_point:
-        return (known.first_fork, known.fork)
-    return (known.first_fork,)
+def _log_of(place: MediaPlace) -> LogSource[Place]:
+    description = place.info.header.description
+    trailer = place.info.trailer
+    return LogSource(
+        place,
+        description.first_lsn,
+        last_lsn_of(place.info),
+        description.first_recovery_fork_guid,
+        description.recovery_fork_guid,
+        trailer.through_ns or trailer.consistent_ns or 0,
+        description.fork_point_lsn,
+    )
+
+
+def _differential_of(place: MediaPlace) -> Iterable[DifferentialSource[Place]]:
+    description = place.info.header.description
+    base = description.differential_base_guid
+    if base is not None:
+        yield DifferentialSource(place, base, point_of(place.info, base))
+
+
+def point_of(info: SetInfo, base: UUID | None) -> Point:
+    """The state that a full or differential set restores."""
+    consistent = consistent_ns_of(info)
+    through = info.trailer.through_ns
+    return Point(
+        last_lsn_of(info),
+        info.header.description.recovery_fork_guid,
+        base,
+        consistent,
+        consistent if through is None else through,
+    )
+
+
+def _archives(
+    context: Context, owner: Database | None, guid: UUID, forks: list[ForkLine]
+) -> Iterator[LogSource[Place]]:
+    logs = context.env.logs
+    if logs is None:
+        return
+    if owner is not None:
+        start_log(context.env, owner)
+    # To a database that nobody can write to, nothing was committed since.
+    live_through = time.time_ns()
+    live: UUID | None = None
+    if logs.is_kept(guid):
+        live = logs.archive(guid).fork
+        try:
+            logs.capture_now(guid)
+            live_through = logs.captured_until_ns(guid)
+        except CaptureStopped:
+            if owner is not None and owner.path(context.env.catalog.store).exists():
+                live_through = logs.archive(guid).last_committed_ns()
+    for archive in logs.archives(guid):
+        through = live_through if archive.fork == live else time.time_ns()
+        first, last = archive.unbroken_since(), archive.last_lsn()
+        line = next((line for line in forks if line.fork == archive.fork), None)
+        # From the point where a fork was left up to the first LSN of the next, nothing happened.
+        begun_unbroken = line is not None and line.point_lsn is not None and first == archive.first_lsn()
+        if line is not None and line.point_lsn is not None and begun_unbroken and first == line.start_lsn:
+            first = line.point_lsn
+        yield LogSource(archive, first, last, archive.fork, archive.fork, through, is_archive=True)
+
+
+class _Media:
+    """Opens each medium once. What cannot be read is left out: there may be another way."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._files = context.database_files()
+        self._found: dict[str, dict[UUID, MediaPlace]] = {}
+
+    def places(self, sets: Iterable[KnownSet]) -> Iterator[MediaPlace]:
+        for known in sets:
+            place = self._on(known.device).get(known.set_guid)
+            if place is not None:
+                yield place
+
+    def _on(self, name: str) -> dict[UUID, MediaPlace]:
+        if name not in self._found:
+            self._found[name] = {} if is_null(name) else self._read(name)
+        return self._found[name]
+
+    def _read(self, name: str) -> dict[UUID, MediaPlace]:
+        found: dict[UUID, MediaPlace] = {}
+        try:
+            file = self._context.env.paths.for_reading(name, self._files)
+            device = DiskDevice(file.path, file.name)
+            with MediaReader(device.open_read()) as reader:
+                for location in reader.map().sets:
+                    if location.damage is None:
+                        found[location.set_guid] = MediaPlace(device, reader.info(location))
+        except (CommandError, MediaError):
+            return found
+        return found

@@ -31,6 +31,7 @@ from tdsproxy.store.install import Installed, install_new, replace_live
 from tdsproxy.store.snapshot import Snapshot, copy_pages
 
 _IMAGES: Final = ".redo"
+_INSTALLING: Final = ".installing"
 _COPY_BYTES: Final = 1 << 20
 _BUSY_MILLISECONDS: Final = 10_000
 
@@ -58,9 +59,19 @@ def remove_image(env: CommandEnvironment, redo: Redo | None) -> None:
         image_path(env, redo).unlink(missing_ok=True)
 
 
-def remove_orphans(env: CommandEnvironment) -> None:
-    """Removes the images that no database is restored from; for the owner of the store, at its start."""
-    kept = {d.redo.image for d in env.catalog.databases.all() if d.redo is not None}
+def put_right(env: CommandEnvironment) -> None:
+    """Removes the images that no database is restored from, and notes of which databases the image had just
+    been put in place; for the owner of the store, at its start."""
+    kept: set[str] = set()
+    for database in env.catalog.databases.all():
+        redo = database.redo
+        if redo is None or not redo.image:
+            continue
+        if image_path(env, redo).exists():
+            kept.add(redo.image)
+        elif database.path(env.catalog.store).exists():
+            moved = msgspec.structs.replace(redo, image="")
+            env.catalog.databases.update(database.id, redo=moved)
     directory = env.catalog.store / _IMAGES
     for path in directory.glob("*") if directory.exists() else ():
         if image_name(env, path) not in kept:
@@ -138,9 +149,13 @@ def _install(
     if not target.exists():
         locked()
         return install_new(image, target)
+    # What is installed is used up, also when it fails; then the image must still be there.
+    used = image.with_suffix(_INSTALLING)
+    used.unlink(missing_ok=True)
+    os.link(image, used)
     try:
         return replace_live(
-            image,
+            used,
             target,
             keep_undo=keep_undo,
             busy_milliseconds=_BUSY_MILLISECONDS,
@@ -185,6 +200,7 @@ def _open(
         redo=None,
         standby=None,
     )
+    remove_image(env, redo)
     restart_log(env, opened, continues=continues)
     if wants_log(opened):
         came_from = parent or Fork(

@@ -148,7 +148,7 @@ def _restore_full(
         reached = True
         if whole and options.stop is not None:
             with sql_failures(name, target.data_path):
-                end = complete(context, target.existing, redo, info.header.description, options.stop)
+                end = complete(context, target.existing, redo, info, options.stop)
             redo, told, reached = end.redo, list(end.told), end.reached
         with sql_failures(name, target.data_path):
             database, undo = _put(context, target, redo, described, options, recovers=reached)

@@ -16,7 +16,6 @@ from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
-from tdsproxy.commands.log_sources import stop_at
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import image_name, image_path, recover, show_standby, take_image
@@ -32,6 +31,8 @@ from tdsproxy.commands.roll_rules import (
     fork_at,
     last_lsn_of,
 )
+from tdsproxy.commands.stop_points import StopPoint
+from tdsproxy.log.roll import StopAt
 from tdsproxy.media.device import MediaDevice
 from tdsproxy.media.documents import DIFFERENTIAL, LOG
 from tdsproxy.media.reader import SetInfo
@@ -39,6 +40,13 @@ from tdsproxy.tsql.replies import Reply
 
 _NEW_STATE: Final = 4
 """The state of 3117 for a database without files to roll forward."""
+
+
+def stop_at(stop: StopPoint | None) -> StopAt | None:
+    """The stop of a statement as the log's roll forward knows it."""
+    if stop is None:
+        return None
+    return StopAt(stop.time, stop.lsn, stop.mark, stop.before, stop.after)
 
 
 def roll_forward(
