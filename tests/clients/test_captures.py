@@ -57,7 +57,7 @@ CAPTURES = {
     "error-continuation-rpc": Expected(3),
     "error-metadata": Expected(4),
     "gaps-procedures": Expected(137),
-    "gaps-rpc-procedures": Expected(112, ("getapplock", "releaseapplock", "releaseapplock again")),
+    "gaps-rpc-procedures": Expected(115),
     "gaps-temp_tables": Expected(48),
     "gaps-transactions": Expected(122, ("read committed snapshot teardown",)),
     "login-database-error": Expected(10),

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
-from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
-from tdsproxy.tsql.replies import Message
+from tdsproxy.tsql.replies import Command, Done, Message
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import Value, Variant
 
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
+
+_SET: Final = Command.SELECT
+_IF: Final = 192
 
 
 def _wanted(session: Session, name: str | None) -> list[dict[str, Value]]:
@@ -98,6 +100,11 @@ def _set_context(session: Session, frame: Frame, arguments: Sequence[Argument]) 
     return 0
 
 
+def _step(command: int) -> Done:
+    """The token of a statement of the procedure's own body, which SQL Server's clients get to see."""
+    return Done(command, 1 if command == _SET else None)
+
+
 def _get_lock(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_getapplock", "@Resource @LockMode @LockOwner @LockTimeout @DbPrincipal", arguments)
     resource = given.required("@Resource")
@@ -112,26 +119,31 @@ def _get_lock(session: Session, frame: Frame, arguments: Sequence[Argument]) -> 
         )
         return -999
     timeout = given.number("@LockTimeout")
-    return session.engine.locks.acquire(resource, session.spid, None if timeout is None else timeout / 1000)
+    granted = session.engine.locks.acquire(
+        resource, session.spid, None if timeout is None else timeout / 1000
+    )
+    yield from map(_step, (_SET, _IF, _SET, _IF, _IF, _SET, _SET, _IF, Command.EXECUTE, _SET))
+    return granted
 
 
 def _release_lock(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_releaseapplock", "@Resource @LockOwner @DbPrincipal", arguments)
     resource = given.required("@Resource")
-    if not session.engine.locks.release(resource, session.spid):
-        raise SqlError(
-            Message(
-                1223,
-                16,
-                1,
-                f"Cannot release the application lock (Database Principal: 'public', Resource: '{resource}')"
-                " because it is not currently held.",
-                1,
-                "sys.xp_userlock",
-            )
+    yield from map(_step, (_SET, _IF, _SET))
+    released = session.engine.locks.release(resource, session.spid)
+    if not released:
+        yield Message(
+            1223,
+            16,
+            1,
+            f"Cannot release the application lock (Database Principal: 'public', Resource: '{resource}')"
+            " because it is not currently held.",
+            1,
+            "sys.xp_userlock",
         )
-    yield from ()
-    return 0
+    yield Done(Command.EXECUTE, error=not released)
+    yield _step(_SET)
+    return 0 if released else -999
 
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
