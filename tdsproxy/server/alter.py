@@ -97,7 +97,7 @@ class AlterRunner:
         count = int(str(self._work.value(f"SELECT count(*) FROM {self._target(found)}")))
         for column in added:
             made = after.column(column.name) or column
-            values[made.name] = self._first_values(made, count, frame, line, after)
+            values[made.name] = self._first_values(made, count, frame, line, after, found.schema)
         if not action.with_check:
             old = {check.name for check in before.checks}
             after = replace(
@@ -116,7 +116,7 @@ class AlterRunner:
             self._foreign_keys_hold(found, before, after, line)
 
     def _first_values(
-        self, column: ColumnInfo, count: int, frame: Frame, line: int, table: TableInfo
+        self, column: ColumnInfo, count: int, frame: Frame, line: int, table: TableInfo, schema: str
     ) -> list[Stored] | Stored:
         """What existing rows get in a new column: its default when it may not be NULL."""
         if not count or column.computed is not None:
@@ -125,7 +125,7 @@ class AlterRunner:
             seed, step = column.identity.seed, column.identity.increment
             return [seed + step * number for number in range(count)]
         if column.type.name == "timestamp":
-            return [self._evaluator.next_timestamp() for _ in range(count)]
+            return [self._evaluator.next_timestamp(schema) for _ in range(count)]
         if column.nullable:
             return None
         if column.default is None:

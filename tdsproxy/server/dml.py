@@ -253,7 +253,7 @@ class DmlRunner:
                 ]
                 made = [converted[index] for index in targets]
                 if stamp is not None:
-                    made.append(self._evaluator.next_timestamp())
+                    made.append(self._evaluator.next_timestamp(found.schema))
                 changes.append((row[:width], made))
             if stamp is not None:
                 names = (*names, stamp.name)
@@ -276,18 +276,22 @@ class DmlRunner:
         output: OutputRows | None,
     ) -> None:
         """Writes the changes. T-SQL checks unique keys when all rows are changed, SQLite at each row: a
-        statement that shifts keys succeeds in one order of the rows."""
+        statement that exchanges keys fails row by row, and its rows are taken out and put in again."""
         try:
             with self._work.statement():
                 self._apply_in_order(writer, names, changes, output)
         except SqlError as failure:
-            if failure.number not in (2627, 2601) or len(changes) < 2:
+            if failure.number not in (2627, 2601) or len(changes) < 2 or not writer.may_replace(names):
                 raise
             writer.touched.clear()
             if output is not None:
                 output.clear()
             with self._work.statement():
-                self._apply_in_order(writer, names, changes[::-1], output)
+                before = [output.read(key) for key, _ in changes] if output is not None else []
+                after = writer.replace(names, changes)
+                for old, key in zip(before, after, strict=False):
+                    if output is not None:
+                        output.add(old, output.read(key))
 
     @staticmethod
     def _apply_in_order(

@@ -7,6 +7,7 @@ workspace and a catalog of system views; its ``Host`` (the session) answers the 
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -430,11 +431,10 @@ class SqliteEvaluator:
             self._identity_insert = key
         yield Done(Command.SET)
 
-    def next_timestamp(self) -> bytes:
-        """A rowversion: grows with each row that is written."""
-        stamp = self.workspace.value("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)")
-        self._stamp = max(getattr(self, "_stamp", 0) + 1, int(str(stamp)))
-        return struct.pack(">Q", self._stamp)
+    def next_timestamp(self, schema: str) -> bytes:
+        """A rowversion: greater than all that the database has given. The caller holds its write lock."""
+        microseconds = time.time_ns() // 1000
+        return struct.pack(">Q", Metadata(self.workspace, schema).next_version(microseconds))
 
     def _declare_tables(self, statement: ast.Declare, frame: Frame) -> Iterator[Reply]:
         """Makes the table variables that a DECLARE names, if it is reached the first time."""

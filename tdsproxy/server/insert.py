@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tdsproxy.server.compiler.context import FoundTable
@@ -233,7 +234,7 @@ class InsertRunner:
             if column.default is not None:
                 made[column] = self._dml.default_maker(column, frame)
             elif column.type.name == "timestamp":
-                made[column] = self._evaluator.next_timestamp
+                made[column] = partial(self._evaluator.next_timestamp, found.schema)
         return made
 
     def _default_value(self, column: ColumnInfo, frame: Frame) -> Stored:

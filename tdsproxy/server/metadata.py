@@ -33,6 +33,8 @@ from tdsproxy.tsql.types import SqlType
 
 PREFIX: Final = "__tds_"
 
+_VERSIONS: Final = "@@DBTS"
+"""The row of ``__tds_identity`` with the last rowversion; no table can have that name."""
 _TABLES: Final = (
     "CREATE TABLE {s}.__tds_objects(object_id INTEGER PRIMARY KEY, schema_name TEXT NOT NULL,"
     " name TEXT NOT NULL, kind TEXT NOT NULL, sqlite_name TEXT, parent_id INTEGER NOT NULL DEFAULT 0,"
@@ -196,6 +198,14 @@ class Metadata:
                 f"INSERT OR REPLACE INTO {self._schema}.__tds_identity VALUES (?, ?)",
                 (sqlite_name, str(last)),
             )
+
+    def next_version(self, clock: int) -> int:
+        """A number that the database has never given before: the last one and 1, or the ``clock`` of one who
+        asks for the first time."""
+        last = self.last_identity(_VERSIONS)
+        number = clock if last is None else last + 1
+        self.save_identity(_VERSIONS, number)
+        return number
 
 
 def module_from_row(row: ObjectRow) -> ModuleInfo:

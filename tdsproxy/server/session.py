@@ -167,10 +167,17 @@ class Session:
         self._killed = True
         self.cancel()
         self._ended()
-        with self._busy:
-            if not self._closed:
-                for _reply in self.evaluator.rollback(self.batch_frame("")):
-                    continue
+        # A request that runs undoes the transaction itself at its end: two sessions may kill each other.
+        if self._busy.acquire(blocking=False):
+            try:
+                self._undo_if_killed()
+            finally:
+                self._busy.release()
+
+    def _undo_if_killed(self) -> None:
+        if self._killed and not self._closed:
+            for _reply in self.evaluator.rollback(self.batch_frame("")):
+                continue
 
     def close(self) -> None:
         self.cancel()
@@ -200,6 +207,7 @@ class Session:
                 self._running = False
                 self._request_end = self._now()
                 self.workspace.arm()
+                self._undo_if_killed()
 
     def batch_frame(self, text: str) -> Frame:
         return Frame(session=self.state, options=self.options, kind=FrameKind.BATCH, text=text)

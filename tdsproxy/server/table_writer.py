@@ -129,6 +129,62 @@ class TableWriter:
         self._after(key)
         return key
 
+    def may_replace(self, columns: Sequence[str]) -> bool:
+        """Whether the rows may be replaced: no foreign key hands a change of ``columns`` on to other rows."""
+        changed = {name.lower() for name in columns}
+        return not any(
+            key.on_update.upper() != "NO ACTION"
+            and changed & {name.lower() for name in key.referenced_columns}
+            for _, key in self._objects.referencing(self.table)
+        )
+
+    def replace(
+        self, columns: tuple[str, ...], changes: Sequence[tuple[RowKey, Sequence[Stored]]]
+    ) -> list[RowKey]:
+        """Changes the rows by deleting all of them and inserting them again, so that no row meets the old key
+        of another; returns their keys afterwards. The foreign keys are looked at as a whole."""
+        names = tuple(
+            column.name for column in self.table.columns if column.computed is None and not column.generated
+        )
+        heap = self.table.row_key == ("rowid",) and not any(column.rowid for column in self.table.columns)
+        rows = []
+        for key, values in changes:
+            self._not_null(columns, values)
+            row = self._whole(key, columns, values)
+            rows.append((*((key[0],) if heap else ()), *(row[name] for name in names)))
+        # With foreign keys on, the deletion would be handed on to rows that refer to these.
+        connection = self._work.connection
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+        try:
+            for key, _ in changes:
+                self.delete(key)
+            listed = ", ".join([*(("rowid",) if heap else ()), *map(quoted, names)])
+            places = ", ".join("?" * (len(names) + heap))
+            sql = f"INSERT INTO {self._target} ({listed}) VALUES ({places})"
+            made = [self._put_back(sql, names, row, heap=heap) for row in rows]
+        finally:
+            connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+        for table in (self.table, *(child for child, _ in self._objects.referencing(self.table))):
+            if self._violated(table) is not None:
+                raise self.foreign_key_failure()
+        return made
+
+    def _put_back(self, sql: str, names: tuple[str, ...], row: tuple[Stored, ...], *, heap: bool) -> RowKey:
+        values = row[1:] if heap else row
+        self._unique_by_collation(names, values, None)
+        given = dict(zip(names, values, strict=True))
+        try:
+            self._work.connection.execute(sql, row)
+        except apsw.ConstraintError as error:
+            raise self._conflict(error, given) from error
+        key: RowKey
+        if self.table.row_key == ("rowid",):
+            key = (self._work.connection.last_insert_rowid(),)
+        else:
+            key = tuple(given[name] for name in self.table.row_key)
+        self._after(key)
+        return key
+
     def delete(self, key: RowKey) -> None:
         self._work.stop_if_cancelled()
         try:
