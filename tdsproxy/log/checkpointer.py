@@ -17,13 +17,13 @@ from tdsproxy.log.hold import WalHold, WalState
 from tdsproxy.log.records import WalPosition
 from tdsproxy.store import crashpoints
 
-# Beyond this many times the threshold, the barrier comes first and everything is captured behind it.
+# Beyond this many times the threshold writers are kept out until all is captured and copied.
 _HURRY = 4
 _BARRIER_SECONDS = 0.2
 _BARRIER_POLL_SECONDS = 0.0005
 _HURRIED_BARRIER_SECONDS = 2.0
 _HURRIED_POLL_SECONDS = 0.0001
-_PASSES = 4
+_PASSES = 3
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _SYNC_SECONDS = 1.0
@@ -42,6 +42,7 @@ class Checkpointer:
         self._running_at: WalPosition | None = None
         self._copies = False
         self._passes = 0
+        self._left_before = 0
         self._pause = 0.0
         self._not_before = 0.0
         self._synced_at = time.monotonic()
@@ -56,17 +57,16 @@ class Checkpointer:
 
         Raises ChainBroken, OSError, StoreError.
         """
-        if self._running is not None:
-            if not self._running.done():
-                return
-            self._end_of_pass()
-            return
         now = time.monotonic()
         large = self._wal_bytes() > self._threshold and now >= self._not_before
         if large and self._wal_bytes() > _HURRY * self._threshold:
             self._finish(_HURRIED_BARRIER_SECONDS, _HURRIED_POLL_SECONDS)
+        elif self._running is not None:
+            if self._running.done():
+                self._end_of_pass()
         elif large:
             self._passes = 0
+            self._left_before = self._wal_bytes()
             self._begin_pass()
         elif self._archive.unsynced and now - self._synced_at >= _SYNC_SECONDS:
             self._submit(copy=False)
@@ -89,15 +89,20 @@ class Checkpointer:
         self._archive.sync()
         return self._hold.checkpoint() if copy else True
 
-    def _end_of_pass(self) -> None:
+    def _await_helper(self) -> WalPosition | None:
+        """The end of the work in the second thread; up to where it was to copy, None if it copied nothing."""
         running, at = self._running, self._running_at
         self._running = self._running_at = None
-        assert running is not None
-        assert at is not None
+        if running is None or at is None:
+            return None
         self._follower.synced(at, running.result)
-        if not self._copies:
-            return
         crashpoints.reach("log.copied")
+        return at if self._copies else None
+
+    def _end_of_pass(self) -> None:
+        at = self._await_helper()
+        if at is None:
+            return
         self._follower.capture()
         state = self._hold.state()
         left = self._left(state)
@@ -106,15 +111,17 @@ class Checkpointer:
             if self._follower.may_be_on_zero:
                 self._pause = 0.0
                 return
-        if state.backfilled < at.frame or (left > self._threshold // 4 and self._passes < _PASSES):
-            # Another process is checkpointing, or reads an old state, or writes as fast as we copy.
-            if self._passes < _PASSES:
-                self._begin_pass()
-                return
-            if state.backfilled < at.frame:
-                self._put_off()
-                return
-        self._finish(_BARRIER_SECONDS, _BARRIER_POLL_SECONDS)
+        blocked = state.salts == at.salts and state.backfilled < at.frame
+        shrinking = self._threshold // 8 < left < self._left_before * 3 // 4
+        self._left_before = left
+        if (blocked or shrinking) and self._passes < _PASSES:
+            # Another process is checkpointing, or much has been written meanwhile.
+            self._begin_pass()
+        elif blocked:
+            # Somebody reads an old state: writers would be kept out in vain.
+            self._put_off()
+        else:
+            self._finish(_BARRIER_SECONDS, _BARRIER_POLL_SECONDS)
 
     def _left(self, state: WalState) -> int:
         """Bytes of frames that are not in the main file yet."""
@@ -127,6 +134,7 @@ class Checkpointer:
             crashpoints.reach("log.barrier")
             if alone:
                 follower.capture()
+                self._await_helper()
                 follower.hand_over()
                 durable = self._helper.submit(self._archive.sync)
                 self._hold.checkpoint()

@@ -6,6 +6,7 @@ complete and committed (``wal.py`` says why), and stay where they are as long as
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tdsproxy.log.times import CommitTimes
 from tdsproxy.log.wal import (
     FRAME_HEADER_SIZE,
     Commit,
+    FrameHeader,
     Splitter,
     StrangeFrame,
     frame_offset,
@@ -95,28 +97,34 @@ class Follower:
         """Whether the present generation follows at once on the captured one, all of which was captured.
 
         A reset adds one to the first salt. The former generation's frames stay in the file until they are
-        overwritten: its last captured frame must still be there, and none of its own behind it.
+        overwritten: its last captured frame must still be there, and no commit of its own behind it. (Frames
+        without one were rolled back.)
         """
         following = ((position.salts[0] + 1) & 0xFFFFFFFF) == state.salts[0]
         if not following or not position.frame or state.max_frame >= position.frame:
             return False
         self._open_wal()
-        size = FRAME_HEADER_SIZE + self._page_size
-        last = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(position.frame, self._page_size))
-        behind = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(position.frame, self._page_size) + size)
-        if len(last) < FRAME_HEADER_SIZE:
+        head = self._frame_header(position.frame)
+        if head is None or (head.salts, head.checksum) != (position.salts, position.checksum):
             return False
-        head = parse_frame(last)
-        if (head.salts, head.checksum) != (position.salts, position.checksum):
-            return False
-        return len(behind) < FRAME_HEADER_SIZE or parse_frame(behind).salts not in (position.salts, (0, 0))
+        for frame in itertools.count(position.frame + 1):
+            head = self._frame_header(frame)
+            if head is None or head.salts not in (position.salts, (0, 0)):
+                return True
+            if head.page_count:
+                return False
+        return False
+
+    def _frame_header(self, frame: int) -> FrameHeader | None:
+        data = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(frame, self._page_size))
+        return parse_frame(data) if len(data) == FRAME_HEADER_SIZE else None
 
     def _checksum(self, state: WalState, frame: int) -> tuple[int, int]:
         if not frame:
             return (0, 0)
         self._open_wal()
-        head = parse_frame(os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(frame, self._page_size)))
-        if head.salts != state.salts:
+        head = self._frame_header(frame)
+        if head is None or head.salts not in (state.salts, (0, 0)):
             raise ChainBroken("the WAL index does not belong to the WAL")
         return head.checksum
 

@@ -2,9 +2,9 @@
 
 Commands: ``init PATH JSON``; ``write PATH JOURNAL SEED SECONDS [AUTOCHECKPOINT]`` commits random transactions
 until the time is over or JOURNAL.stop exists, and notes each in JOURNAL (one JSON line: its number, the times
-just before and just after its commit, its statements); ``keep PATH`` has it open; ``disturb PATH SECONDS KINDS``
-checkpoints or vacuums all the time; ``verify JOURNALS... -- IMAGES...`` prints, per image, which transaction
-it ends with and whether it equals the state replayed from the journals.
+just before and just after its commit, its statements); ``keep PATH`` has it open; ``disturb PATH SECONDS
+KINDS`` checkpoints or vacuums all the time; ``verify JOURNALS... -- IMAGES...`` prints, per image, which
+transaction it ends with and whether it equals the state replayed from the journals.
 """
 
 from __future__ import annotations
