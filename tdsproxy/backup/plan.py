@@ -220,7 +220,8 @@ def _roll(
             if end is None:
                 continue
             last = _at_end(path, index, end)
-            known = source.through_ns if last and end == source.last_lsn else 0
+            whole = end == source.last_lsn and source.fork == path[-1].fork
+            known = source.through_ns if last and whole else 0
             if end == lsn and known <= through:
                 continue
             goes = last and _reaches(end, known, moment)
