@@ -310,8 +310,9 @@ class Archive:
 
         ``first_lsn()`` when there is none.
         """
-        found = self.first_lsn()
-        for reader, at, record in self._records(self._segment_before(committed_ns), None):
+        start = self._segment_before(committed_ns)
+        found = start or self.first_lsn()
+        for reader, at, record in self._records(start, None):
             if record.kind is Kind.PART:
                 continue
             if record.first_ns > committed_ns:
