@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ MAX_MESSAGE: Final = 256 * 1024 * 1024
 
 QUEUE_BYTES: Final = 1024 * 1024
 """Pipelined requests beyond this stay unread until the ones before them are answered."""
+
+QUEUE_EVENTS: Final = 1000
+"""So many requests and attentions may wait; beyond, nothing is read. It bounds what a client costs that sends
+without reading."""
 
 REQUEST_TYPES: Final = frozenset(
     {PacketType.SQL_BATCH, PacketType.RPC, PacketType.BULK_LOAD, PacketType.TRANSACTION_MANAGER}
@@ -67,6 +72,7 @@ class RequestReader:
             while (packet := await self.channel.next_packet()) is not None:
                 if packet.type == PacketType.ATTENTION:
                     assembler.drop()
+                    await self._wait_for_room(sys.maxsize)
                     self._attention()
                     continue
                 if packet.type not in REQUEST_TYPES:
@@ -90,10 +96,13 @@ class RequestReader:
         self._events.append(Attention())
         self._arrived.set()
 
-    async def _put(self, message: Message) -> None:
-        while self._queued > QUEUE_BYTES and self._events:
+    async def _wait_for_room(self, most: int = QUEUE_BYTES) -> None:
+        while (self._queued > most and self._events) or len(self._events) >= QUEUE_EVENTS:
             self._room.clear()
             await self._room.wait()
+
+    async def _put(self, message: Message) -> None:
+        await self._wait_for_room()
         self._queued += len(message.payload)
         self._events.append(Ignored() if message.ignored else Request(message))
         self._arrived.set()
@@ -111,7 +120,7 @@ class RequestReader:
         event = self._events.popleft()
         if isinstance(event, Request):
             self._queued -= len(event.message.payload)
-            self._room.set()
+        self._room.set()
         return event
 
     @property

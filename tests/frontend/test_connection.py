@@ -207,6 +207,18 @@ async def test_attention_when_idle_and_twice() -> None:
         assert [d.status for d in await wire.dones()] == [0x20]
 
 
+async def test_a_flood_of_attentions_and_requests() -> None:
+    """Each is answered, and none makes the ones before it dearer."""
+    async with logged_in(FakeServer()) as wire, asyncio.timeout(20):
+        packet = packetize(PacketType.SQL_BATCH, build_batch("SELECT 1"), 512)
+        for _ in range(10):
+            sending = asyncio.create_task(wire.send((ATTENTION * 200 + packet) * 10))
+            acknowledged = 0
+            while acknowledged < 2000:
+                acknowledged += sum(done.attention for done in await wire.dones())
+            await sending
+
+
 async def test_attention_behind_a_finished_response() -> None:
     async with logged_in(FakeServer()) as wire:
         await wire.batch("SELECT 1")
