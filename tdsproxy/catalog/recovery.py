@@ -36,7 +36,8 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``.
     ``base_guid`` and ``base_lsn`` name the full backup, ``base`` says that nothing but it is in the image.
     ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
-    until the same log has been applied again. ``ns`` is the time that the content has reached.
+    until the same log has been applied again. ``recovering`` says that all is applied and the image is being
+    put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
     """
 
     image: str
@@ -46,6 +47,7 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     base_lsn: int | None = None
     base: bool = False
     unfinished: bool = False
+    recovering: bool = False
     ns: int = 0
 
 

@@ -161,7 +161,7 @@ def _leave_restoring(
     )
     restoring = context.env.catalog.databases.update(database.id, state=DatabaseState.RESTORING, redo=redo)
     if undo_file is not None:
-        show_standby(context, restoring, undo_file)
+        show_standby(context.env, restoring, undo_file)
 
 
 def _tell(

@@ -11,18 +11,17 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from tdsproxy.backup.errors import OperationCancelled
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, UserAccess
 from tdsproxy.catalog.recovery import Fork, LogChain, Redo
-from tdsproxy.commands.context import Context
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
@@ -70,6 +69,7 @@ def put_right(env: CommandEnvironment) -> None:
         if image_path(env, redo).exists():
             kept.add(redo.image)
         elif database.path(env.catalog.store).exists():
+            # It was put in place, and the catalog does not know yet.
             moved = msgspec.structs.replace(redo, image="")
             env.catalog.databases.update(database.id, redo=moved)
     directory = env.catalog.store / _IMAGES
@@ -86,22 +86,44 @@ class Recovered:
     undo: Path | None = None
 
 
-def recover(context: Context, database: Database, *, restricted: bool = False) -> Recovered:
+def recover(env: CommandEnvironment, database: Database, *, restricted: bool = False) -> Recovered:
     """Ends the restore of ``database``, which is RESTORING or in STANDBY: its users may come.
 
     Raises what ``store.install`` raises; then the database is what it was before.
     """
-    env = context.env
     redo = database.redo
     assert redo is not None
-    installed: Installed | None = None
-    if redo.image:
-        installed = _install(env, database, image_path(env, redo), keep_undo=database.standby is None)
-    return _open(env, database, redo, installed, restricted=restricted)
+    access = UserAccess.RESTRICTED_USER if restricted else UserAccess.MULTI_USER
+    marked = env.catalog.databases.update(
+        database.id, user_access=access, redo=msgspec.structs.replace(redo, recovering=True)
+    )
+    try:
+        installed = _put_in_place(env, marked, keep_undo=database.standby is None)
+    except BaseException:
+        env.catalog.databases.update(database.id, user_access=database.user_access, redo=redo)
+        raise
+    return _open(env, marked, redo, installed)
+
+
+def finish(env: CommandEnvironment, database: Database) -> Recovered:
+    """Does again what a killed ``recover`` or ``replace_online`` had begun. Raises as ``recover``."""
+    redo = database.redo
+    assert redo is not None
+    # The end of the old log, if nothing of the new content is there yet.
+    if start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
+        stop_log(env, database)
+    return _open(env, database, redo, _put_in_place(env, database, keep_undo=True))
+
+
+def _put_in_place(env: CommandEnvironment, database: Database, *, keep_undo: bool) -> Installed | None:
+    redo = database.redo
+    if redo is None or not redo.image:
+        return None
+    return _install(env, database, image_path(env, redo), keep_undo=keep_undo)
 
 
 def replace_online(
-    context: Context, database: Database, redo: Redo, described: dict[str, object], *, restricted: bool
+    env: CommandEnvironment, database: Database, redo: Redo, described: Mapping[str, Any]
 ) -> Recovered:
     """Puts a recovered image in place of a database that was in use until now. ``described`` are the fields
     of the catalog that come with the backup.
@@ -109,8 +131,8 @@ def replace_online(
     Users are refused while it lasts; when it fails they find what they had. The log of the old content is
     captured to its end.
     """
-    env = context.env
     databases = env.catalog.databases
+    before = {name: getattr(database, name) for name in described}
     stopped = False
 
     def capture_tail() -> None:
@@ -118,13 +140,19 @@ def replace_online(
         stop_log(env, database)
         stopped = True
 
-    databases.update(database.id, state=DatabaseState.RESTORING, redo=redo)
+    marked = databases.update(
+        database.id,
+        **described,
+        state=DatabaseState.RESTORING,
+        redo=msgspec.structs.replace(redo, recovering=True),
+        standby=None,
+    )
     try:
         env.sessions.release(database.name)
         installed = _install(env, database, image_path(env, redo), keep_undo=True, locked=capture_tail)
     except BaseException:
         restored = databases.update(
-            database.id, state=database.state, redo=database.redo, standby=database.standby
+            database.id, **before, state=database.state, redo=database.redo, standby=database.standby
         )
         if stopped:
             start_log(env, restored)
@@ -133,8 +161,9 @@ def replace_online(
         stop_log(env, database)
     if database.redo is not None and database.redo.image != redo.image:
         remove_image(env, database.redo)
-    changed = databases.update(database.id, **described)
-    return _open(env, changed, redo, installed, restricted=restricted)
+    if database.standby is not None:
+        _remove_undo_file(database.standby)
+    return _open(env, marked, redo, installed)
 
 
 def _install(
@@ -168,14 +197,7 @@ def _install(
         raise
 
 
-def _open(
-    env: CommandEnvironment,
-    database: Database,
-    redo: Redo,
-    installed: Installed | None,
-    *,
-    restricted: bool,
-) -> Recovered:
+def _open(env: CommandEnvironment, database: Database, redo: Redo, installed: Installed | None) -> Recovered:
     """The file is in place: the catalog says so, on a new fork, and the log begins."""
     databases = env.catalog.databases
     continues = database.recovery_model is not RecoveryModel.SIMPLE and not (
@@ -187,13 +209,12 @@ def _open(
             chain, log_backup_lsn=redo.lsn, first_fork=redo.fork, fork_point_lsn=redo.lsn, begins=False
         )
     if database.standby is not None:
-        _remove_undo_file(env, database.standby)
+        _remove_undo_file(database.standby)
     databases.advance_lsn(database.id, Decimal(redo.lsn))
     parent = next((f for f in databases.forks(database.guid) if f.fork == redo.fork), None)
     opened = databases.update(
         database.id,
         state=DatabaseState.ONLINE,
-        user_access=UserAccess.RESTRICTED_USER if restricted else UserAccess.MULTI_USER,
         holder=None,
         fork=uuid.uuid4(),
         chain=chain,
@@ -213,10 +234,9 @@ def _open(
 # --------------------------------------------------------------------------- STANDBY
 
 
-def show_standby(context: Context, database: Database, undo_file: Path) -> Database:
+def show_standby(env: CommandEnvironment, database: Database, undo_file: Path) -> Database:
     """Makes a copy of the image readable until more log is restored. ``undo_file`` is the file that the
     statement names: it tells which image the readable copy was made from. Raises OSError, StoreError."""
-    env = context.env
     redo = database.redo
     assert redo is not None
     if redo.image:
@@ -229,14 +249,13 @@ def show_standby(context: Context, database: Database, undo_file: Path) -> Datab
     content = {"database": database.name, "image": redo.image, "lsn": str(redo.lsn)}
     replace_durably(undo_file, json.dumps(content).encode() + b"\n")
     if database.standby not in (None, str(undo_file)):
-        _remove_undo_file(env, database.standby or "")
+        _remove_undo_file(database.standby or "")
     return env.catalog.databases.update(
         database.id, state=DatabaseState.ONLINE, standby=str(undo_file), user_access=UserAccess.MULTI_USER
     )
 
 
-def _remove_undo_file(env: CommandEnvironment, name: str) -> None:
-    del env
+def _remove_undo_file(name: str) -> None:
     with contextlib.suppress(OSError):
         Path(name).unlink(missing_ok=True)
 

@@ -111,9 +111,9 @@ def _recover_only(context: Context, name: str, kind: str, options: RestoreOption
     with sql_failures(name, database.data_path):
         context.env.sessions.release(database.name)
         if options.standby is not None:
-            show_standby(context, database, _undo_file(context, options))
+            show_standby(context.env, database, _undo_file(context, options))
         elif options.recovers:
-            recover(context, database, restricted=options.restricted_user)
+            recover(context.env, database, restricted=options.restricted_user)
     yield from summary(context, f"RESTORE {kind}", 0, 0.0)
 
 
@@ -143,7 +143,7 @@ def _restore_full(
         with sql_failures(name, target.data_path):
             yield from reported(context, run, options.stats)
         redo = _redo(context, info, image_name(env, image))
-        described = _described(context, target, info)
+        described = _described(context, target, info, options)
         told: list[str] = []
         reached = True
         if whole and options.stop is not None:
@@ -155,7 +155,7 @@ def _restore_full(
             if undo is not None and whole:
                 told.append(f"The former content of database '{database.name}' is kept in '{undo}'.")
             if undo_file is not None and database.state is DatabaseState.RESTORING:
-                database = show_standby(context, database, undo_file)
+                database = show_standby(context.env, database, undo_file)
     finally:
         kept = env.catalog.databases.find(name)
         if kept is None or kept.redo is None or kept.redo.image != image_name(env, image):
@@ -185,13 +185,13 @@ def _redo(context: Context, info: SetInfo, image: str) -> Redo:
     )
 
 
-def _described(context: Context, target: Target, info: SetInfo) -> dict[str, Any]:
+def _described(context: Context, target: Target, info: SetInfo, options: RestoreOptions) -> dict[str, Any]:
     """What the catalog says of the restored database from now on."""
     description = info.header.description
     changes: dict[str, Any] = {
         "family": description.family_guid,
         "recovery_model": _RECOVERY_MODELS.get(description.recovery_model, RecoveryModel.SIMPLE),
-        "user_access": UserAccess.MULTI_USER,
+        "user_access": UserAccess.RESTRICTED_USER if options.restricted_user else UserAccess.MULTI_USER,
         "holder": None,
         "read_only": description.is_read_only,
         "collation": description.collation,
@@ -223,7 +223,7 @@ def _put(
     existing = target.existing
     restricted = options.restricted_user
     if existing is not None and existing.state is DatabaseState.ONLINE and options.recovers and recovers:
-        done = replace_online(context, existing, redo, described, restricted=restricted)
+        done = replace_online(context.env, existing, redo, described)
         return done.database, done.undo
     if existing is None:
         fields = {**described, "fork": redo.fork, "guid": uuid.uuid4()}
@@ -242,7 +242,7 @@ def _put(
             existing.id, **described, state=DatabaseState.RESTORING, redo=redo, standby=None
         )
     if options.recovers and recovers:
-        done = recover(context, database, restricted=restricted)
+        done = recover(context.env, database, restricted=restricted)
         return done.database, done.undo
     return database, None
 

@@ -80,9 +80,9 @@ def roll_forward(
     database = env.catalog.databases.update(database.id, redo=after)
     with sql_failures(name, database.data_path):
         if undo_file is not None:
-            database = show_standby(context, database, undo_file)
+            database = show_standby(context.env, database, undo_file)
         elif options.recovers and reached:
-            database = recover(context, database, restricted=options.restricted_user).database
+            database = recover(context.env, database, restricted=options.restricted_user).database
         elif database.standby is not None:
             database = env.catalog.databases.update(database.id, state=DatabaseState.RESTORING)
     yield from _tell(context, database, info, options, reached=reached)

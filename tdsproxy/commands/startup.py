@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 
+import apsw
+
+from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import start_log, wants_log
-from tdsproxy.commands.recovery import put_right
+from tdsproxy.commands.recovery import finish, put_right
+from tdsproxy.store.errors import StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -15,5 +19,16 @@ def begin(env: CommandEnvironment) -> None:
     """To be called once, with the store's lock held."""
     put_right(env)
     for database in env.catalog.databases.all():
-        if wants_log(database):
+        if database.redo is not None and database.redo.recovering:
+            _finish(env, database)
+        elif wants_log(database):
             start_log(env, database)
+
+
+def _finish(env: CommandEnvironment, database: Database) -> None:
+    try:
+        finish(env, database)
+    except (StoreError, OSError, apsw.Error):
+        _log.exception("the restore of %s, which was interrupted, could not be finished", database.name)
+        return
+    _log.info("the restore of %s, which was interrupted, is finished", database.name)
