@@ -12,6 +12,7 @@ from tdsproxy.frontend.connection import Connection, ConnectionSettings
 from tdsproxy.frontend.handshake import HandshakeSettings
 from tdsproxy.frontend.streams import memory_pair
 from tdsproxy.frontend.worker import SessionLimit
+from tdsproxy.tds.headers import build_batch
 from tdsproxy.tds.packets import ATTENTION, PacketType, Status, packetize
 from tdsproxy.tds.prelogin import EncryptionPolicy, Prelogin, build_prelogin, parse_prelogin
 from tdsproxy.tds.rpc import RpcCall, RpcParam, build_rpc
