@@ -7,6 +7,8 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
+import apsw
+
 from tdsproxy.server import dbcc
 from tdsproxy.server.evaluator import SqliteEvaluator
 from tdsproxy.server.functions import FUNCTIONS
@@ -28,6 +30,7 @@ from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, Funct
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply
 from tdsproxy.tsql.scalar import TypedValue
+from tdsproxy.tsql.signals import Cancelled
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.types import SqlType
 
@@ -87,7 +90,10 @@ class Dispatcher:
         if self._starts_transaction(statement, frame):
             yield from (r for r in self.sql.transactions.begin() if not isinstance(r, Done))
         if self.sql.handles(statement):
-            yield from self.sql.execute(statement, frame)
+            try:
+                yield from self.sql.execute(statement, frame)
+            except apsw.InterruptError:
+                raise Cancelled from None
         elif isinstance(statement, NATIVE):
             yield from run_native(session, statement, frame)
         elif isinstance(statement, _SECURITY):

@@ -277,12 +277,25 @@ def test_cancel_stops_a_wait(sa: Client) -> None:
     assert sa.value("SELECT 1") == 1
 
 
+def test_a_query_cancelled_in_try_says_that_it_left(sa: Client) -> None:
+    numbers = "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000)"
+    timer = threading.Timer(0.2, sa.session.cancel)
+    timer.start()
+    replies = sa.replies(
+        f"BEGIN TRY {numbers} SELECT COUNT(*) FROM n OPTION (MAXRECURSION 0) END TRY "
+        "BEGIN CATCH PRINT 'never' END CATCH"
+    )
+    timer.join()
+    assert [(done.command, done.error) for done in dones(replies)] == [(349, False), (243, False)]
+
+
 def test_cancel_under_xact_abort_takes_the_transaction(sa: Client) -> None:
     for setting, left in (("OFF", 1), ("ON", 0)):
         timer = threading.Timer(0.1, sa.session.cancel)
         timer.start()
-        sa.replies(f"SET XACT_ABORT {setting}; BEGIN TRAN; WAITFOR DELAY '00:01:00'")
+        replies = sa.replies(f"SET XACT_ABORT {setting}; BEGIN TRAN; WAITFOR DELAY '00:01:00'")
         timer.join()
+        assert isinstance(replies[-1], TransactionEnded) == (not left)
         assert sa.value("SELECT @@TRANCOUNT") == left
         sa.run("IF @@TRANCOUNT > 0 ROLLBACK")
 

@@ -478,6 +478,18 @@ def test_cancelling_stops_a_loop_and_a_wait() -> None:
         list(interpreter.run(parse("WAITFOR DELAY '00:00:45'"), Session().frame()))
 
 
+def test_a_wait_cancelled_in_try_says_that_it_left() -> None:
+    waited: list[float] = []
+    interpreter = Interpreter(
+        FakeEvaluator(), lambda: bool(waited), lambda seconds, cancelled: waited.append(seconds)
+    )
+    replies: list[Reply] = []
+    text = "BEGIN TRY WAITFOR DELAY '00:00:45' END TRY BEGIN CATCH PRINT 'never' END CATCH"
+    with pytest.raises(Cancelled):
+        replies.extend(interpreter.run(parse(text), Session().frame()))
+    assert tokens(replies) == ["done349", "done243"]
+
+
 def test_waitfor_waits_as_long_as_it_says() -> None:
     waited: list[float] = []
     interpreter = Interpreter(FakeEvaluator(), pause=lambda seconds, cancelled: waited.append(seconds))
