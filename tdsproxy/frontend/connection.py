@@ -81,23 +81,21 @@ class _Running:
 class Connection:
     """One client. ``serve`` returns when the connection is over; everything is released by then.
 
-    ``address`` and ``encrypted`` describe the client when the stream itself can't: behind the proxy.
+    ``stream`` may be a channel already, whose client has been ``accepted``: behind the proxy.
     """
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: ByteStream | PacketChannel,
         server: Server,
         settings: ConnectionSettings,
         *,
-        address: str | None = None,
-        encrypted: bool | None = None,
+        accepted: Accepted | None = None,
     ) -> None:
-        self._channel = PacketChannel(stream)
+        self._channel = stream if isinstance(stream, PacketChannel) else PacketChannel(stream)
         self._server = server
         self._settings = settings
-        self._given_address = address
-        self._encrypted = encrypted
+        self._accepted = accepted
         self._packet_size = DEFAULT_PACKET_SIZE
         self._format = Format(server.name)
         self._running: _Running | None = None
@@ -105,7 +103,7 @@ class Connection:
 
     @property
     def _address(self) -> str:
-        return self._channel.peer if self._given_address is None else self._given_address
+        return self._channel.peer
 
     def stop(self) -> None:
         """End the connection as soon as no request runs."""
@@ -125,9 +123,11 @@ class Connection:
             self._channel.close()
 
     async def _serve(self, granted: bool) -> None:
+        accepted = self._accepted
         try:
-            async with asyncio.timeout(self._settings.handshake.deadline):
-                accepted = await self._accept()
+            if accepted is None:
+                async with asyncio.timeout(self._settings.handshake.deadline):
+                    accepted = await self._accept()
         except TimeoutError:
             log.info("%s: no login within the time allowed", self._address)
             self._channel.abort()
@@ -170,7 +170,7 @@ class Connection:
             await self._channel.drain()
 
     async def _login(self, accepted: Accepted, worker: SessionWorker) -> Session | None:
-        encrypted = accepted.encrypted if self._encrypted is None else self._encrypted
+        encrypted = accepted.encrypted
         request = logins.request(accepted.login, address=self._address, encrypted=encrypted)
         try:
             session = await worker.submit(lambda: self._server.login(request))

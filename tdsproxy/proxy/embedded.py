@@ -1,25 +1,20 @@
-"""A client in front of the embedded server: the same bytes, carried inside the process.
+"""A client in front of the embedded server, in the same process.
 
-The client leg ends TLS; everything behind the LOGIN7 goes to the server's own connection as it comes, and
-native statements run there.
+The proxy greets the client and reads its login, then hands the leg over: what comes next the server's own
+connection reads, and native statements run there. A second leg between the two would only copy bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from dataclasses import replace
 
 from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.frontend.connection import Connection, ConnectionSettings
 from tdsproxy.frontend.handler import Server
-from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read_login
-from tdsproxy.frontend.streams import ByteStream, memory_pair
-from tdsproxy.proxy.relay import pump
+from tdsproxy.frontend.handshake import Accepted, greet, read_login
+from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.tds.errors import ProtocolError
-from tdsproxy.tds.packets import DEFAULT_PACKET_SIZE, MAX_PACKET_SIZE, PacketType, packetize
-from tdsproxy.tds.prelogin import EncryptionPolicy
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +26,6 @@ class EmbeddedSession:
         self._client = PacketChannel(stream)
         self._server = server
         self._settings = settings
-        # Behind the proxy there is nothing to encrypt, and the login has come already.
-        self._inner = replace(settings, handshake=HandshakeSettings(EncryptionPolicy.OFF, None))
         self._connection: Connection | None = None
         self._stopping = False
 
@@ -55,7 +48,7 @@ class EmbeddedSession:
             self._client.abort()
         else:
             if accepted is not None and not self._stopping:
-                await self._relay(accepted)
+                await self._hand_over(accepted)
         finally:
             self._client.close()
 
@@ -68,20 +61,6 @@ class EmbeddedSession:
         greeting = await greet(self._client, self._settings.handshake, introduce)
         return None if greeting is None else await read_login(self._client, greeting)
 
-    async def _relay(self, accepted: Accepted) -> None:
-        near, far = memory_pair(self._client.peer)
-        self._connection = Connection(
-            far, self._server, self._inner, address=self._client.peer, encrypted=accepted.encrypted
-        )
-        self._client.max_packet = MAX_PACKET_SIZE
-        near.write(packetize(PacketType.LOGIN7, accepted.body, DEFAULT_PACKET_SIZE))
-        serving = asyncio.create_task(self._connection.serve())
-        upward = asyncio.create_task(pump(self._client.read, near))
-        try:
-            await pump(near.read, self._client)
-        finally:
-            upward.cancel()
-            near.close()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError, ProtocolError):
-                await upward
-            await serving
+    async def _hand_over(self, accepted: Accepted) -> None:
+        self._connection = Connection(self._client, self._server, self._settings, accepted=accepted)
+        await self._connection.serve()

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import Final
 
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SyntaxError_
 from tdsproxy.tsql.replies import Message
+
+_INNER: Final = (tuple, ast.Node)
+_NAMING: Final = (
+    ast.Variable,
+    ast.SetVariable,
+    ast.SelectItem,
+    ast.SetColumn,
+    ast.Execute,
+    ast.Fetch,
+    ast.Operand,
+)
+"""The nodes that may name a variable."""
 
 
 def check(
@@ -213,6 +226,15 @@ class _Checker:
         if not isinstance(node, ast.Node):
             return
         line = getattr(node, "line", line) or line
+        if isinstance(node, _NAMING):
+            self._named(node, line)
+        for name in _field_names(type(node)):
+            value = getattr(node, name)
+            if isinstance(value, _INNER):
+                self._walk(value, line)
+
+    def _named(self, node: ast.Node, line: int) -> None:
+        """The variables that a node itself names."""
         match node:
             case ast.Variable():
                 self._use(node.name, line)
@@ -227,9 +249,3 @@ class _Checker:
                     self._use(name, line, 1)
             case ast.Operand(variable=str(name)):
                 self._use(name, line)
-            case _:
-                pass
-        for name in _field_names(type(node)):
-            value = getattr(node, name)
-            if isinstance(value, tuple | ast.Node):
-                self._walk(value, line)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from tdsproxy.server.compiler.aggregates import AGGREGATES
 from tdsproxy.tsql import ast
+
+_INNER: Final = (tuple, ast.Node)
 
 
 def expressions_of(node: object) -> Iterator[object]:
@@ -17,7 +20,7 @@ def expressions_of(node: object) -> Iterator[object]:
         yield node
         for name in ast.field_names(node):
             value = getattr(node, name)
-            if isinstance(value, tuple | ast.Node):
+            if isinstance(value, _INNER):
                 yield from expressions_of(value)
 
 
