@@ -6,6 +6,7 @@ import random
 import re
 import select
 import time
+from pathlib import Path
 
 from scripts.campaigns.fuzz_corpus import STATEMENTS
 from scripts.campaigns.fuzz_wire import Talk
@@ -25,15 +26,13 @@ _MOST_MESSAGES = 20_000
 
 _TOKEN = re.compile(r"N?'(?:[^']|'')*'|\[[^\]]*\]|[@#]*\w+(?:\.\w+)*|\s+|--[^\n]*|.", re.DOTALL)
 _ODD = [
-    *("''", "N'", "'", '"', "[", "]", "[]", "[a]]b]", "(", ")", "((", "))", "()", ",", ";", ".", "..", "*", "="),
-    *("<>", "!=", "+=", "-", "--", "/*", "*/", "@", "@@", "#", "##t", "::", "$", "0x", "0xA", "1.", ".5", "1e", "1e400"),
-    *("2147483647", "2147483648", "-9223372036854775808", "99999999999999999999999999999999999999", "NULL", "N'\u0000'"),
-    *("N'\ud83d\ude00'", "'%'", "'2024-13-45'", "max", "varchar(max)", "decimal(38, 38)", "sql_variant", "xml", "rowversion"),
-    *("SELECT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "EXISTS", "ALL", "ANY", "UNION", "BEGIN", "END", "IF", "ELSE"),
-    *("WHILE 1 = 1", "RETURN", "GO", "AS", "ON", "WITH", "OVER ()", "CASE", "WHEN", "THEN", "TOP", "DISTINCT", "INTO #x"),
-    *("EXEC", "DECLARE @x int", "@x", "SET", "DEFAULT", "PRIMARY KEY", "COLLATE Latin1_General_BIN", "ESCAPE", "PIVOT"),
-    *("fuzz.dbo.item", "sys.objects", "dbo.nothing", "tempdb..#x", "GETDATE()", "CAST(", "CONVERT(", "COUNT(*)", "STOPAT"),
-]  # fmt: skip
+    *Path(__file__).with_name("odd_tokens.txt").read_text(encoding="utf-8").splitlines(),
+    "N'\0'",
+    "N'" + "long " * 2000 + "'",
+    "(" * 300,
+    "\n",
+]
+"""Pieces that are unusual, or unusual where they come to stand."""
 
 
 def tokens(text: str) -> list[str]:
