@@ -268,7 +268,6 @@ class Archive:
     def read(self, first_lsn: int, last_lsn: int | None = None) -> Iterator[Transaction]:
         """The transactions with ``first_lsn <= lsn < last_lsn`` (default: up to the end), in order.
 
-        The pages of a large transaction must be read before the next one is asked for.
         Raises LogGap, before the first one, when the range begins before the archive does, ends behind its
         end, or has a gap in it; ArchiveDamaged while reading.
         """
@@ -561,7 +560,17 @@ class Archive:
 
 
 def _images(reader: SegmentReader, at: int, record: RecordHeader) -> Callable[[], memoryview]:
-    return lambda: reader.entries(at, record)[1]
+    """Reads them with a descriptor of its own: the reader at hand may be closed by then."""
+    path, end = reader.path, reader.end
+
+    def images() -> memoryview:
+        again = SegmentReader(path, end)
+        try:
+            return again.entries(at, record)[1]
+        finally:
+            again.close()
+
+    return images
 
 
 def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:

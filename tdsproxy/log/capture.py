@@ -221,8 +221,7 @@ class Capturer:
 
     def _stop(self, error: BaseException) -> None:
         """Capturing failed. The hold stays as long as the WAL is not too large, so that nothing is lost."""
-        full = isinstance(error, OSError) and error.errno in _FULL
-        self._note_stop(f"the archive's disk is full: {error}" if full else str(error))
+        self._note_stop(_words(error))
 
     def _note_stop(self, reason: str) -> None:
         if self._stopped is None:
@@ -243,7 +242,7 @@ class Capturer:
             if self._follower is None:
                 return
         except _FAILURES as error:
-            self._stopped = str(error)
+            self._stopped = _words(error)
             if self._follower is not None and self._too_large():
                 self._detach()
                 self._report(f"the WAL of {self.path} is let go: its log will have a gap")
@@ -349,3 +348,8 @@ class Capturer:
             self._follower.sync()
         except (ChainBroken, *_FAILURES) as error:
             self._report(f"the log of {self.path} was not captured to its end: {error}")
+
+
+def _words(error: BaseException) -> str:
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return f"the archive's disk is full: {error}" if full else str(error)

@@ -152,7 +152,11 @@ class Checkpointer:
         self._not_before = time.monotonic() + self._pause
 
     def settle(self) -> None:
-        """At the end: copy what can be copied without keeping anybody out."""
+        """At the end: copy what can be copied without keeping anybody out.
+
+        Of an empty WAL nothing is copied into the main file by whoever opens the database next, and so the
+        main file shows that nothing was committed.
+        """
         follower = self._follower
         if self._running is not None:
             self._running.exception()
@@ -163,6 +167,9 @@ class Checkpointer:
         self._hold.checkpoint()
         follower.capture()
         follower.hand_over()
+        if follower.may_be_on_zero:
+            self._hold.empty_wal()
+            follower.capture()
 
     def close(self) -> None:
         """Wait for the second thread. May be called twice."""

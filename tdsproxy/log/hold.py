@@ -185,6 +185,12 @@ class WalHold:
             return False
         return True
 
+    def empty_wal(self) -> None:
+        """Make the WAL empty if nobody uses it. Only for a hold on mark 0: what has been committed since
+        can't be copied into the main file then, so this fails, without harm, rather than losing it."""
+        with contextlib.suppress(*_LOCKED):
+            self._checkpointer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
     def inode(self) -> int:
         """Of the file that is at the path now; 0 when there is none."""
         try:

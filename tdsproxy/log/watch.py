@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
+import threading
 from pathlib import Path
 
 _IN_MODIFY = 0x2
@@ -19,6 +19,7 @@ class Watch:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._inotify = _open_inotify()
         self._mark = -1
+        self._closing = threading.Lock()
         self._all = select.poll()
         self._all.register(self._wakeup, select.POLLIN)
         self._only_wakeup = select.poll()
@@ -56,15 +57,18 @@ class Watch:
 
     def wake(self) -> None:
         """End the wait; from any thread."""
-        # Closed in the meantime: nobody waits any more.
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wakeup, 1)
+        with self._closing:
+            # Once it is closed nobody waits any more.
+            if self._wakeup >= 0:
+                os.eventfd_write(self._wakeup, 1)
 
     def close(self) -> None:
-        for descriptor in (self._wakeup, self._inotify):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._wakeup = self._inotify = -1
+        """No thread may be waiting any more. May be called twice."""
+        with self._closing:
+            for descriptor in (self._wakeup, self._inotify):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._wakeup = self._inotify = -1
 
 
 def _libc() -> ctypes.CDLL:

@@ -1,0 +1,366 @@
+"""The capture in one process with a writer of its own, where nothing else interferes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tdsproxy.log import archive as archive_module
+from tdsproxy.log import roll
+from tdsproxy.log.archive import Archive
+from tdsproxy.log.records import CaptureStopped, LogGap, Transaction
+from tests.log import support
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "x.db"
+    connection = apsw.Connection(str(made))
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)").fetchall()
+    connection.close()
+    return made
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[apsw.Connection]:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(5000)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    opened = support.open_archive(tmp_path)
+    yield opened
+    opened.close()
+
+
+def insert(writer: apsw.Connection, size: int = 10) -> None:
+    writer.execute("INSERT INTO t(b) VALUES(randomblob(?))", (size,)).fetchall()
+
+
+def everything(archive: Archive) -> list[Transaction]:
+    return list(archive.read(archive.first_lsn()))
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_commits_are_captured_by_themselves(path: Path, writer: apsw.Connection, archive: Archive) -> None:
+    with support.capturing(path, archive):
+        for number in range(1, 4):
+            before = time.time_ns()
+            insert(writer)
+            until(lambda: len(everything(archive)) == number)  # noqa: B023
+            assert before <= archive.last_committed_ns() <= time.time_ns()
+
+
+def test_a_failed_and_a_read_transaction_leave_nothing(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        end = capturer.capture_now()
+        writer.execute("BEGIN; INSERT INTO t(b) VALUES(1); ROLLBACK; SELECT * FROM t").fetchall()
+        assert capturer.capture_now() == end
+        insert(writer)
+        assert capturer.capture_now() > end
+
+
+def test_times_never_decrease(path: Path, writer: apsw.Connection, archive: Archive) -> None:
+    times = iter(range(10**18, 0, -(10**9)))
+    with support.capturing(path, archive, clock_ns=lambda: next(times)) as capturer:
+        for _ in range(5):
+            insert(writer)
+            capturer.capture_now()
+        found = [item.committed_ns for item in everything(archive)]
+    assert found == sorted(found)
+    assert len(found) == 5
+
+
+def test_our_own_commits_have_their_exact_times(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    told: list[int] = []
+    with support.capturing(path, archive, checkpoint_bytes=1 << 30) as capturer:
+
+        def committed(_: apsw.Connection, __: str, pages: int) -> int:
+            told.append(time.time_ns() - 1_000_000)
+            capturer.note_commit(pages, told[-1])
+            return apsw.SQLITE_OK
+
+        capturer._lock.acquire()  # The hook is always before the first look.
+        writer.set_wal_hook(committed)
+        for _ in range(5):
+            insert(writer)
+        capturer._lock.release()
+        capturer.capture_now()
+        assert [item.committed_ns for item in everything(archive)] == told
+
+
+def test_a_mark_is_that_of_the_announced_commit(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        insert(writer)
+        for name in ("Payroll", None):
+            writer.execute("BEGIN IMMEDIATE").fetchall()
+            insert(writer)
+            capturer.announce_mark("Payroll", "monthly")
+            if name is None:
+                capturer.announce_mark(None)
+            writer.execute("COMMIT").fetchall()
+        insert(writer)
+        capturer.capture_now()
+        found = [(item.mark, item.mark_description) for item in everything(archive)]
+    assert found == [(None, None), ("Payroll", "monthly"), (None, None), (None, None)]
+
+
+def test_a_large_transaction_and_a_vacuum(
+    tmp_path: Path, path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        image = tmp_path / "full.db"
+        first, _ = support.full_image(path, capturer, image)
+        with writer:
+            writer.execute("PRAGMA cache_size=50").fetchall()
+            for _ in range(100):
+                insert(writer, 100_000)
+            writer.execute("UPDATE t SET b = randomblob(90000) WHERE a % 3 = 0").fetchall()
+        writer.execute("DELETE FROM t WHERE a % 2 = 0").fetchall()
+        writer.execute("VACUUM").fetchall()
+        capturer.capture_now()
+        large = everything(archive)[0]
+        assert len(large.pages) > 2400
+        assert len({number for number, _ in large.pages}) == len(large.pages)
+        result = roll.apply(image, archive.read(first))
+        assert result.transactions == 3
+        support.make_plain(image)
+    copy = apsw.Connection(str(image))
+    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    query = "SELECT count(*), sum(length(b)), max(hex(b)) FROM t"
+    assert copy.execute(query).fetchall() == writer.execute(query).fetchall()
+    copy.close()
+
+
+def test_the_wal_stays_short_and_writers_are_not_refused(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    writer.execute("PRAGMA synchronous=NORMAL").fetchall()
+    writer.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+    wal = path.with_name("x.db-wal")
+    largest = 0
+    with support.capturing(path, archive, checkpoint_bytes=1 << 20) as capturer:
+        for number in range(3000):
+            insert(writer, 3000)
+            if number % 50 == 0:
+                largest = max(largest, wal.stat().st_size)
+        capturer.capture_now()
+        assert len(everything(archive)) == 3000
+    assert largest < 12 << 20
+    assert archive.gaps() == ()
+
+
+def restarted(path: Path, archive: Archive) -> list[str]:
+    """What a capture reports that starts now, with a commit in between to show that it goes on."""
+    reports = support.Reports()
+    with support.capturing(path, archive, report=reports) as capturer:
+        capturer.capture_now()
+    return reports.lines
+
+
+def test_a_clean_stop_and_a_reader_in_between_are_no_gap(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    with support.capturing(path, archive):
+        insert(writer)
+    writer.close()
+    assert restarted(path, archive) == []
+    reader = apsw.Connection(str(path))
+    reader.execute("SELECT * FROM t").fetchall()
+    reader.close()
+    assert not path.with_name("x.db-wal").exists()
+    assert restarted(path, archive) == []
+    assert archive.gaps() == ()
+
+
+def test_commits_in_between_that_stay_in_the_wal_are_captured(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    with support.capturing(path, archive):
+        insert(writer)
+    insert(writer)
+    insert(writer)
+    assert restarted(path, archive) == []
+    assert len(everything(archive)) == 3
+
+
+def leave_wal_mode(path: Path, writer: apsw.Connection) -> None:
+    writer.close()
+    other = apsw.Connection(str(path))
+    other.execute("PRAGMA journal_mode=DELETE").fetchall()
+    insert(other)
+    other.close()
+
+
+def checkpoint(path: Path, writer: apsw.Connection) -> None:
+    insert(writer)
+    writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    insert(writer)
+
+
+def replace_file(path: Path, writer: apsw.Connection) -> None:
+    writer.close()
+    other = path.with_name("other.db")
+    shutil.copy(path, other)
+    other.replace(path)
+
+
+def lose_commits(path: Path, writer: apsw.Connection) -> None:
+    """As after a crash of the operating system with synchronous=NORMAL."""
+    writer.close()
+    wal = path.with_name("x.db-wal")
+    os.truncate(wal, wal.stat().st_size - 3000)
+    path.with_name("x.db-shm").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (leave_wal_mode, "emptied"),
+        (checkpoint, "emptied"),
+        (replace_file, "replaced"),
+        (lose_commits, "behind its log"),
+    ],
+)
+def test_what_breaks_the_chain_while_nobody_captures(
+    path: Path,
+    writer: apsw.Connection,
+    archive: Archive,
+    harm: Callable[[Path, apsw.Connection], None],
+    words: str,
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        for _ in range(5):
+            insert(writer)
+        first = archive.first_lsn()
+        end = capturer.capture_now()
+        capturer.close(final=False)
+    harm(path, writer)
+    (line,) = restarted(path, archive)
+    assert words in line
+    (gap,) = archive.gaps()
+    assert (gap.lsn, gap.next_lsn) == (end, archive.last_lsn())
+    assert words in gap.reason
+    assert len(list(archive.read(first, end))) == 5
+    with pytest.raises(LogGap):
+        archive.read(first)
+    # And on from there.
+    other = apsw.Connection(str(path))
+    with support.capturing(path, archive) as capturer:
+        insert(other)
+        capturer.capture_now()
+        assert len(list(archive.read(gap.next_lsn))) == 1
+    other.close()
+    assert len(archive.gaps()) == 1
+
+
+def test_a_file_that_is_replaced_under_the_capture(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    reports = support.Reports()
+    with support.capturing(path, archive, report=reports) as capturer:
+        insert(writer)
+        capturer.capture_now()
+        writer.close()
+        other = path.with_name("other.db")
+        code = "import sqlite3,sys; sqlite3.connect(sys.argv[1]).execute('CREATE TABLE other(a)')"
+        subprocess.run([sys.executable, "-c", code, str(other)], check=True, timeout=30)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        other.replace(path)
+        capturer.capture_now()
+        assert len(archive.gaps()) == 1
+        assert "replaced" in reports.lines[0]
+        again = apsw.Connection(str(path))
+        again.execute("INSERT INTO other VALUES(1)").fetchall()
+        capturer.capture_now()
+        again.close()
+    assert len(list(archive.read(archive.unbroken_since()))) == 1
+
+
+class FullDisk:
+    """Makes every write to an archive fail while it is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self._write = archive_module._write_all
+        monkeypatch.setattr(archive_module, "_write_all", self.write)
+
+    def write(self, descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
+        if self.full:
+            self._write(descriptor, [pieces[0][:7]], offset)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._write(descriptor, pieces, offset)
+
+
+@pytest.mark.parametrize("wal_bytes", [1 << 30, 100_000])
+def test_a_full_disk(
+    path: Path,
+    writer: apsw.Connection,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    wal_bytes: int,
+) -> None:
+    disk = FullDisk(monkeypatch)
+    reports = support.Reports()
+    with support.capturing(path, archive, report=reports, wal_bytes=wal_bytes) as capturer:
+        insert(writer)
+        before = capturer.capture_now()
+        disk.full = True
+        for _ in range(100):
+            insert(writer, 3000)
+        with pytest.raises(CaptureStopped):
+            capturer.capture_now()
+        assert "full" in (capturer.stopped or "")
+        with pytest.raises(CaptureStopped):
+            capturer.capture_now()
+        # The hold goes only when the WAL has grown beyond its bound.
+        writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        insert(writer)
+        disk.full = False
+        end = capturer.capture_now()
+        assert capturer.stopped is None
+        if wal_bytes == 1 << 30:
+            assert archive.gaps() == ()
+            assert len(list(archive.read(before, end))) == 101
+        else:
+            assert len(archive.gaps()) == 1
+            assert any("let go" in line for line in reports.lines)
+        assert "again" in reports.lines[-1]
+        insert(writer)
+        last = capturer.capture_now()
+        assert len(list(archive.read(end, last))) == 1
+
+
+def test_after_its_end_nothing_is_promised(path: Path, archive: Archive) -> None:
+    with support.capturing(path, archive) as capturer:
+        pass
+    capturer.close()
+    with pytest.raises(CaptureStopped):
+        capturer.capture_now()

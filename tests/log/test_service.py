@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tdsproxy.log import lsn as lsns
+from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.service import ChainState, LoggedDatabase, LogService
+
+GUID = uuid.uuid4()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> LoggedDatabase:
+    path = tmp_path / "x.db"
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE t(a)").fetchall()
+    connection.close()
+    return LoggedDatabase("x", path, GUID, uuid.uuid4(), lsns.FIRST)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[LogService]:
+    made = LogService(tmp_path)
+    yield made
+    made.close()
+
+
+def commit(database: LoggedDatabase, count: int = 1) -> None:
+    connection = apsw.Connection(str(database.path))
+    for _ in range(count):
+        connection.execute("INSERT INTO t VALUES(randomblob(2000))").fetchall()
+    connection.close()
+
+
+def test_the_states_of_a_chain(tmp_path: Path, service: LogService, database: LoggedDatabase) -> None:
+    assert service.status(GUID).state is ChainState.NOT_KEPT
+    with pytest.raises(CaptureStopped):
+        service.capture_now(GUID)
+    service.start(database)
+    service.start(database)
+    assert service.is_kept(GUID)
+    commit(database)
+    assert service.status(GUID).state is ChainState.PSEUDO_SIMPLE
+    first = service.capture_now(GUID)
+    service.chain_begun(GUID, first)
+    commit(database, 2)
+    end = service.capture_now(GUID)
+    status = service.status(GUID)
+    assert (status.state, status.log_start, status.last_lsn) == (ChainState.UNBROKEN, first, end)
+    # A later full backup does not move where the next log backup begins.
+    service.chain_begun(GUID, end)
+    assert service.status(GUID).log_start == first
+    service.log_backed_up(GUID, end)
+    assert service.status(GUID).log_start == end
+
+    service.close()
+    again = LogService(tmp_path)
+    again.start(database)
+    status = again.status(GUID)
+    assert (status.state, status.log_start, status.last_lsn) == (ChainState.UNBROKEN, end, end)
+
+    again.stop(GUID)
+    connection = apsw.Connection(str(database.path))
+    connection.execute("INSERT INTO t VALUES(1)").fetchall()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    again.start(database)
+    status = again.status(GUID)
+    assert (status.state, status.log_start) == (ChainState.BROKEN, None)
+    assert "emptied" in (status.reason or "")
+    healed = again.capture_now(GUID)
+    again.chain_begun(GUID, healed)
+    assert again.status(GUID).state is ChainState.UNBROKEN
+    again.end_chain(GUID)
+    assert again.status(GUID).state is ChainState.PSEUDO_SIMPLE
+    again.close()
+
+
+def test_a_new_fork_begins_a_new_log(service: LogService, database: LoggedDatabase) -> None:
+    service.start(database)
+    service.chain_begun(GUID, service.capture_now(GUID))
+    commit(database, 3)
+    end = service.capture_now(GUID)
+    forked = replace(database, fork=uuid.uuid4(), next_lsn=lsns.FIRST)
+    service.restart_chain(forked)
+    status = service.status(GUID)
+    assert (status.state, status.last_lsn) == (ChainState.PSEUDO_SIMPLE, end)
+    commit(forked)
+    assert service.capture_now(GUID) > end
+    old, new = service.archives(GUID)
+    assert (old.fork, new.fork) == (database.fork, forked.fork)
+    assert len(list(old.read(old.first_lsn()))) == 3
+    assert len(list(new.read(end))) == 1
+    assert service.archive(GUID) is new
+
+
+def test_the_archive_of_a_stopped_database_can_be_read(service: LogService, database: LoggedDatabase) -> None:
+    with pytest.raises(KeyError):
+        service.archive(GUID)
+    service.start(database)
+    commit(database, 2)
+    end = service.capture_now(GUID)
+    service.stop(GUID)
+    archive = service.archive(GUID)
+    assert len(list(archive.read(archive.first_lsn(), end))) == 2
+    service.start(database)
+    commit(database)
+    assert service.capture_now(GUID) > end
+    assert len(list(service.archive(GUID).read(archive.first_lsn()))) == 3
+
+
+def test_a_dropped_database_leaves_nothing(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    commit(database)
+    service.drop(GUID)
+    assert list((tmp_path / "log").iterdir()) == []
+    assert not service.is_kept(GUID)
+    service.wake(GUID)
+    service.note_commit(GUID, 1, 1)
+
+
+def test_what_is_backed_up_is_given_up(tmp_path: Path, database: LoggedDatabase) -> None:
+    service = LogService(tmp_path, keep_bytes=0)
+    service.start(database)
+    service.archive(GUID)._segment_bytes = 10_000
+    service.chain_begun(GUID, service.capture_now(GUID))
+    for _ in range(20):
+        commit(database)
+        service.capture_now(GUID)
+    size = service.archive(GUID).size()
+    middle = service.capture_now(GUID)
+    commit(database, 2)
+    service.capture_now(GUID)
+    service.log_backed_up(GUID, middle)
+    archive = service.archive(GUID)
+    assert archive.size() < size
+    assert len(list(archive.read(middle))) == 2
+    service.close()
