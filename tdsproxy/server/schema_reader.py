@@ -85,11 +85,12 @@ class SchemaReader:
     def read(self, schema: str) -> DatabaseSchema:
         """The objects of the database attached as ``schema``."""
         self._read.add(schema)
-        version = self.version(schema)
-        cached = self._cache.get(schema)
-        if cached is not None and cached[0] == version:
-            return cached[1]
-        made = _Reading(self._work, schema).database()
+        with self._work.reading():
+            version = self.version(schema)
+            cached = self._cache.get(schema)
+            if cached is not None and cached[0] == version:
+                return cached[1]
+            made = _Reading(self._work, schema).database()
         self._cache[schema] = (version, made)
         return made
 
