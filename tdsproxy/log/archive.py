@@ -74,6 +74,8 @@ class Archive:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._segments: list[_Segment] = []
         self._descriptor = -1
+        # Full segments that are not durable yet.
+        self._retired: list[int] = []
         self._unsynced_directory = False
         self._unsynced = False
         self._last_lsn = base_lsn
@@ -456,11 +458,12 @@ class Archive:
         """Go on in a new segment when the last one is full."""
         if not self._segments or self._segments[-1].end < self._segment_bytes or self._parts_at is not None:
             return
-        self.sync()
         with self._sync_lock, self._lock:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            full = self._descriptor
             self._begin_segment()
+            # Made durable by the next ``sync``: a capture has no time to wait for the disk.
+            self._retired.append(full)
+            self._unsynced = True
         if self._position is not None:
             self.note_position(self._position)
 
@@ -518,6 +521,9 @@ class Archive:
                 self._unsynced = False
                 crashpoints.reach("log.before-sync")
                 try:
+                    while self._retired:
+                        os.fdatasync(self._retired[0])
+                        os.close(self._retired.pop(0))
                     os.fdatasync(self._descriptor)
                 except OSError:
                     self._unsynced = True

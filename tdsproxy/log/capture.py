@@ -266,29 +266,37 @@ class Capturer:
         Returns the end (exclusive) of the log. Raises CaptureStopped.
         """
         with self._lock:
-            if self._closing.is_set():
-                raise CaptureStopped(f"the log of {self.path} is not captured any more")
-            if self._stopped is not None:
-                self._retry()
-            follower = self._follower
-            if self._stopped is None and follower is not None:
-                try:
-                    follower.capture()
-                except ChainBroken as error:
-                    self._begin_anew(str(error))
-                except DatabaseBusy as error:
-                    raise CaptureStopped(str(error)) from error
-                except _FAILURES as error:
-                    self._stop(error)
-            if self._stopped is not None or self._follower is None:
-                raise CaptureStopped(f"the log of {self.path} is not captured: {self._stopped}")
-            try:
-                self._follower.sync()
-            except OSError as error:
+            follower = self._capture_for_caller()
+            at, end = follower.position, self.archive.last_lsn()
+        try:
+            # Not under the lock: the disk may take long, and the next commits are to be seen in time.
+            self.archive.sync()
+        except OSError as error:
+            with self._lock:
                 self._stop(error)
-                raise CaptureStopped(f"the log of {self.path} can't be written: {error}") from error
-            self._watch.wake()
-            return self.archive.last_lsn()
+            raise CaptureStopped(f"the log of {self.path} can't be written: {error}") from error
+        with self._lock:
+            follower.synced(at, lambda: None)
+        self._watch.wake()
+        return end
+
+    def _capture_for_caller(self) -> Follower:
+        if self._closing.is_set():
+            raise CaptureStopped(f"the log of {self.path} is not captured any more")
+        if self._stopped is not None:
+            self._retry()
+        elif self._follower is not None:
+            try:
+                self._follower.capture()
+            except ChainBroken as error:
+                self._begin_anew(str(error))
+            except DatabaseBusy as error:
+                raise CaptureStopped(str(error)) from error
+            except _FAILURES as error:
+                self._stop(error)
+        if self._stopped is not None or self._follower is None:
+            raise CaptureStopped(f"the log of {self.path} is not captured: {self._stopped}")
+        return self._follower
 
     def captured_until_ns(self) -> int:
         """A time up to which all commits are in the archive (as of the last look at the WAL)."""

@@ -68,7 +68,7 @@ def test_every_state_can_be_reached(
         for before, after in itertools.pairwise(lines):
             # A commit of another process is dated when it is seen.
             middle = (before[2] + after[1]) // 2
-            if after[1] - before[2] > 40_000_000 and archive.lsn_at(middle) >= last and len(expected) < 8:
+            if after[1] - before[2] > 120_000_000 and archive.lsn_at(middle) >= last and len(expected) < 8:
                 stops[f"time{middle}"] = roll.StopAt(time_ns=middle)
                 expected[str(tmp_path / f"time{middle}")] = before[0]
         images = []

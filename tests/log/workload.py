@@ -126,7 +126,7 @@ def write(path: str, journal: str, seed: int, seconds: float, autocheckpoint: in
     while time.monotonic() < deadline and not stop.exists():
         writer.transaction()
         if writer.rng.random() < 0.1:
-            time.sleep(writer.rng.choice((0.001, 0.01, 0.05)))
+            time.sleep(writer.rng.choice((0.001, 0.01, 0.15)))
 
 
 def keep(path: str) -> None:
