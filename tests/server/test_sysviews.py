@@ -67,7 +67,7 @@ def test_databases(shop: Client) -> None:
             number,
             0,
             "ONLINE",
-            "SIMPLE",
+            "FULL" if name == "model" else "SIMPLE",
             "MULTI_USER",
             0,
             160,
