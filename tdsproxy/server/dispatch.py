@@ -217,7 +217,7 @@ class Dispatcher:
         return None
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
-        return parse(text, quoted_identifier=frame.options.quoted_identifier)
+        return self._session.engine.parsed.parse(text, quoted_identifier=frame.options.quoted_identifier)
 
     # ------------------------------------------------------------------ procedures and frames
 

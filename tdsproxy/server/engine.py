@@ -18,6 +18,7 @@ from tdsproxy.server.configurations import CONFIGURATIONS, Configuration
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
 from tdsproxy.server.locks import WriteLocks
 from tdsproxy.server.logins import authenticate, login_failed
+from tdsproxy.server.parsed import ParsedBatches
 from tdsproxy.server.scope import database_facts, login_facts
 from tdsproxy.server.session import Session
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts
@@ -54,6 +55,7 @@ class Engine:
         self._first_spid = keeper.spid_base if keeper is not None else FIRST_SPID
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
+        self.parsed = ParsedBatches()
         self.locks = ApplicationLocks()
         self.write_locks = WriteLocks()
         if keeper is not None:

@@ -41,7 +41,6 @@ from tdsproxy.tsql.interpreter import (
     Options,
     SessionState,
 )
-from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, DatabaseChanged, Done, Message, Reply
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
@@ -214,7 +213,7 @@ class Session:
 
     def _run_text(self, text: str) -> Iterator[Reply]:
         try:
-            batch = parse(text, quoted_identifier=self.options.quoted_identifier)
+            batch = self.engine.parsed.parse(text, quoted_identifier=self.options.quoted_identifier)
         except SyntaxError_ as error:
             yield from error.messages
             self.state.error = error.number

@@ -1,0 +1,42 @@
+"""Batches that were parsed before: drivers send the same text again and again, with other parameters."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.parser import parse
+
+MOST: Final = 256
+LONGEST: Final = 4000
+"""Characters of a text that is kept: longer ones are scripts, which run once."""
+
+_SECRET: Final = ("PASSWORD", "SECRET", "LOGIN", "PWD")
+
+
+class ParsedBatches:
+    """The syntax trees of the texts used last, for all sessions of an engine. From any thread."""
+
+    def __init__(self) -> None:
+        self._kept = lru_cache(maxsize=MOST)(_parse)
+
+    def parse(self, text: str, *, quoted_identifier: bool) -> ast.Batch:
+        """As ``tsql.parser.parse``. Raises SyntaxError_; errors are not kept, nor what holds a secret."""
+        if len(text) > LONGEST or _has_secret(text):
+            return _parse(text, quoted_identifier)
+        return self._kept(text, quoted_identifier)
+
+    @property
+    def size(self) -> int:
+        """How many texts are kept."""
+        return self._kept.cache_info().currsize
+
+
+def _parse(text: str, quoted_identifier: bool) -> ast.Batch:
+    return parse(text, quoted_identifier=quoted_identifier)
+
+
+def _has_secret(text: str) -> bool:
+    upper = text.upper()
+    return any(word in upper for word in _SECRET)
