@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from tdsproxy.media.documents import FileEntry, MediaHeader, SetDescription, SetHeader, SetTrailer
+from tdsproxy.media.documents import LOG, FileEntry, MediaHeader, SetDescription, SetHeader, SetTrailer
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column
 from tdsproxy.tsql.types import SqlType
@@ -148,6 +148,13 @@ def wall_time(moment: dt.datetime | None) -> DateTime | None:
     return None if moment is None else DateTime.of(moment.replace(microsecond=0, tzinfo=None))
 
 
+def last_valid_restore_time(description: SetDescription, trailer: SetTrailer) -> DateTime | None:
+    """The last moment that a log set reaches; NULL for sets of data, as SQL Server 2022 shows it."""
+    if description.backup_type != LOG:
+        return None
+    return wall_time(trailer.last_valid_restore_time or description.last_valid_restore_time)
+
+
 def quarter_hours(moment: dt.datetime) -> int:
     """The offset from UTC, in units of 15 minutes."""
     offset = moment.utcoffset() or dt.timedelta()
@@ -245,7 +252,7 @@ def header_row(position: int, header: SetHeader, trailer: SetTrailer) -> tuple[V
         envelope.algorithm if envelope else None,
         envelope.thumbprint if envelope else None,
         envelope.encryptor_type if envelope else None,
-        wall_time(trailer.last_valid_restore_time or d.last_valid_restore_time),
+        last_valid_restore_time(d, trailer),
         quarter_hours(header.started),
         header.compression,
     )

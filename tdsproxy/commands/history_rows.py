@@ -13,6 +13,7 @@ from tdsproxy.commands.header_rows import (
     flags_of,
     history_type,
     last_lsn,
+    last_valid_restore_time,
     quarter_hours,
     wall_time,
 )
@@ -129,7 +130,7 @@ def backup_rows(
         "key_algorithm": envelope.algorithm if envelope else None,
         "encryptor_thumbprint": envelope.thumbprint if envelope else None,
         "encryptor_type": envelope.encryptor_type if envelope else None,
-        "last_valid_restore_time": wall_time(trailer.last_valid_restore_time or d.last_valid_restore_time),
+        "last_valid_restore_time": last_valid_restore_time(d, trailer),
         "compression_algorithm": header.compression,
     }
     group_guid = next((file.unique_id for file in files if file.type == "D"), None)
