@@ -26,6 +26,7 @@ from tests.backup.making import description, disk
 from tests.store import processes
 
 SCRIPT = Path(__file__).with_name("operate.py")
+ROWS = 500
 
 
 @functools.cache
@@ -79,7 +80,7 @@ def operate_alone(*arguments: object) -> Done:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of a few MiB, so of several runs."""
     path = tmp_path_factory.mktemp("built") / "x.db"
-    processes.build(path, rows=800)
+    processes.build(path, rows=ROWS)
     return path
 
 
@@ -162,9 +163,9 @@ def test_a_killed_restore_leaves_old_or_new(tmp_path: Path, built: Path, point: 
     found = processes.check(target)
     assert found["integrity"] == ["ok"]
     assert (found["content"] == old) == (RESTORE_POINTS[point] == "old")
-    assert len(found["content"]["plain"]) in (30, 800)
+    assert len(found["content"]["plain"]) in (30, ROWS)
     restore_database(medium, 1, target, replace=True)
-    assert len(processes.check(target)["content"]["plain"]) == 800
+    assert len(processes.check(target)["content"]["plain"]) == ROWS
     assert {path.name for path in tmp_path.iterdir()} == {"y.db", "m.bak", ".undo"}
     assert len(list((tmp_path / ".undo").iterdir())) == 1
 
@@ -179,7 +180,7 @@ def test_a_killed_restore_to_a_new_name(tmp_path: Path, built: Path, point: str,
     assert operate("restore", medium.path, target, crash_at=point).returncode == -signal.SIGKILL
     assert target.exists() == exists
     restore_database(medium, 1, target, replace=True)
-    assert len(processes.check(target)["content"]["plain"]) == 800
+    assert len(processes.check(target)["content"]["plain"]) == ROWS
     assert {path.name for path in tmp_path.iterdir()} <= {"y.db", "m.bak", ".undo"}
 
 
