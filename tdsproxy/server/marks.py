@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from tdsproxy.keeper.port import KeeperPort
 from tdsproxy.server.workspace import DatabaseFile
+from tdsproxy.tsql.errors import SqlError
+
+_log = logging.getLogger(__name__)
 
 
 class KeeperMarks:
@@ -21,9 +25,14 @@ class KeeperMarks:
                 self._keeper.announce_mark(database.log_id, name, description)
 
     def committed(self, databases: Sequence[DatabaseFile], name: str, description: str) -> None:
+        """The transaction is committed whatever becomes of the note: a keeper that has gone is no error to
+        the client, whose data are safe, and the announcement has already put the mark into the log."""
         for database in databases:
             if database.log_id is not None:
-                self._keeper.note_mark(database.log_id, name, description, self._login)
+                try:
+                    self._keeper.note_mark(database.log_id, name, description, self._login)
+                except SqlError:
+                    _log.warning("mark %r of a committed transaction is missing in logmarkhistory", name)
 
     def failed(self, databases: Sequence[DatabaseFile]) -> None:
         for database in databases:
