@@ -16,7 +16,7 @@ from pathlib import Path
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.hold import WalHold, WalState
-from tdsproxy.log.records import Transaction, WalPosition
+from tdsproxy.log.records import LogError, Transaction, WalPosition
 from tdsproxy.log.times import CommitTimes
 from tdsproxy.log.wal import (
     FRAME_HEADER_SIZE,
@@ -36,7 +36,7 @@ _BATCH_BYTES = 4 << 20
 _STAMP_NS = 20_000_000
 
 
-class ChainBroken(Exception):
+class ChainBroken(LogError):
     """Commits may have been made that can't be captured any more; the text says why."""
 
 
