@@ -17,7 +17,7 @@ from tdsproxy.commands.devices import backup_device
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE
 from tdsproxy.commands.log_backup import back_up_log
-from tdsproxy.commands.log_chain import data_backed_up
+from tdsproxy.commands.log_chain import data_backed_up, start_log
 from tdsproxy.commands.log_ranges import DataLog
 from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
@@ -58,6 +58,8 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     with context.env.locks.hold(database.name) as free:
         if not free:
             raise fail(3023)
+        # A database whose file had been away, or whose log could not be captured before.
+        start_log(context.env, database)
         yield from _stored_as(context, options)
         if statement.kind == "LOG":
             yield from back_up_log(context, database, device, options)

@@ -77,9 +77,12 @@ def complete(
             result = roll_forward(image, _chained(plan.logs, reading), stop_at(stop), env.cancelled)
             break
         except MediaError:
-            # Page images are whole: the same log from another source makes the image right again.
+            # Pages from before the damage may be in the image already. They are whole, so the same log from
+            # other sources makes it right again, but only if that leads at least as far.
             sources.without(reading[-1].source)
             plan = find_plan(start, (), sources.logs, sources.forks, moment)
+            if not plan.reached:
+                raise
     used = reading if result.reached else list(plan.logs)
     lsn, fork = redo.lsn, redo.fork
     if result.reached:
