@@ -278,3 +278,30 @@ def test_the_wal_index_is_read_as_sqlite_writes_it(tmp_path: Path) -> None:
     block = bytearray(32768)
     assert walindex.read_header(block) is None
     writer.close()
+
+
+def test_a_frame_that_an_older_library_left_without_a_seal_counts(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    writer = apsw.Connection(str(path))
+    writer.execute("PRAGMA journal_mode=wal").fetchall()
+    writer.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+    writer.execute("CREATE TABLE t(a, b)").fetchall()
+    writer.execute("INSERT INTO t VALUES(1, zeroblob(9000))").fetchall()
+    wal = Path(f"{path}-wal")
+    frames = (wal.stat().st_size - 32) // 4120
+    with wal.open("r+b") as file:
+        for frame in range(frames):
+            file.seek(32 + frame * 4120 + 8)
+            file.write(bytes(16))
+    with Snapshot(path) as snapshot:
+        image = image_of(snapshot)
+    copy = apsw.Connection(str(write(tmp_path / "copy.db", image)))
+    assert copy.execute("SELECT a, length(b) FROM t").fetchall() == [(1, 9000)]
+    copy.close()
+    # But not one of another page.
+    with wal.open("r+b") as file:
+        file.seek(32 + (frames - 1) * 4120)
+        file.write((77).to_bytes(4, "big"))
+    with pytest.raises(SnapshotBroken), Snapshot(path) as snapshot:
+        image_of(snapshot)
+    writer.close()
