@@ -47,11 +47,14 @@ def log(shop: Workshop, file: str = "log.trn", options: str = "NOINIT") -> None:
     assert numbers(shop.run(f"BACKUP LOG a TO DISK='/tmp/{file}' WITH {options}")) == LOGGED
 
 
-def moment() -> str:
-    """A time with nothing near it: commits of others are seen within some milliseconds."""
-    time.sleep(0.03)
+def moment(shop: Workshop) -> str:
+    """A time between the commits before and those to come: a commit of others counts when it is seen."""
+    logs = shop.env.logs
+    assert logs is not None
+    logs.capture_now(find(shop).guid)
+    time.sleep(0.001)
     text = time_text(time.time_ns())
-    time.sleep(0.03)
+    time.sleep(0.001)
     return text
 
 
@@ -199,7 +202,7 @@ def test_full_differential_and_logs_give_every_row(shop: Workshop) -> None:
 def test_stopat_cuts_between_two_commits(shop: Workshop) -> None:
     full(shop)
     put(shop, 1)
-    between = moment()
+    between = moment(shop)
     put(shop, 2)
     log(shop)
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
@@ -213,7 +216,7 @@ def test_a_stop_that_is_not_reached_leaves_the_database_restoring(shop: Workshop
     put(shop, 1)
     log(shop)
     put(shop, 2)
-    later = moment()
+    later = moment(shop)
     put(shop, 3)
     log(shop)
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
@@ -226,7 +229,7 @@ def test_a_stop_that_is_not_reached_leaves_the_database_restoring(shop: Workshop
 
 
 def test_stops_that_are_too_early_are_refused(shop: Workshop) -> None:
-    before = moment()
+    before = moment(shop)
     put(shop, 1)
     full(shop)
     put(shop, 2)
@@ -265,7 +268,7 @@ def test_logs_of_another_fork_are_refused(shop: Workshop) -> None:
     full(shop)
     put(shop, 2)
     log(shop, "old1.trn")
-    between = moment()
+    between = moment(shop)
     put(shop, 3)
     log(shop, "old2.trn")
     shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{between}'")
@@ -360,14 +363,14 @@ def accident(shop: Workshop) -> tuple[Workshop, str, str]:
     put(shop, 1)
     full(shop)
     put(shop, 2)
-    early = moment()
+    early = moment(shop)
     put(shop, 3)
     log(shop)
     shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")
     put(shop, 4)
     log(shop)
     put(shop, 5)
-    before = moment()
+    before = moment(shop)
     shop.fill("a", "DELETE FROM t")
     return shop, early, before
 
@@ -396,7 +399,7 @@ def test_back_and_forth_between_forks(accident: tuple[Workshop, str, str]) -> No
     assert "log backup 'log.trn' (file 1)" in told
     assert content(shop) == [1, 2]
     put(shop, 6)
-    on_new_fork = moment()
+    on_new_fork = moment(shop)
     whole(shop, before)
     assert content(shop) == [1, 2, 3, 4, 5]
     whole(shop, on_new_fork)
