@@ -23,7 +23,7 @@ from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Command, Done, Reply
 from tdsproxy.tsql.scalar import NeedsQuery, evaluate
 from tdsproxy.tsql.state import Frame
-from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.types import BIGINT, FLOAT, SqlType
 from tdsproxy.tsql.values import Value
 
 if TYPE_CHECKING:
@@ -232,7 +232,8 @@ class DmlRunner:
                 else ""
             )
             items = ", ".join([*relation.row_key, *(value.sql for value in values)])
-            sql = f"{prefix}SELECT {items} FROM {source}{where}{self._top(statement.top, compiler, scope)}"
+            top = self._top(statement.top, compiler, f"{source}{where}")
+            sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
             env = self._evaluator.environment(frame)
             bindings = context.parameters.values(env)
             with self._work.reads_only():
@@ -389,10 +390,17 @@ class DmlRunner:
             plan.append((assignment, column))
         return plan
 
-    def _top(self, top: ast.Top | None, compiler: QueryCompiler, scope: Scope) -> str:
+    @staticmethod
+    def _top(top: ast.Top | None, compiler: QueryCompiler, rows: str) -> str:
+        """The LIMIT for TOP of the ``rows`` of FROM and WHERE. To SQLite a negative one is none at all."""
         if top is None:
             return ""
-        return f" LIMIT {compiler.expressions.value(top.count, Scope()).sql}"
+        expressions = compiler.expressions
+        count = expressions.value(top.count, Scope())
+        if not top.percent:
+            return f" LIMIT max({expressions.converted(count, BIGINT).sql}, 0)"
+        percent = expressions.converted(count, FLOAT).sql
+        return f" LIMIT (SELECT max(CAST(ceil(count(*) * {percent} / 100.0) AS INTEGER), 0) FROM {rows})"
 
     @staticmethod
     def _found(relation: Relation) -> FoundTable:
@@ -470,7 +478,7 @@ class DmlRunner:
                     else ""
                 )
                 items = ", ".join(relation.row_key)
-                top = self._top(statement.top, compiler, scope)
+                top = self._top(statement.top, compiler, f"{source}{where}")
                 sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
                 bindings = context.parameters.values(self._evaluator.environment(frame))
                 with self._work.reads_only():

@@ -103,6 +103,15 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
                 8115, 16, 2, "Arithmetic overflow error converting expression to data type bigint.", line
             ) from error
         raise SqlError.of(8630, 16, 1, f"Internal Query Processor Error: {error}", line) from error
+    except apsw.MismatchError as error:
+        # Values are converted before they are stored, so this is a LIMIT that is NULL.
+        raise SqlError.of(
+            1060,
+            16,
+            1,
+            "The number of rows provided for a TOP or FETCH clauses row count parameter must be an integer.",
+            line,
+        ) from error
     except apsw.TooBigError as error:
         raise SqlError.of(
             1919, 16, 1, f"A value is larger than the server can hold ({error}).", line

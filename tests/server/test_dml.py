@@ -188,3 +188,20 @@ def test_every_type_comes_back_as_it_went_in(bench: Bench, type_: str, literal: 
     expected = bench.query(f"SELECT CAST({literal} AS {type_})")
     assert bench.query("SELECT v FROM t") == [*expected, (None,)]
     assert bench.ok("SELECT v FROM t").types == [f"v {type_} null"]
+
+
+def test_top_of_update_and_delete(bench: Bench) -> None:
+    bench.ok("CREATE TABLE n(i int PRIMARY KEY); INSERT n VALUES (1), (2), (3), (4), (5)")
+    assert bench.ok("UPDATE TOP (2) n SET i = i + 10").counts == [2]
+    assert bench.ok("DELETE TOP (50) PERCENT FROM n").counts == [3]
+    assert bench.ok("DELETE TOP ('1') FROM n").counts == [1]
+    assert bench.ok("DELETE TOP (-1) FROM n").counts == [0]
+    assert bench.error("DELETE TOP (NULL) FROM n")[0] == 1060
+    assert bench.error("SELECT TOP (NULL) * FROM n")[0] == 1060
+    assert bench.error("DELETE TOP ('b') FROM n")[0] == 8114
+    assert bench.query("SELECT COUNT(*) FROM n") == [(1,)]
+
+
+@pytest.mark.parametrize("call", ["MAX()", "COUNT()", "SUM(1, 2)", "STRING_AGG('a')"])
+def test_aggregates_with_a_wrong_number_of_arguments(bench: Bench, call: str) -> None:
+    assert bench.error(f"SELECT {call} FROM (VALUES (1)) AS v (x)")[0] == 174

@@ -209,10 +209,14 @@ class AggregateCompiler:
 
     def _call(self, expr: ast.FunctionCall, scope: Scope, window: str) -> Typed:
         name = expr.name.object.upper()
+        wanted = 2 if name == "STRING_AGG" else 1
+        if len(expr.args) != wanted:
+            text = f"The {name.lower()} function requires {wanted} argument(s)."
+            raise error(174, text, expr.line, severity=15)
         distinct = "DISTINCT " if expr.distinct else ""
         if name in ("COUNT", "COUNT_BIG", "APPROX_COUNT_DISTINCT"):
             type_ = t.INT if name == "COUNT" else t.BIGINT
-            if not expr.args or isinstance(expr.args[0], ast.Star):
+            if isinstance(expr.args[0], ast.Star):
                 return Typed(f"count(*){window}", type_, True, aggregate=True)
             arg = self._expressions.value(expr.args[0], scope)
             if name == "APPROX_COUNT_DISTINCT":
@@ -269,8 +273,6 @@ class AggregateCompiler:
         return Typed(f"{function}({distinct}{arg.sql}){window}", result, True, aggregate=True)
 
     def _string_agg(self, expr: ast.FunctionCall, arg: Typed, scope: Scope, window: str) -> Typed:
-        if len(expr.args) != 2:
-            raise error(174, "The string_agg function requires 2 argument(s).", expr.line, severity=15)
         value = arg
         if not arg.type.is_character:
             value = self._expressions.converted(arg, t.nvarchar(4000))
