@@ -27,6 +27,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Final
 from uuid import UUID
 
 from tdsproxy.tsql import types as t
@@ -147,8 +148,12 @@ def parse_declared(text: str) -> SqlType:
     return t.nvarchar(MAX)
 
 
+_UNITS: Final = tuple(Decimal(1).scaleb(-scale) for scale in range(39))
+"""One unit of the last place, by scale."""
+
+
 def _quantise(value: Decimal, scale: int) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, _CONTEXT)
+    return value.quantize(_UNITS[scale], ROUND_HALF_UP, _CONTEXT)
 
 
 def _sortable(value: Decimal, precision: int, scale: int) -> str:
@@ -263,7 +268,31 @@ def _text_of(raw: int | float | str | bytes) -> str:
     return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
 
 
+_WALL_CLOCK: Final = frozenset({"datetime", "datetime2", "smalldatetime"})
+
+
+def _usual_moment(raw: str) -> DateTime | None:
+    """``YYYY-MM-DD HH:MM:SS[.fraction]``, as this package writes it, read by the standard library's C; None
+    for any other form."""
+    if len(raw) < 19 or raw[10] not in " T" or (raw[4], raw[7], raw[13], raw[16]) != ("-", "-", ":", ":"):
+        return None
+    ticks = 0
+    if len(raw) > 19:
+        fraction = raw[20:]
+        if raw[19] != "." or not (fraction.isascii() and fraction.isdigit()):
+            return None
+        ticks = int(fraction.ljust(7, "0")[:7])
+    try:
+        moment = dt.datetime.fromisoformat(raw[:19])
+    except ValueError:
+        return None
+    seconds = moment.hour * 3600 + moment.minute * 60 + moment.second
+    return DateTime(moment.toordinal() - 1, seconds * TICKS_PER_SECOND + ticks)
+
+
 def _moment(raw: int | float | str | bytes, name: str) -> Value:
+    if name in _WALL_CLOCK and isinstance(raw, str) and (usual := _usual_moment(raw)) is not None:
+        return usual
     match = _MOMENT.match(_text_of(raw))
     if match is None:
         raise ValueError(f"{raw!r} is not a date or time")
