@@ -33,5 +33,5 @@ def test_a_moment_is_read_with_its_fraction(moment: dt.datetime, more: int, sepa
     "text", ["2024-13-01 00:00:00", "2024-01-02x03:04:05", "yesterday, or the day before"]
 )
 def test_what_is_no_moment(text: str) -> None:
-    with pytest.raises(ValueError, match="month must be|is not a date or time"):
+    with pytest.raises(ValueError, match=r"month must be|is not a date or time"):
         from_storage(text, t.DATETIME)
