@@ -64,10 +64,29 @@ class _Ext(IntEnum):
 
 def frame(kind: Kind, *fields: Any) -> bytes:
     """One message, ready to be sent. ``fields`` are plain values, or what the ``pack_`` functions return."""
-    body = _encoder.encode([int(kind), *fields])
+    body = _encode([int(kind), *fields])
     if len(body) > MAX_FRAME:
         raise ProtocolError("message too long")
     return LENGTH.pack(len(body)) + body
+
+
+def _encode(message: list[Any]) -> bytes:
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        # A client may send halves of UTF-16 pairs; no file, no table and no medium takes them.
+        return _encoder.encode(_whole(message))
+
+
+def _whole(item: Any) -> Any:
+    """The same with U+FFFD for every half of a pair."""
+    if isinstance(item, str):
+        return item.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(item, list | tuple):
+        return [_whole(part) for part in item]
+    if isinstance(item, dict):
+        return {_whole(key): _whole(value) for key, value in item.items()}
+    return item
 
 
 def parse(body: bytes) -> tuple[Kind, list[Any]]:
@@ -93,7 +112,7 @@ def pack_value(value: Value) -> Any:
         return _Ext.UUID.holding(value.bytes)
     if isinstance(value, Variant):
         body = [_pack_type(value.type), pack_value(value.value)]
-        return _Ext.VARIANT.holding(_encoder.encode(body))
+        return _Ext.VARIANT.holding(_encode(body))
     return _TEMPORAL[type(value)].holding(_encoder.encode(list(value)))
 
 

@@ -137,3 +137,18 @@ def test_malformed_messages(body: bytes) -> None:
 def test_too_long_a_message_is_not_sent() -> None:
     with pytest.raises(ProtocolError):
         protocol.frame(Kind.END, b"x" * (protocol.MAX_FRAME + 1))
+
+
+def test_halves_of_pairs_are_replaced() -> None:
+    """UTF-16 on the wire can hold them, UTF-8 cannot."""
+    half, whole = "a\ud83d", "a\ufffd"
+    session = SessionContext(half, database_roles={half: frozenset({half})}, application="b\U0001f600")
+    value = Variant(SqlType("nvarchar", 5), half)
+    request = NativeRequest(half, session, 1, {"@v": value, "@w": half})
+    kind, fields = protocol.parse(protocol.frame(Kind.RUN, 1, protocol.pack_request(request))[4:])
+    assert kind is Kind.RUN
+    again = protocol.unpack_request(fields[1])
+    assert (again.text, again.session.login, again.variables["@w"]) == (whole, whole, whole)
+    assert again.variables["@v"] == Variant(SqlType("nvarchar", 5), whole)
+    assert again.session.database_roles == {whole: frozenset({whole})}
+    assert again.session.application == "b\U0001f600"
