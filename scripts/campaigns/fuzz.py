@@ -22,7 +22,7 @@ from scripts.campaigns.product import (
     until,
 )
 
-WIRE, SQL, MEDIA = 0.5, 0.35, 0.15
+WIRE, SQL, MEDIA = 0.4, 0.5, 0.1
 """The parts of the cases."""
 CLIENTS = 3
 IDLE = 30
@@ -71,7 +71,7 @@ def weight(made: Product) -> int:
 def wire(made: Product, plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
     cases = max(CLIENTS, int(plan.cases * WIRE))
-    deadline = time.monotonic() + plan.seconds * 0.45
+    deadline = time.monotonic() + plan.seconds * 0.4
     fuzzers = [WireFuzzer(made, plan.seed + number, tally) for number in range(CLIENTS)]
 
     def all_of(count: int) -> None:
@@ -110,7 +110,7 @@ def wire(made: Product, plan: Plan, tally: Tally) -> None:
 def sql(made: Product, plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
     cases = max(1, int(plan.cases * SQL))
-    deadline = time.monotonic() + plan.seconds * 0.35
+    deadline = time.monotonic() + plan.seconds * 0.4
     fuzzers = [SqlFuzzer(made, plan.seed + 100 + number, tally) for number in range(2)]
 
     def all_of(count: int) -> None:

@@ -23,7 +23,7 @@ from scripts.campaigns.kill_model import (
 )
 from scripts.campaigns.kill_writers import BankWriter, LateWriter, Writer
 from scripts.campaigns.outcome import check
-from scripts.campaigns.product import LOST, Product, integrity, named_rows, rows, run
+from scripts.campaigns.product import LOST, Product, integrity, named_rows, rows, run, until
 
 WRITERS = 2
 PAGE_ROWS = 700
@@ -121,10 +121,10 @@ class World:
 
     def release(self, *operations: Operation) -> None:
         """Lets the writers go on, but for one whose commits would be in a backup nobody knows where."""
+        for writer in (*self.bank, self.late):
+            writer.connect()
         exact = any(operation.sql.startswith("BACKUP DATABASE victim") for operation in operations)
         self._released = [*self.bank] if exact else [*self.bank, self.late]
-        for writer in self._released:
-            writer.connect()
         for writer in self._released:
             writer.release()
 
@@ -223,6 +223,7 @@ class World:
     def settle(self) -> None:
         """Compares everything with what is expected; from here on it is known. Raises Violation."""
         with self.product.cursor() as cursor:
+            check(until(lambda: self._online(cursor)), "a database does not come online again")
             self._settle_media(cursor)
             self._settle_bank(cursor)
             self._settle_victim(cursor)
@@ -231,6 +232,12 @@ class World:
         names = ["bank", "victim", "master", "msdb"]
         for name, answer in zip(names, integrity([self.product.file(n) for n in names]), strict=True):
             check(answer == "ok", f"integrity_check of {name}: {answer}")
+
+    @staticmethod
+    def _online(cursor: Any) -> bool:
+        """Whether both databases are; a restore that was killed is finished or undone by the next keeper."""
+        found = rows(cursor, "SELECT name FROM sys.databases WHERE state = 0 AND name IN ('bank', 'victim')")
+        return len(found) == 2
 
     def close_bank_spans(self, operation: Operation) -> None:
         """The backup of ``bank`` has ended or broken off by now: no later commit can be in it."""

@@ -46,6 +46,11 @@ class Writer(threading.Thread):
         """The highest number that may have been committed."""
         return self.last.number
 
+    @property
+    def harmed(self) -> bool:
+        """Whether it met an error that the end of a keeper must not cause."""
+        return bool(self.errors)
+
     def hold(self) -> None:
         """Returns when no transaction runs. Raises Violation when one hangs."""
         check(self._turn.acquire(timeout=PATIENCE), f"{self.name} hangs in a transaction")
@@ -122,6 +127,11 @@ class LateWriter(Writer):
 
     def sql(self, number: int) -> str:
         return f"INSERT INTO victim.dbo.late (n) VALUES ({number})"
+
+    @property
+    def harmed(self) -> bool:
+        """A database that is being restored refuses everybody (927), as SQL Server's does."""
+        return any("in the middle of a restore" not in error for error in self.errors)
 
     def began(self, commit: Commit) -> None:
         super().began(commit)
