@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
 from tests.commands.support import Workshop, messages, numbers, table
 
@@ -155,8 +157,6 @@ def test_a_break_is_answered_by_4214_until_a_full_backup(shop: Workshop) -> None
     shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
     put(shop, 3)
     shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
-    from tdsproxy.commands.startup import begin
-
     begin(shop.env)
     assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
     assert shop.reports
@@ -457,3 +457,37 @@ def test_a_stop_by_lsn(shop: Workshop) -> None:
     shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2, STOPBEFOREMARK='lsn:{lsn}'")
     assert content(shop, "b") == [1]
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPATMARK='lsn:x'"))[0] == 4334
+
+
+def test_a_restore_killed_while_it_opened_the_database_is_finished_at_the_next_start(shop: Workshop) -> None:
+    put(shop, 1)
+    full(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    restoring = find(shop, "b")
+    assert restoring.redo is not None
+    recovering = msgspec.structs.replace(restoring.redo, recovering=True)
+    shop.catalog.databases.update(restoring.id, redo=recovering)
+    begin(shop.env)
+    assert find(shop, "b").state is DatabaseState.ONLINE
+    assert content(shop, "b") == [1]
+    assert list((shop.store / ".redo").iterdir()) == []
+
+
+def test_a_roll_forward_that_was_interrupted_must_be_repeated(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    restoring = find(shop, "b")
+    assert restoring.redo is not None
+    shop.catalog.databases.update(restoring.id, redo=msgspec.structs.replace(restoring.redo, unfinished=True))
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [4333, 3013]
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1]
+
+
+def test_images_that_nobody_needs_go_at_the_next_start(shop: Workshop) -> None:
+    (shop.store / ".redo").mkdir()
+    (shop.store / ".redo" / "left.image").write_bytes(b"x")
+    begin(shop.env)
+    assert list((shop.store / ".redo").iterdir()) == []
