@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tdsproxy.backup.operations import LogTail
 from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.recovery import Fork
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.set_description import LogRange
 from tdsproxy.log.archive import Archive
@@ -28,6 +29,7 @@ class DataLog:
     checkpoint: int
     last: int
     logs: LogService | None = None
+    forks: tuple[Fork, ...] = ()
 
     @classmethod
     def begin(cls, env: CommandEnvironment, database: Database) -> DataLog:
@@ -39,7 +41,8 @@ class DataLog:
             except CaptureStopped:
                 logs = None
             else:
-                return cls(database, previous, first, first, first, logs)
+                forks = tuple(env.catalog.databases.forks(database.guid))
+                return cls(database, previous, first, first, first, logs, forks)
         first, checkpoint, last = (int(lsn) for lsn in env.catalog.databases.next_lsns(database.id, 3))
         return cls(database, previous, first, checkpoint, last)
 
@@ -64,14 +67,32 @@ class DataLog:
         )
 
     def pages_since(self, base_lsn: int) -> Iterable[int] | None:
-        """The pages changed since then, to be asked for after ``tail``; None when the log does not tell."""
+        """The pages changed since then, to be asked for after ``tail``, also on the forks that the database
+        came from; None when the log does not tell."""
         if self.logs is None:
             return None
-        archive = self.logs.archive(self.database.guid)
-        if base_lsn < archive.unbroken_since():
-            return None
-        return _pages(archive, base_lsn)
+        archives = {archive.fork: archive for archive in self.logs.archives(self.database.guid)}
+        forks = {fork.fork: fork for fork in self.forks}
+        ranges: list[tuple[Archive, int, int | None]] = []
+        current, end = self.database.fork, None
+        while True:
+            archive, line = archives.get(current), forks.get(current)
+            if archive is None:
+                return None
+            came_from = None if line is None else line.parent
+            begins_here = line is None or came_from is None or base_lsn >= line.start_lsn
+            first = base_lsn if begins_here else archive.first_lsn()
+            if first < archive.unbroken_since() or (end is not None and end > archive.last_lsn()):
+                return None
+            ranges.append((archive, first, end))
+            if begins_here or line is None or came_from is None:
+                return _pages(ranges)
+            current, end = came_from, line.point_lsn
 
 
-def _pages(archive: Archive, base_lsn: int) -> Iterator[int]:
-    yield from archive.changed_pages(base_lsn)
+def _pages(ranges: list[tuple[Archive, int, int | None]]) -> Iterator[int]:
+    # A restore in place writes the first page's counters anew.
+    yield 1
+    for archive, first, end in ranges:
+        if end is None or first < end:
+            yield from archive.changed_pages(first, end)

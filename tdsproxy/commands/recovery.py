@@ -203,7 +203,10 @@ def _open(env: CommandEnvironment, database: Database, redo: Redo, installed: In
     continues = database.recovery_model is not RecoveryModel.SIMPLE and not (
         installed is not None and installed.converted_page_size
     )
-    chain = LogChain(base_lsn=redo.base_lsn, base_guid=redo.base_guid, base_ns=time.time_ns())
+    converted = installed is not None and installed.converted_page_size
+    chain = LogChain()
+    if not converted:
+        chain = LogChain(base_lsn=redo.base_lsn, base_guid=redo.base_guid, base_ns=time.time_ns())
     if continues:
         chain = msgspec.structs.replace(
             chain, log_backup_lsn=redo.lsn, first_fork=redo.fork, fork_point_lsn=redo.lsn, begins=False

@@ -491,3 +491,15 @@ def test_images_that_nobody_needs_go_at_the_next_start(shop: Workshop) -> None:
     (shop.store / ".redo" / "left.image").write_bytes(b"x")
     begin(shop.env)
     assert list((shop.store / ".redo").iterdir()) == []
+
+
+def test_differentials_go_on_over_a_fork(accident: tuple[Workshop, str, str]) -> None:
+    shop, early, _ = accident
+    whole(shop, early)
+    put(shop, 7)
+    said = shop.run("BACKUP DATABASE a TO DISK='/tmp/fork.bak' WITH DIFFERENTIAL, INIT")
+    assert numbers(said) == BACKED_UP
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    assert numbers(shop.run("RESTORE DATABASE b FROM DISK='/tmp/fork.bak'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2, 7]
+    assert shop.rows("b", "PRAGMA integrity_check") == [["ok"]]
