@@ -106,51 +106,63 @@ def demonstrate(host: str, port: int, password: str) -> None:
         say(f"   {albums} albums worth {total:.2f}")
         check(albums == len(ARTISTS) * ALBUMS_EACH, "not every album was stored")
 
-        say("3. BACKUP DATABASE Records TO DISK = 'Records.bak' WITH INIT, COMPRESSION, STATS = 25")
+        say("3. full backup, more albums, differential backup, more albums, log backup")
         run(cursor, "USE master")
-        for text in run(
-            cursor, "BACKUP DATABASE Records TO DISK = N'Records.bak' WITH INIT, COMPRESSION, STATS = 25"
-        ):
-            say(f"   {text}")
-        cursor.execute("RESTORE HEADERONLY FROM DISK = N'Records.bak'")
-        names = [column[0] for column in cursor.description]
-        header = dict(zip(names, cursor.fetchone(), strict=True))
-        say(
-            f"   on the medium: position {header['Position']}, {header['BackupTypeDescription']}, "
-            f"{header['BackupSize']} bytes, compressed to {header['CompressedBackupSize']}"
-        )
-
-        say("4. new albums, and between them a differential and two log backups")
-        for number, statement in enumerate(
-            (
-                "BACKUP LOG Records TO DISK = N'Records.trn' WITH INIT",
-                "BACKUP DATABASE Records TO DISK = N'Records.dif' WITH DIFFERENTIAL, INIT",
-                "BACKUP LOG Records TO DISK = N'Records.trn' WITH NOINIT",
-            ),
-            1,
-        ):
-            run(cursor, f"INSERT INTO Records.dbo.Album VALUES (N'New release {number}', {number}, 15.00)")
-            say(f"   {run(cursor, statement)[-1]}")
-        run(cursor, "INSERT INTO Records.dbo.Album VALUES (N'The last one', 4, 16.00)")
-        albums += 4
+        back_up(cursor, "BACKUP DATABASE Records TO DISK = N'Records.bak' WITH INIT, COMPRESSION, STATS = 50")
+        add_albums(cursor, "live")
+        back_up(cursor, "BACKUP DATABASE Records TO DISK = N'Records.diff' WITH INIT, DIFFERENTIAL")
+        add_albums(cursor, "remastered")
+        back_up(cursor, "BACKUP LOG Records TO DISK = N'Records.trn' WITH INIT")
+        add_albums(cursor, "bonus")
+        albums = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         total = ask(cursor, "SELECT SUM(Price) FROM Records.dbo.Album")
-        moment = ask(cursor, "SELECT CONVERT(varchar(27), SYSDATETIME(), 126)")
-        say(f"   {albums} albums worth {total} at {moment}; the last one is in no backup yet")
+        say(f"   {albums} albums worth {total:.2f}, some of them only in the live log")
 
-        say("5. the accident: DELETE FROM Records.dbo.Album, without a WHERE")
+        moment = ask(cursor, "SELECT CONVERT(nvarchar(40), SYSDATETIME(), 126)")
+        say(f"4. the accident, after {moment}: DELETE FROM Records.dbo.Album, without a WHERE")
+        time.sleep(0.1)
         run(cursor, "DELETE FROM Records.dbo.Album")
         left = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         check(left == 0, "the accident did not happen")
         say(f"   {left} albums left")
 
-        restore = f"RESTORE DATABASE Records FROM DISK = N'Records.bak' WITH REPLACE, STOPAT = '{moment}'"
-        say(f"6. {restore}")
-        for text in run(cursor, restore):
-            say(f"   {text}")
+        say("5. back to the moment before it, in one statement")
+        back_up(
+            cursor, f"RESTORE DATABASE Records FROM DISK = N'Records.bak' WITH REPLACE, STOPAT = N'{moment}'"
+        )
         back = ask(cursor, "SELECT COUNT(*) FROM Records.dbo.Album")
         check(back == albums, f"{back} albums came back, not {albums}")
         check(ask(cursor, "SELECT SUM(Price) FROM Records.dbo.Album") == total, "the sum is another one")
-        say(f"   {back} albums worth {total} are back")
+        say(f"   {back} albums worth {total:.2f} are back")
+
+        say("6. the same step by step, under another name: full, differential, log")
+        for sql in (
+            "RESTORE DATABASE Records2 FROM DISK = N'Records.bak' WITH NORECOVERY, "
+            "MOVE N'Records' TO N'/var/opt/mssql/data/Records2.mdf', "
+            "MOVE N'Records_log' TO N'/var/opt/mssql/data/Records2.ldf'",
+            "RESTORE DATABASE Records2 FROM DISK = N'Records.diff' WITH NORECOVERY",
+            "RESTORE LOG Records2 FROM DISK = N'Records.trn' WITH RECOVERY",
+        ):
+            back_up(cursor, sql)
+        logged = ask(cursor, "SELECT COUNT(*) FROM Records2.dbo.Album")
+        check(logged == albums - len(ARTISTS), f"the log backup brought {logged} albums")
+        say(f"   {logged} albums: all that the log backup holds")
+
+
+def back_up(cursor: Any, sql: str) -> None:
+    """Runs a BACKUP or RESTORE and shows what it says."""
+    say(f"   > {sql}")
+    for text in run(cursor, sql):
+        say(f"     {text}")
+
+
+def add_albums(cursor: Any, title: str) -> None:
+    """One album more for each artist."""
+    cursor.execute(
+        "INSERT INTO Records.dbo.Album (Title, ArtistId, Price) "
+        "SELECT Name + N', ' + %s, ArtistId, 12.50 FROM Records.dbo.Artist",
+        (title,),
+    )
 
 
 def how_to_connect(host: str, port: int, password: str, store: Path, pid: int) -> str:
