@@ -28,6 +28,7 @@ Starter = Callable[[], Awaitable[None]]
 
 _GREETING_SECONDS = 10.0
 _RETURN_SECONDS = 0.3
+_NOTE_SECONDS = 0.25
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +69,7 @@ class KeeperClient:
         self._listening: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._statements: dict[int, _Statement] = {}
+        self._notes: dict[int, threading.Event] = {}
         self._next_id = 0
         self._sessions: dict[int, tuple[str, str]] = {}
         self._on_release: list[Callable[[str], None]] = []
@@ -108,10 +110,15 @@ class KeeperClient:
         if self._writer is not None:
             self._send(Kind.NOTE, spid, login, database)
 
-    def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
-        """See ``port.KeeperPort``. Nobody is told while there is no keeper: a new one looks for itself."""
-        if self._writer is not None:
-            self._send(Kind.COMMIT, database.bytes, frame, committed_ns)
+    def note_commit(self, database: UUID, frame: int, committed_ns: int, known: threading.Event) -> None:
+        """Tells of a commit; ``known`` is set when the keeper knows. Nobody is told while there is no keeper:
+        a new one looks for itself."""
+        if self._writer is None:
+            known.set()
+            return
+        self._next_id += 1
+        self._notes[self._next_id] = known
+        self._send(Kind.COMMIT, self._next_id, database.bytes, frame, committed_ns)
 
     async def mark(self, database: UUID, name: str | None, description: str, login: str | None) -> None:
         """Tells of a mark, before its commit (``login`` None) or after it, and waits until the keeper knows.
@@ -215,6 +222,9 @@ class KeeperClient:
             self._writer = None
             for statement in self._statements.values():
                 statement.end(failed=True)
+            for known in self._notes.values():
+                known.set()
+            self._notes.clear()
             if self._sessions and self._starter is not None and not self._closed:
                 self._start_callback(self._come_back())
 
@@ -234,6 +244,9 @@ class KeeperClient:
                     statement.replies.put_nowait(protocol.unpack_reply(reply))
         elif kind is Kind.END:
             id_, failure = fields
+            known = self._notes.pop(id_, None)
+            if known is not None:
+                known.set()
             statement = self._statements.get(id_)
             if statement is not None:
                 statement.end(failed=failure is not None)
@@ -301,8 +314,10 @@ class SyncKeeper:
             self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database)
 
     def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
+        known = threading.Event()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._client.note_commit, database, frame, committed_ns)
+            self._loop.call_soon_threadsafe(self._client.note_commit, database, frame, committed_ns, known)
+            known.wait(_NOTE_SECONDS)
 
     def announce_mark(self, database: UUID, name: str | None, description: str) -> None:
         """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""

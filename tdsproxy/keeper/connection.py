@@ -120,9 +120,10 @@ class ClientConnection:
                 spid, login, database = fields
                 self._sessions.note(self, spid, login, database)
             elif kind is Kind.COMMIT:
-                database, frame, committed_ns = fields
+                id_, database, frame, committed_ns = fields
                 if self._log_events is not None:
                     self._log_events.note_commit(UUID(bytes=database), frame, committed_ns)
+                self._send(Kind.END, id_, None)
             elif kind is Kind.MARK:
                 id_, database, name, description, login = fields
                 self._mark(id_, UUID(bytes=database), name, description, login)

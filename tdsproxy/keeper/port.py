@@ -34,7 +34,8 @@ class KeeperPort(Protocol):
         ...
 
     def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
-        """A commit to the database with this GUID, as SQLite's WAL hook told it; returns at once."""
+        """A commit to the database with this GUID, as SQLite's WAL hook told it. Returns when the keeper
+        knows, or after a moment: a commit that it hears of only later has the time at which it was seen."""
         ...
 
     def announce_mark(self, database: UUID, name: str | None, description: str) -> None:

@@ -31,9 +31,9 @@ class ProtocolError(Exception):
 
 class Kind(IntEnum):
     """Client to keeper: HELLO (version, pid), RUN (id, request), CANCEL (id), NOTE (spid, login, database),
-    RELEASED (token), COMMIT (database GUID, frame, time), MARK (id, database GUID, name, description, login:
-    None before the commit). Keeper to client: WELCOME (version, spid base, pid), REPLIES (id, replies), END
-    (id, failure), RELEASE (token, database), KILL (spid)."""
+    RELEASED (token), COMMIT (id, database GUID, frame, time), MARK (id, database GUID, name, description,
+    login: None before the commit). Keeper to client: WELCOME (version, spid base, pid), REPLIES (id,
+    replies), END (id, failure), RELEASE (token, database), KILL (spid)."""
 
     HELLO = 1
     RUN = 2
