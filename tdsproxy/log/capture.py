@@ -24,7 +24,7 @@ CHECKPOINT_BYTES = 32 << 20
 WAL_BYTES = 192 << 20
 
 # While commits come: they are captured some at a time, and a commit's time is this exact.
-_BUSY_SECONDS = 0.003
+_BUSY_SECONDS = 0.005
 # After a write without a commit yet: the commit enters the WAL index without a further write to the file.
 _EAGER_SECONDS = 0.001
 _EAGER_FOR_SECONDS = 0.05

@@ -112,7 +112,7 @@ class Checkpointer:
                 self._pause = 0.0
                 return
         blocked = state.salts == at.salts and state.backfilled < at.frame
-        shrinking = self._threshold // 32 < left < self._left_before * 3 // 4
+        shrinking = self._threshold // 16 < left < self._left_before * 3 // 4
         self._left_before = left
         if (blocked or shrinking) and self._passes < _PASSES:
             # Another process is checkpointing, or much has been written meanwhile.
