@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
-from tdsproxy.catalog.recovery import Fork, LogChain
+from tdsproxy.catalog.recovery import Fork
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.log.records import LogError
 from tdsproxy.log.service import ChainState, ChainStatus, LoggedDatabase
@@ -157,8 +157,3 @@ def log_backed_up(env: CommandEnvironment, database: Database, last_lsn: int) ->
     env.catalog.databases.update(database.id, chain=chain)
     if env.logs is not None and env.logs.is_kept(database.guid):
         env.logs.log_backed_up(database.guid, last_lsn)
-
-
-def fresh_chain(chain: LogChain) -> LogChain:
-    """The chain of a database without backups to build on."""
-    return LogChain(base_lsn=chain.base_lsn, base_guid=chain.base_guid, base_ns=chain.base_ns)
