@@ -20,7 +20,7 @@ from tdsproxy.log.times import CommitTimes
 from tdsproxy.log.watch import Watch
 from tdsproxy.store.errors import DatabaseBusy, StoreError
 
-CHECKPOINT_BYTES = 32 << 20
+CHECKPOINT_BYTES = 16 << 20
 WAL_BYTES = 192 << 20
 
 # While commits come: they are captured some at a time, and a commit's time is this exact.

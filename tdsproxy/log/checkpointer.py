@@ -18,7 +18,7 @@ from tdsproxy.log.records import WalPosition
 from tdsproxy.store import crashpoints
 
 # Beyond this many times the threshold writers are kept out until all is captured and copied.
-_HURRY = 4
+_HURRY = 8
 _BARRIER_SECONDS = 0.2
 _BARRIER_POLL_SECONDS = 0.0005
 _HURRIED_BARRIER_SECONDS = 2.0
@@ -26,7 +26,7 @@ _HURRIED_POLL_SECONDS = 0.0001
 _PASSES = 4
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
-_SYNC_SECONDS = 1.0
+_SYNC_SECONDS = 10.0
 
 
 class Checkpointer:
@@ -112,7 +112,7 @@ class Checkpointer:
                 self._pause = 0.0
                 return
         blocked = state.salts == at.salts and state.backfilled < at.frame
-        shrinking = self._threshold // 16 < left < self._left_before * 3 // 4
+        shrinking = self._threshold // 4 < left < self._left_before * 3 // 4
         self._left_before = left
         if (blocked or shrinking) and self._passes < _PASSES:
             # Another process is checkpointing, or much has been written meanwhile.
