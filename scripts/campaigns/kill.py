@@ -55,6 +55,7 @@ def kill_at(world: World, point: str, kind: str) -> bool:
     """
     place = f"{point} in {kind}"
     restart(world, **{VARIABLE: point})
+    world.recovered()
     if kind == "commits":
         return kill_by_commits(world, place)
     operation = statement(world, kind)
@@ -94,8 +95,7 @@ def restart(world: World, **environment: str) -> None:
     keeper = world.product.kill_keeper()
     check(keeper is None or until(lambda: not is_running(keeper)), "the keeper does not die")
     world.product.start(**environment)
-    for writer in (*world.bank, world.late):
-        writer.disconnect()
+    world.disconnect()
 
 
 def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> None:
@@ -136,6 +136,7 @@ def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> N
     else:
         world.hold()
         product.start()
+        world.disconnect()
     settle_after(world, operations)
 
 

@@ -13,6 +13,7 @@ import pytds
 
 from scripts.campaigns.kill_model import (
     BankContent,
+    Commit,
     Medium,
     RestoreAttempt,
     SetRecord,
@@ -89,6 +90,7 @@ class World:
     def __post_init__(self) -> None:
         self.late = LateWriter(self.product)
         self._released: list[Writer] = []
+        self._cut_off: list[Commit] = []
         self.media = {name: Medium(f"{name}.bak") for name in ("append", "init", "format")}
 
     # ------------------------------------------------------------------ making
@@ -127,6 +129,11 @@ class World:
         self._released = [*self.bank] if exact else [*self.bank, self.late]
         for writer in self._released:
             writer.release()
+
+    def disconnect(self) -> None:
+        """The writers connect again before they go on: the server is another one."""
+        for writer in (*self.bank, self.late):
+            writer.disconnect()
 
     def new_version(self) -> None:
         """Another content of the database that is restored over. Only while held."""
@@ -278,9 +285,19 @@ class World:
     def _settle_bank(self, cursor: Any) -> None:
         content = BankContent({w.writer: Span(w.acknowledged, w.possible) for w in self.bank})
         found = self._check_bank(cursor, "bank", content)
+        self._resume_bank({writer: count for writer, (count, _, _) in found.items()})
+
+    def _resume_bank(self, counts: dict[int, int]) -> None:
         for writer in self.bank:
-            if writer.errors:
-                writer.resume_after(found.get(writer.writer, (0, 0, 0))[0])
+            count = counts.get(writer.writer, 0)
+            if writer.errors or writer.number != count:
+                writer.resume_after(count)
+
+    def recovered(self) -> None:
+        """After a start of both processes, while held: a commit that was cut off may have come back."""
+        with self.product.cursor() as cursor:
+            counts = rows(cursor, "SELECT writer, COUNT(*) FROM bank.dbo.journal GROUP BY writer")
+            self._resume_bank({row[0]: row[1] for row in counts})
 
     def _check_bank(self, cursor: Any, name: str, content: BankContent) -> dict[int, tuple[int, int, int]]:
         found = {
@@ -322,7 +339,11 @@ class World:
         if self.victim_restore is not None:
             operation, content = self.victim_restore
             attempt = RestoreAttempt(content, operation.began, operation.ended)
-        check_victim(self.victim, self.late.drain(), attempt, found)
+        commits = self.late.drain()
+        check_victim(self.victim, [*self._cut_off, *commits], attempt, found)
+        self._cut_off = [
+            commit for commit in commits if commit.ended is None and commit.number not in found.late
+        ]
         self.victim, self.victim_restore = found, None
         if self.late.errors:
             self.late.resume_after(self.late.possible)

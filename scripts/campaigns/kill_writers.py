@@ -28,6 +28,7 @@ class Writer(threading.Thread):
         self.errors: list[str] = []
         self.last = Commit(0, 0.0, 0.0)
         self.number = 0
+        self._tried = 0
 
     def sql(self, number: int) -> str:
         """The transaction."""
@@ -35,6 +36,7 @@ class Writer(threading.Thread):
 
     def began(self, commit: Commit) -> None:
         self.last = commit
+        self._tried = max(self._tried, commit.number)
 
     @property
     def acknowledged(self) -> int:
@@ -43,8 +45,12 @@ class Writer(threading.Thread):
 
     @property
     def possible(self) -> int:
-        """The highest number that may have been committed."""
-        return self.last.number
+        """The highest number that may have been committed.
+
+        A commit that a SIGKILL cut off between the WAL and its index is not there until the index is made
+        anew, or for good when somebody else commits before that.
+        """
+        return max(self.last.number, self._tried)
 
     @property
     def harmed(self) -> bool:
@@ -66,10 +72,11 @@ class Writer(threading.Thread):
         self._turn.release()
 
     def resume_after(self, number: int) -> None:
-        """Connect again; the next commit is the one after ``number``. Only while held."""
+        """Forget errors; the next commit is the one after ``number``. Only while held."""
+        if self.errors:
+            self._connection = None
         self.number = number
         self.last = Commit(number, 0.0, 0.0)
-        self._connection = None
         self.errors.clear()
 
     def disconnect(self) -> None:

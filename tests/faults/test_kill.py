@@ -48,6 +48,7 @@ def test_a_listener_that_dies_while_statements_run(world: World) -> None:
         assert not thread.is_alive()
     world.hold()
     world.product.start()
+    world.disconnect()
     settle_after(world, operations)
     world.try_anew()
     assert world.restore_all() >= 3
