@@ -137,12 +137,13 @@ def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> N
         world.hold()
         product.start()
         world.disconnect()
-    settle_after(world, operations)
+    settle_after(world, operations, keeper_lived=target == "listener")
 
 
-def settle_after(world: World, operations: list[Operation]) -> None:
+def settle_after(world: World, operations: list[Operation], *, keeper_lived: bool) -> None:
     """When the statements have ended, of whatever cause: their ends, and what they left. Raises Violation."""
-    wait_for_statements(world, operations)
+    if keeper_lived:
+        wait_for_statements(world, operations)
     for operation in operations:
         world.note_end(operation)
     world.settle()

@@ -27,8 +27,8 @@ from scripts.campaigns.outcome import check
 from scripts.campaigns.product import LOST, Product, integrity, named_rows, rows, run, until
 
 WRITERS = 2
-PAGE_ROWS = 700
-BODY = 3000
+PAGE_ROWS = 300
+BODY = 7000
 """``PAGE_ROWS`` rows of ``BODY`` bytes make a database of several runs."""
 MOST_SETS = 5
 
@@ -38,9 +38,9 @@ CREATE TABLE bank.dbo.journal (writer int NOT NULL, n int NOT NULL, note varchar
                                PRIMARY KEY (writer, n));
 CREATE TABLE bank.dbo.account (id int PRIMARY KEY, balance bigint NOT NULL);
 INSERT INTO bank.dbo.account VALUES (1, 0), (2, 0);
-CREATE TABLE bank.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(4000) NOT NULL);
+CREATE TABLE bank.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(8000) NOT NULL);
 CREATE TABLE victim.dbo.late (n int PRIMARY KEY);
-CREATE TABLE victim.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(4000) NOT NULL)
+CREATE TABLE victim.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(8000) NOT NULL)
 """
 
 
