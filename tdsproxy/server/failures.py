@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ import apsw
 from tdsproxy.server.workspace import LockTimeout
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 from tdsproxy.tsql.replies import Message
+
+_NO_TABLE = re.compile(r"(?:SQLError: )?no such table: (?:d\d+\.)?(.+)$")
 
 TERMINATED = Message(3621, 0, 0, "The statement has been terminated.")
 
@@ -102,6 +105,10 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
             raise SqlError.of(
                 8115, 16, 2, "Arithmetic overflow error converting expression to data type bigint.", line
             ) from error
+        gone = _NO_TABLE.match(str(error))
+        if gone is not None:
+            # dropped by another session between the statement's compilation and its first step
+            raise BatchAborted.of(208, 16, 1, f"Invalid object name '{gone[1]}'.", line) from error
         raise SqlError.of(8630, 16, 1, f"Internal Query Processor Error: {error}", line) from error
     except apsw.MismatchError as error:
         # Values are converted before they are stored, so this is a LIMIT that is NULL.
