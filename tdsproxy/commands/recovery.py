@@ -109,8 +109,9 @@ def finish(env: CommandEnvironment, database: Database) -> Recovered:
     """Does again what a killed ``recover`` or ``replace_online`` had begun. Raises as ``recover``."""
     redo = database.redo
     assert redo is not None
-    # The end of the old log, if nothing of the new content is there yet.
-    if start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
+    # The end of the old log, if nothing of the new content is there yet. A new database has no file before.
+    exists = database.path(env.catalog.store).exists()
+    if exists and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
         stop_log(env, database)
     return _open(env, database, redo, _put_in_place(env, database, keep_undo=True))
 

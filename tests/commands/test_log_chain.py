@@ -459,7 +459,9 @@ def test_a_stop_by_lsn(shop: Workshop) -> None:
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH STOPATMARK='lsn:x'"))[0] == 4334
 
 
-def test_a_restore_killed_while_it_opened_the_database_is_finished_at_the_next_start(shop: Workshop) -> None:
+def test_a_restore_killed_while_it_opened_the_database_is_finished_at_the_next_start(
+    shop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
     put(shop, 1)
     full(shop)
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
@@ -471,6 +473,7 @@ def test_a_restore_killed_while_it_opened_the_database_is_finished_at_the_next_s
     assert find(shop, "b").state is DatabaseState.ONLINE
     assert content(shop, "b") == [1]
     assert list((shop.store / ".redo").iterdir()) == []
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_roll_forward_that_was_interrupted_must_be_repeated(shop: Workshop) -> None:
