@@ -391,16 +391,13 @@ class DdlRunner:
         yield Done(Command.NONE)
 
     def create_trigger(self, statement: ast.CreateTrigger, frame: Frame) -> Iterator[Reply]:
-        found = self.table_of(statement.table, frame)
-        if found is None:
-            raise error(
-                8197,
-                f"The object '{statement.table.object}' does not exist or is invalid for this operation.",
-                statement.line,
-                state=4,
-            )
-        self._save_module(statement, "TR", frame, found.table.object_id)
-        yield Done(Command.NONE)
+        """Refused: a trigger that is accepted and never fires would lose what it was to keep."""
+        yield from ()
+        raise error(
+            40510,
+            "Statement 'CREATE TRIGGER' is not supported in this version of SQL Server.",
+            statement.line,
+        )
 
     def _save_module(
         self,
