@@ -38,8 +38,8 @@ def run(name: str, plan: Plan) -> bool:
         main(plan, tally)
     except Violation as violation:
         tally.violated(str(violation))
-    except pytds.Error as error:
-        # A statement that must succeed did not.
+    except (pytds.Error, AssertionError) as error:
+        # A statement that must succeed did not, or the product does not start.
         tally.violated(f"{type(error).__name__}: {error}")
         traceback.print_exc()
     print(tally.closing_line(name, plan.seed), flush=True)

@@ -36,7 +36,7 @@ def statements_for(point: str) -> list[str]:
         return ["commits"]
     if point.startswith("backup."):
         return ["append", "init", "format"]
-    return ["over", "new"]
+    return ["new", "over"]
 
 
 def statement(world: World, kind: str) -> Operation:
@@ -172,13 +172,7 @@ def _is_free(cursor: Any, name: str) -> bool:
 def main(plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
     rng = random.Random(plan.seed)
-    # Every place with one statement before any with a second.
-    places = [
-        (point, kinds[turn])
-        for turn in range(3)
-        for point in named_points()
-        if turn < len(kinds := statements_for(point))
-    ]
+    places = [(point, kind) for point in named_points() for kind in statements_for(point)]
     if plan.share < 1:
         places = rng.sample(places, min(len(places), max(2, round(len(places) * plan.share))))
     with product() as made:
@@ -194,8 +188,7 @@ def main(plan: Plan, tally: Tally) -> None:
                 hit = kill_at(world, point, kind)
                 reached[point] = reached.get(point, False) or hit
                 tally.add("kills at named places", int(hit))
-                if hit:
-                    world.try_anew()
+                world.try_anew()
             tally.add("named places", sum(reached.values()))
             never = [point for point, hit in reached.items() if not hit]
             if never:
