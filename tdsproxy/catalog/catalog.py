@@ -13,6 +13,7 @@ from typing import Any, Final
 import apsw
 
 from tdsproxy.catalog import databases, logins, msdb_schema, names
+from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Databases, new_database
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.history import History
@@ -70,6 +71,7 @@ class Catalog:
         self._msdb = CatalogFile(store / MSDB)
         self.databases = Databases(self._master, store)
         self.logins = Logins(self._master)
+        self.configurations = Configurations(self._master)
         self.history = History(self._msdb)
 
     def setting(self, name: str) -> str | None:

@@ -17,6 +17,7 @@ from tdsproxy.server.native import NATIVE, run_native
 from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure
+from tdsproxy.server.procedures.configuration import reconfigure
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
@@ -110,7 +111,9 @@ class Dispatcher:
                 yield from dbcc.run_dbcc(self._session, statement, frame)
             case ast.Kill():
                 yield from self._kill(statement, frame)
-            case ast.Declare() | ast.Checkpoint() | ast.Reconfigure() | ast.Accepted() | ast.AlterIndex():
+            case ast.Reconfigure():
+                yield from reconfigure(self._session, statement)
+            case ast.Declare() | ast.Checkpoint() | ast.Accepted() | ast.AlterIndex():
                 yield Done(Command.NONE)
             case _:
                 words = _WORDS.get(type(statement).__name__, type(statement).__name__.upper())

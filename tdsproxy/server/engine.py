@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,6 @@ from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, U
 from tdsproxy.frontend.handler import LoginRequest
 from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server.applocks import ApplicationLocks
-from tdsproxy.server.configurations import CONFIGURATIONS, Configuration
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
 from tdsproxy.server.locks import WriteLocks
 from tdsproxy.server.logins import authenticate, login_failed
@@ -229,15 +228,3 @@ class Engine:
 
     def logins(self) -> list[LoginFacts]:
         return [login_facts(login) for login in self.catalog.logins.all()]
-
-    def configurations(self) -> Mapping[int, int]:
-        """The values of sp_configure that were set."""
-        values = {}
-        for item in CONFIGURATIONS:
-            text = self.catalog.setting(item.name)
-            if text is not None and text.lstrip("-").isdigit():
-                values[item.id] = int(text)
-        return values
-
-    def set_configuration(self, item: Configuration, value: int) -> None:
-        self.catalog.set_setting(item.name, str(value))

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
@@ -155,8 +156,9 @@ class DatabaseScope:
     def users(self) -> Sequence[UserFacts]:
         return self._session.users_of(self._name)
 
-    def configurations(self) -> Mapping[int, int]:
-        return self._session.engine.configurations()
+    @property
+    def configurations(self) -> Configurations:
+        return self._session.engine.catalog.configurations
 
 
 class SessionFunctions:

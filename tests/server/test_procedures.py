@@ -139,20 +139,53 @@ def test_databases_and_helpdb(shop: Client) -> None:
     assert shop.error("EXEC sp_helpdb 'nowhere'") == 15010
 
 
+def in_use(sa: Client, name: str) -> list[object]:
+    rows = sa.rows(f"SELECT value, value_in_use FROM sys.configurations WHERE name = '{name}'")
+    return [value.value for value in rows[0] if isinstance(value, Variant)]
+
+
 def test_configure(sa: Client, world: World) -> None:
-    (row,) = sa.rows("EXEC sp_configure 'backup compression default'")
-    assert row == ("backup compression default", 0, 1, 0, 0)
-    changed = infos(sa.replies("EXEC sp_configure 'backup compression default', 1; RECONFIGURE"))
+    name = "backup compression default"
+    assert sa.rows(f"EXEC sp_configure '{name}'") == [(name, 0, 1, 0, 0)]
+    changed = infos(sa.replies(f"EXEC sp_configure '{name}', 1"))
     assert [m.number for m in changed] == [15457]
     assert "changed from 0 to 1" in changed[0].text
-    assert sa.value(
-        "SELECT value_in_use FROM sys.configurations WHERE name = 'backup compression default'"
-    ) == (Variant(t.INT, 1))
-    assert world.engine.catalog.setting("backup compression default") == "1"
-    assert sa.error("EXEC sp_configure 'backup compression default', 9") == 15129
+    assert sa.rows(f"EXEC sp_configure '{name}'") == [(name, 0, 1, 1, 0)]
+    assert in_use(sa, name) == [1, 0]
+    assert world.engine.catalog.configurations.in_use(name) == 0
+    sa.run("RECONFIGURE WITH OVERRIDE")
+    assert in_use(sa, name) == [1, 1]
+    assert world.engine.catalog.configurations.in_use(name) == 1
+    assert sa.error(f"EXEC sp_configure '{name}', 9") == 15129
     assert sa.error("EXEC sp_configure 'nothing'") == 15123
-    assert sa.error("EXEC sp_configure 'xp_cmdshell'") == 15123
     assert sa.error("EXEC sp_configure 'remote'") == 15124
+
+
+def test_configure_options_that_wait_for_the_start(sa: Client, world: World) -> None:
+    sa.run("EXEC sp_configure 'remote access', 0; RECONFIGURE")
+    assert in_use(sa, "remote access") == [0, 1]
+    world.engine.catalog.configurations.reconfigure(starting=True)
+    assert in_use(sa, "remote access") == [0, 0]
+
+
+def test_configure_advanced_options(sa: Client) -> None:
+    few = len(sa.rows("EXEC sp_configure"))
+    assert sa.error("EXEC sp_configure 'xp_cmdshell'") == 15123
+    sa.run("EXEC sp_configure 'show advanced options', 1; RECONFIGURE")
+    assert sa.rows("EXEC sp_configure 'xp_cmdshell'") == [("xp_cmdshell", 0, 1, 0, 0)]
+    every = [row[0] for row in sa.rows("EXEC sp_configure")]
+    assert every == sorted(every, key=lambda name: str(name).lower())
+    assert few < len(every) == sa.value("SELECT COUNT(*) FROM sys.configurations")
+
+
+def test_reconfigure_is_refused(sa: Client) -> None:
+    assert sa.error("BEGIN TRANSACTION; EXEC sp_configure 'user options', 1") == 574
+    sa.run("IF @@TRANCOUNT > 0 ROLLBACK")
+    assert sa.error("BEGIN TRANSACTION; RECONFIGURE") == 574
+    sa.run("IF @@TRANCOUNT > 0 ROLLBACK")
+    sa.run("EXEC sp_configure 'allow updates', 1")
+    assert sa.error("RECONFIGURE") == 5808
+    sa.run("RECONFIGURE WITH OVERRIDE")
 
 
 def test_help_texts(shop: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.server.procedures.catalog import PROCEDURES as CATALOG
+from tdsproxy.server.procedures.configuration import PROCEDURES as CONFIGURATION
 from tdsproxy.server.procedures.define import SystemProcedure
 from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
 from tdsproxy.server.procedures.server import PROCEDURES as SERVER
@@ -14,6 +15,7 @@ __all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CATALOG,
+    **CONFIGURATION,
     **DRIVERS,
     **SERVER,
     **SESSIONS,

@@ -6,81 +6,17 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tdsproxy.server import configurations, identity
+from tdsproxy.server import identity
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
 from tdsproxy.server.sysviews.scope import DatabaseFacts
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
-from tdsproxy.tsql.replies import Message
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import Value
 
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
-
-
-def _configure(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
-    given = Parameters("sp_configure", "@configname @configvalue", arguments)
-    name = given.text("@configname")
-    values = session.engine.configurations()
-    shows_all = bool(values.get(518, 0))
-    shown = [item for item in configurations.CONFIGURATIONS if shows_all or not item.advanced]
-    if name is not None:
-        found = configurations.find(name)
-        if not found:
-            raise SqlError.of(
-                15123,
-                16,
-                1,
-                f"The configuration option '{name}' does not exist, or it may be an advanced option.",
-            )
-        if len(found) > 1:
-            raise SqlError.of(15124, 16, 1, f"The configuration option '{name}' is not unique.")
-        if found[0].advanced and not shows_all:
-            raise SqlError.of(
-                15123,
-                16,
-                1,
-                f"The configuration option '{name}' does not exist, or it may be an advanced option.",
-            )
-        shown = found
-        value = given.number("@configvalue")
-        if value is not None:
-            yield _set_value(session, found[0], value, values.get(found[0].id, found[0].default))
-            return 0
-    yield from result(
-        "name nvarchar(35)!, minimum int, maximum int, config_value int, run_value int",
-        [
-            {
-                "name": item.name,
-                "minimum": item.minimum,
-                "maximum": item.maximum,
-                "config_value": values.get(item.id, item.default),
-                "run_value": values.get(item.id, item.default),
-            }
-            for item in sorted(shown, key=lambda item: item.name.lower())
-        ],
-    )
-    return 0
-
-
-def _set_value(session: Session, item: configurations.Configuration, value: int, old: int) -> Message:
-    session.rights.require_server_role("serveradmin")
-    if not item.minimum <= value <= item.maximum:
-        raise SqlError.of(
-            15129, 16, 1, f"'{value}' is not a valid value for configuration option '{item.name}'."
-        )
-    session.engine.set_configuration(item, value)
-    return Message(
-        15457,
-        0,
-        1,
-        f"Configuration option '{item.name}' changed from {old} to {value}. Run the RECONFIGURE statement to"
-        " install.",
-        185,
-        "sp_configure",
-    )
 
 
 def _databases(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
@@ -263,7 +199,6 @@ def _server_info(session: Session, frame: Frame, arguments: Sequence[Argument]) 
 
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
-    "sp_configure": _configure,
     "sp_databases": _databases,
     "sp_helpdb": _help_database,
     "sp_helpfile": _help_file,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
 from tdsproxy.tsql.values import DateTime
@@ -167,4 +168,5 @@ class Scope(Protocol):
 
     def users(self) -> Sequence[UserFacts]: ...
 
-    def configurations(self) -> Mapping[int, int]: ...
+    @property
+    def configurations(self) -> Configurations: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.server.configurations import CONFIGURATIONS
+from tdsproxy.catalog.configurations import CONFIGURATIONS
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
@@ -13,16 +13,15 @@ from tdsproxy.tsql.values import Variant
 
 
 def _configurations(scope: Scope) -> Iterator[Row]:
-    values = scope.configurations()
+    configured, in_use = scope.configurations.all_configured(), scope.configurations.all_in_use()
     for item in CONFIGURATIONS:
-        value = Variant(t.INT, values.get(item.id, item.default))
         yield {
             "configuration_id": item.id,
             "name": item.name,
-            "value": value,
+            "value": Variant(t.INT, configured[item.id]),
             "minimum": Variant(t.INT, item.minimum),
             "maximum": Variant(t.INT, item.maximum),
-            "value_in_use": value,
+            "value_in_use": Variant(t.INT, in_use[item.id]),
             "description": item.description,
             "is_dynamic": int(item.dynamic),
             "is_advanced": int(item.advanced),

@@ -27,7 +27,7 @@ class Checkpoint(Statement):
 
 
 class Reconfigure(Statement):
-    pass
+    override: bool = False
 
 
 class Accepted(Statement):

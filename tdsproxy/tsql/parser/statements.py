@@ -297,8 +297,7 @@ class Statements(Keys):
 
     def _reconfigure(self) -> ast.Statement:
         self.advance()
-        self.accept_words("WITH", "OVERRIDE")
-        return ast.Reconfigure()
+        return ast.Reconfigure(override=self.accept_words("WITH", "OVERRIDE"))
 
     def _revert(self) -> ast.Statement:
         self.advance()
