@@ -1,23 +1,30 @@
 """Named places at which tests kill the process, to prove that each durable step can be the last one.
 
-``TDSPROXY_CRASH_AT=name`` kills the process with SIGKILL when it reaches the place ``name``;
-``name:3`` at the third time. Without the variable a place costs one comparison.
+``TDSPROXY_CRASH_AT=name`` kills the process with SIGKILL when it reaches the place ``name``; ``name:3`` at
+the third time; ``name@FILE`` kills another process instead, whose id FILE holds. With
+``TDSPROXY_SLOW_AT=name=0.5`` each pass of the place lasts half a second, for tests of what happens meanwhile.
+Without the variables a place costs two comparisons.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 VARIABLE = "TDSPROXY_CRASH_AT"
+SLOW_VARIABLE = "TDSPROXY_SLOW_AT"
 
 
 class CrashPoint:
     """One armed place: counts how often it is reached, from any thread."""
 
     def __init__(self, specification: str) -> None:
-        self._name, _, count = specification.partition(":")
+        place, _, self._victim = specification.partition("@")
+        self._name, _, count = place.partition(":")
         self._left = int(count or 1)
         self._lock = threading.Lock()
 
@@ -28,13 +35,31 @@ class CrashPoint:
         with self._lock:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                pid = int(Path(self._victim).read_text()) if self._victim else os.getpid()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+class SlowPoint:
+    """One place that is slow."""
+
+    def __init__(self, specification: str) -> None:
+        self._name, _, seconds = specification.partition("=")
+        self._seconds = float(seconds)
+
+    def reach(self, name: str) -> None:
+        """Wait if ``name`` is the place."""
+        if name == self._name:
+            time.sleep(self._seconds)
 
 
 _ARMED = CrashPoint(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+_SLOW = SlowPoint(os.environ[SLOW_VARIABLE]) if os.environ.get(SLOW_VARIABLE) else None
 
 
 def reach(name: str) -> None:
     """Mark that the place ``name`` has been reached."""
     if _ARMED is not None:
         _ARMED.reach(name)
+    if _SLOW is not None:
+        _SLOW.reach(name)

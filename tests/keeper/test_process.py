@@ -22,10 +22,11 @@ from tdsproxy.keeper.launch import ensure_keeper, is_listening
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.process import EXIT_OWNED
 from tdsproxy.keeper.start import connect, connect_sync
+from tdsproxy.store.crashpoints import SLOW_VARIABLE
 from tdsproxy.tsql.replies import Done, Message
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -88,7 +89,7 @@ def test_one_keeper_for_all(options: KeeperOptions) -> None:
         assert second.spid_base == first.spid_base + 2000
         second.close()
         words = [sys.executable, "-m", "tdsproxy.keeper", "--store", str(options.store)]
-        late = subprocess.run(words, timeout=20, capture_output=True)
+        late = subprocess.run(words, timeout=60, capture_output=True)
         assert late.returncode == EXIT_OWNED
         assert run(first, "CREATE DATABASE d") == [Done(203)]
     finally:
@@ -162,7 +163,7 @@ def test_an_unknown_greeting_ends_the_connection(options: KeeperOptions) -> None
     keeper = connect_sync(options)
     try:
         with connect_socket(options.store) as stranger:
-            stranger.settimeout(10)
+            stranger.settimeout(60)
             stranger.sendall(b"\x00\x00\x00\x01\x90")
             assert stranger.recv(1) == b""
         assert run(keeper, "CREATE DATABASE d") == [Done(203)]
@@ -181,10 +182,17 @@ def big_database(keeper: SyncKeeper, store: Path, megabytes: int) -> None:
     subprocess.run(words, check=True, timeout=60)
 
 
+@pytest.fixture
+def slow_backups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keepers write a megabyte of a backup per second from now on: none ends before it is cancelled."""
+    monkeypatch.setenv(SLOW_VARIABLE, "backup.run-written=1")
+
+
+@pytest.mark.usefixtures("slow_backups")
 def test_closing_the_replies_cancels_the_backup(options: KeeperOptions) -> None:
     keeper = connect_sync(options)
     try:
-        big_database(keeper, options.store, 40)
+        big_database(keeper, options.store, 30)
         text = "BACKUP DATABASE big TO DISK='big.bak' WITH STATS=1"
         replies = keeper.run(NativeRequest(text, admin(keeper)))
         assert next(replies) == Message(3211, 0, 1, "1 percent processed.")
@@ -196,10 +204,11 @@ def test_closing_the_replies_cancels_the_backup(options: KeeperOptions) -> None:
         keeper.close()
 
 
+@pytest.mark.usefixtures("slow_backups")
 def test_a_client_that_vanishes_cancels(options: KeeperOptions) -> None:
     keeper = connect_sync(options)
     try:
-        big_database(keeper, options.store, 40)
+        big_database(keeper, options.store, 30)
         script = (
             "import os, sys\nfrom pathlib import Path\n"
             "from tdsproxy.keeper.client import SyncKeeper\n"
@@ -209,7 +218,7 @@ def test_a_client_that_vanishes_cancels(options: KeeperOptions) -> None:
             "next(k.run(NativeRequest(\"BACKUP DATABASE big TO DISK='b.bak' WITH STATS=1\", s)))\n"
             "os._exit(0)"
         )
-        subprocess.run([sys.executable, "-c", script, str(options.store)], check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", script, str(options.store)], check=True, timeout=60)
         assert until(lambda: list((options.store / "backup").iterdir()) == [])
         assert until(lambda: run(keeper, "DROP DATABASE big") == [Done(204)])
     finally:
@@ -238,7 +247,7 @@ def test_sigterm_ends_a_running_backup_without_a_trace(options: KeeperOptions) -
             )
         )
         os.kill(pid, signal.SIGTERM)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert [reply.number for reply in found if isinstance(reply, Message)] == [3204, 3013]
     assert until(lambda: not is_running(pid))
