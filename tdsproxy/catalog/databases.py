@@ -18,7 +18,7 @@ import apsw
 
 from tdsproxy.catalog import names, recovery
 from tdsproxy.catalog.file import CatalogFile, Row
-from tdsproxy.catalog.recovery import Fork, LogChain, Redo
+from tdsproxy.catalog.recovery import Fork, LogChain, PageRedo, Redo
 
 COLLATION: Final = "SQL_Latin1_General_CP1_CI_AS"
 COMPATIBILITY: Final = 160
@@ -63,7 +63,9 @@ class Database:
     physical names that are shown. ``holder`` is the session that has the seat of a SINGLE_USER database.
     ``options`` keeps the ALTER DATABASE SET options that change nothing here, in upper case. ``chain`` is
     what the next backup builds on, ``redo`` how far a restore has come that is not recovered yet,
-    ``standby`` the undo file, as shown, of a database that is readable in between.
+    ``standby`` the undo file, as shown, of a database that is readable in between. ``source`` is the id of the
+    database that this one is a snapshot of. ``pages`` are pages that are being restored while the rest is
+    in use.
     """
 
     id: int
@@ -91,6 +93,8 @@ class Database:
     chain: LogChain = field(default_factory=LogChain)
     redo: Redo | None = None
     standby: str | None = None
+    source: int | None = None
+    pages: PageRedo | None = None
 
     @property
     def is_system(self) -> bool:
@@ -127,6 +131,8 @@ _FIELDS: Final = (
     "chain",
     "redo",
     "standby",
+    "source",
+    "pages",
 )
 
 CREATE_TABLE: Final = """
@@ -157,7 +163,9 @@ CREATE TABLE IF NOT EXISTS __tds_databases (
   lsn INTEGER NOT NULL DEFAULT 0,
   chain TEXT,
   redo TEXT,
-  standby TEXT
+  standby TEXT,
+  source TEXT,
+  pages TEXT
 )
 """
 
@@ -173,7 +181,7 @@ CREATE TABLE IF NOT EXISTS __tds_forks (
 )
 """
 
-_LATER_COLUMNS: Final = ("chain", "redo", "standby")
+_LATER_COLUMNS: Final = ("chain", "redo", "standby", "source", "pages")
 
 
 def add_columns(file: CatalogFile) -> None:
@@ -197,7 +205,7 @@ def _stored(name: str, value: Any) -> Any:
         return value.isoformat(" ", "milliseconds")
     if name == "options":
         return json.dumps(value, sort_keys=True)
-    if isinstance(value, LogChain | Redo):
+    if isinstance(value, LogChain | Redo | PageRedo):
         return recovery.encode(value)
     return int(value) if isinstance(value, bool | IntEnum) else value
 
@@ -214,6 +222,8 @@ def _database(row: Row) -> Database:
     raw["options"] = json.loads(raw["options"])
     raw["chain"] = recovery.decode_chain(raw["chain"])
     raw["redo"] = recovery.decode_redo(raw["redo"])
+    raw["pages"] = recovery.decode_page_redo(raw["pages"])
+    raw["source"] = None if raw["source"] is None else int(raw["source"])
     return Database(**raw)
 
 
@@ -261,6 +271,10 @@ class Databases:
     def by_id(self, id_: int) -> Database | None:
         rows = self._file.read(f"{_SELECT} WHERE id = ?", (id_,))
         return _database(rows[0]) if rows else None
+
+    def snapshots_of(self, database: Database) -> list[Database]:
+        """The snapshots of a database, in the order of their ids."""
+        return [other for other in self.all() if other.source == database.id]
 
     def add(self, database: Database) -> Database:
         """Registers a new database and returns it with its id. Raises KeyError when the name is taken."""

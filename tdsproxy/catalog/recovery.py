@@ -38,6 +38,8 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
     until the same log has been applied again. ``recovering`` says that all is applied and the image is being
     put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
+    ``ends_chain`` says that log and differential backups cannot go on from this content: it is that of a
+    database snapshot, of which no LSN is known.
     """
 
     image: str
@@ -49,6 +51,19 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     unfinished: bool = False
     recovering: bool = False
     ns: int = 0
+    ends_chain: bool = False
+
+
+class PageRedo(msgspec.Struct, frozen=True, kw_only=True):
+    """Pages of a database in use that are being restored: their numbers, ascending, and how far they are.
+
+    ``redo.image`` holds nothing but these pages, each at its place. The database was at ``target_lsn`` when
+    the restore of the pages began: they must be rolled forward at least so far.
+    """
+
+    numbers: tuple[int, ...]
+    target_lsn: int
+    redo: Redo
 
 
 class Fork(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +78,7 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
 
 
-def encode(document: LogChain | Redo) -> str:
+def encode(document: LogChain | Redo | PageRedo) -> str:
     """The document as JSON."""
     return msgspec.json.encode(document).decode()
 
@@ -74,3 +89,7 @@ def decode_chain(text: str | None) -> LogChain:
 
 def decode_redo(text: str | None) -> Redo | None:
     return None if not text else msgspec.json.decode(text, type=Redo)
+
+
+def decode_page_redo(text: str | None) -> PageRedo | None:
+    return None if not text else msgspec.json.decode(text, type=PageRedo)

@@ -72,7 +72,18 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
     ),
+    1816: (16, 1, "Database snapshot on the system database {} is not allowed."),
+    1821: (16, 1, "Cannot create a database snapshot on another database snapshot."),
+    1822: (16, 1, "The database must be online to have a database snapshot."),
+    1825: (16, 1, "Filegroups and collations cannot be specified for database snapshots."),
     1834: (16, 1, "The file '{}' cannot be overwritten.  It is being used by database '{}'."),
+    3002: (16, 1, "Cannot BACKUP or RESTORE a database snapshot."),
+    3004: (
+        16,
+        1,
+        "The primary filegroup cannot be backed up as a file backup because the database is using the SIMPLE "
+        "recovery model. Consider taking a partial backup by specifying READ_WRITE_FILEGROUPS.",
+    ),
     3009: (
         16,
         1,
@@ -115,6 +126,19 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "exist. Perform a full database backup by reissuing BACKUP DATABASE, omitting the WITH DIFFERENTIAL "
         "option.",
     ),
+    3039: (
+        16,
+        1,
+        "Cannot perform a differential backup for file '{}' because a current file backup does not exist. "
+        "Reissue BACKUP DATABASE omitting the WITH DIFFERENTIAL option.",
+    ),
+    3042: (
+        10,
+        1,
+        "BACKUP WITH CONTINUE_AFTER_ERROR successfully generated a backup of the damaged database. Refer to "
+        "the SQL Server error log for information about the errors that were encountered.",
+    ),
+    3043: (16, 1, "BACKUP '{}' detected an error on page ({}:{}) in file '{}'."),
     3044: (
         16,
         1,
@@ -147,6 +171,21 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "{} cannot process database '{}' because it is in use by this session. It is recommended that the "
         "master database be used when performing this operation.",
     ),
+    3103: (
+        16,
+        1,
+        "A partial restore sequence cannot be initiated by this command. To initiate a partial restore "
+        "sequence, use the WITH PARTIAL clause of the RESTORE statement and provide a backup set which "
+        "includes a full copy of at least the primary data file. The WITH PARTIAL clause of the RESTORE "
+        "statement may not be used for any other purpose.",
+    ),
+    3105: (
+        16,
+        1,
+        "RESTORE cannot restore any more pages into file '{}' because the maximum number of pages ({}) are "
+        "already being restored. Either complete the restore sequence for the existing pages, or use RESTORE "
+        "FILE to restore all pages in the file.",
+    ),
     3108: (
         16,
         1,
@@ -155,6 +194,24 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Online.",
     ),
     3110: (14, 1, "User does not have permission to RESTORE database '{}'."),
+    3111: (
+        16,
+        1,
+        "Page ({}:{}) is a control page which cannot be restored in isolation. To repair this page, the "
+        "entire file must be restored.",
+    ),
+    3115: (
+        16,
+        1,
+        "The database is using the simple recovery model. It is not possible to restore a subset of the "
+        "read-write data.",
+    ),
+    3116: (
+        16,
+        1,
+        "The supplied backup is not on the same recovery path as the database, and is ineligible for use for "
+        "an online file restore.",
+    ),
     3117: (
         16,
         1,
@@ -182,6 +239,19 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         16,
         1,
         "The backup set in file '{}' was created by {} and cannot be used for this restore operation.",
+    ),
+    3137: (
+        16,
+        4,
+        "Database cannot be reverted. Either the primary or the snapshot names are improperly specified, all "
+        "other snapshots have not been dropped, or there are missing files.",
+    ),
+    3139: (16, 1, "Restore to snapshot is not allowed with the master database."),
+    3144: (
+        16,
+        1,
+        "File '{}' was not backed up in file {} on device '{}'. The file cannot be restored from this backup "
+        "set.",
     ),
     3145: (
         16,
@@ -219,6 +289,19 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "information.",
     ),
     3189: (16, 1, "Damage to the backup set was detected."),
+    3194: (
+        16,
+        1,
+        "Page ({}:{}) is beyond the end of the file. Only pages that are in the current range of the file "
+        "can be restored.",
+    ),
+    3195: (
+        16,
+        1,
+        "Page ({}:{}) cannot be restored from this backup set. RESTORE PAGE can only be used from full "
+        "backup sets or from the first log or differential backup taken since the file was added to the "
+        "database.",
+    ),
     3201: (16, 1, "Cannot open backup device '{}'. Operating system error {}."),
     3202: (16, 1, 'Write on "{}" failed: {}'),
     3203: (16, 1, 'Read on "{}" failed: {}'),
@@ -234,6 +317,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     3211: (10, 1, "{} percent processed."),
     3216: (16, 1, "RESTORE REWINDONLY is only applicable to tape devices."),
     3217: (16, 1, "Invalid value specified for {} parameter."),
+    3219: (16, 1, 'The file or filegroup "{}" cannot be selected for this operation.'),
     3231: (
         16,
         1,
@@ -245,6 +329,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         2,
         "Logical file '{}' is not part of database '{}'. Use RESTORE FILELISTONLY to list the logical file "
         "names.",
+    ),
+    3235: (
+        16,
+        1,
+        'The file "{}" is not part of database "{}". You can only list files that are members of this '
+        "database.",
     ),
     3241: (
         16,
@@ -281,6 +371,11 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
     3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
     3708: (16, 4, "Cannot {} the {} '{}' because it is a system {}."),
+    3709: (
+        16,
+        2,
+        'Cannot {} the database while the database snapshot "{}" refers to it. Drop that database first.',
+    ),
     4030: (16, 1, "The medium on device '{}' expires on {} and cannot be overwritten."),
     4035: (10, 1, "Processed {} pages for database '{}', file '{}' on file {}."),
     4037: (16, 1, 'The user-specified MEDIANAME "{}" does not match the MEDIANAME "{}" of the device "{}".'),
@@ -321,6 +416,25 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "BACKUP LOG cannot modify the database because the database is read-only. The backup will "
         "continue, although subsequent backups will duplicate the work of this backup.",
+    ),
+    4303: (
+        10,
+        1,
+        "The roll forward start point is now at log sequence number (LSN) {}. Additional roll forward past "
+        "LSN {} is required to complete the restore sequence.",
+    ),
+    4307: (
+        16,
+        1,
+        "The online restore to database '{}' failed. It may be appropriate to perform an offline restore "
+        "instead. To force an offline restore, first take the database offline using the ALTER DATABASE "
+        "statement.",
+    ),
+    4308: (
+        10,
+        1,
+        "The online restore is complete, but WITH NORECOVERY was specified. Use RESTORE WITH RECOVERY to "
+        "bring affected data online.",
     ),
     4305: (
         16,
@@ -384,12 +498,26 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "The STOPAT clause specifies a point too early to allow this backup set to be restored. Choose a"
         " different stop point or use RESTORE DATABASE WITH RECOVERY to recover at the current point.",
     ),
+    4339: (
+        10,
+        1,
+        "This RESTORE statement successfully performed some actions, but the database could not be brought "
+        "online because one or more RESTORE steps are needed. Previous messages indicate reasons why "
+        "recovery cannot occur at this point.",
+    ),
     4340: (
         16,
         1,
         "The point-in-time clause of this RESTORE statement is restricted for use by RESTORE LOG "
         "statements only. Omit the clause or use a clause that includes a timestamp.",
     ),
+    4342: (
+        16,
+        1,
+        "Point-in-time recovery is not possible unless the primary filegroup is part of the restore "
+        "sequence. Omit the point-in-time clause or restore the primary filegroup.",
+    ),
+    4344: (16, 1, "RESTORE PAGE is not allowed on read-only databases or filegroups."),
     4346: (
         16,
         1,
@@ -401,6 +529,20 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "The log in this backup set begins at LSN {}, which is too recent to apply to the database. This"
         " restore sequence needs to initialize the log to start at LSN {}. Reissue the RESTORE LOG "
         "statement using an earlier log backup.",
+    ),
+    4350: (
+        16,
+        1,
+        "The list of pages provided with the RESTORE PAGE statement is incorrectly formatted. Prior to the "
+        "problem {} pages were correctly identified. The problem was hit at character offset {}. Check that "
+        "all pages are identified by numeric <file>:<page> pairs with commas separating each pair. For "
+        "example: PAGE='1:57,2:31'.",
+    ),
+    4355: (
+        16,
+        1,
+        "The revert command is incorrectly specified. The RESTORE statement must be of the form: RESTORE "
+        "DATABASE <x> FROM DATABASE_SNAPSHOT = <y>.",
     ),
     5008: (
         16,
@@ -434,6 +576,25 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     ),
     5069: (16, 1, "ALTER DATABASE statement failed."),
     5070: (16, 2, "Database state cannot be changed while other users are using the database '{}'"),
+    5093: (16, 1, "The operation cannot be performed on a database snapshot."),
+    5094: (
+        16,
+        1,
+        "The operation cannot be performed on a database with database snapshots or active DBCC replicas.",
+    ),
+    5096: (
+        16,
+        1,
+        "The recovery model cannot be changed to SIMPLE when any files are subject to a RESTORE PAGE "
+        'operation. Complete the restore sequence involving file "{}" before attempting to transition to '
+        "SIMPLE.",
+    ),
+    5114: (
+        16,
+        1,
+        "Log files, offline files, restoring files, and defunct files for database snapshots should not be "
+        'specified. "{}" is not an eligible file for a database snapshot.',
+    ),
     5120: (16, 101, 'Unable to open the physical file "{}". Operating system error {}: "{}".'),
     5123: (
         16,
@@ -441,6 +602,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "CREATE FILE encountered operating system error {} while attempting to open or create the physical "
         "file '{}'.",
     ),
+    5127: (16, 1, 'All files must be specified for database snapshot creation. Missing the file "{}".'),
     5170: (
         16,
         1,

@@ -62,6 +62,7 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         differential_base_time=None if chain.base_ns is None else _local(chain.base_ns),
         redo_start_lsn=None if redo is None else redo.lsn,
         redo_start_fork=None if redo is None else redo.fork,
+        source_database_id=database.source,
     )
 
 
