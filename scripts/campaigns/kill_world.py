@@ -296,8 +296,9 @@ class World:
     def recovered(self) -> None:
         """After a start of both processes, while held: a commit that was cut off may have come back."""
         with self.product.cursor() as cursor:
-            counts = rows(cursor, "SELECT writer, COUNT(*) FROM bank.dbo.journal GROUP BY writer")
-            self._resume_bank({row[0]: row[1] for row in counts})
+            check(until(lambda: self._online(cursor)), "a database does not come online again")
+            self._settle_bank(cursor)
+            self._settle_victim(cursor)
 
     def _check_bank(self, cursor: Any, name: str, content: BankContent) -> dict[int, tuple[int, int, int]]:
         found = {
@@ -370,7 +371,13 @@ class World:
             self._check_bank(cursor, name, record.content)
         else:
             found = self._content(cursor, name)
-            check(found == record.content, f"{name} is not what {record.label} was made of")
+            expected = record.content
+            check(
+                found == expected,
+                f"{name}, restored from {record.label}, has version {found.version} of {expected.version},"
+                f" commits {sorted(found.late - expected.late)} too many, without"
+                f" {sorted(expected.late - found.late)}",
+            )
         (answer,) = integrity([self.product.file(name)])
         check(answer == "ok", f"integrity_check of {name}, restored from {record.label}: {answer}")
 
