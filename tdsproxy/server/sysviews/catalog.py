@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, cast
+from typing import Final
 
 import apsw
 
@@ -14,6 +14,7 @@ from tdsproxy.server.sysviews import databases, information_schema, objects, sec
 from tdsproxy.server.sysviews.functions import TABLE_FUNCTIONS, TableFunction
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import EPOCH, Scope
+from tdsproxy.server.sysviews.virtual import register
 from tdsproxy.server.typeinfo import numbers
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql.replies import Column
@@ -192,116 +193,8 @@ class VirtualCatalog:
         columns: list[str],
         parameters: list[str] | None = None,
     ) -> None:
-        module = _Module(rows, columns, ["__database"] if parameters is None else parameters)
-        self._connection.create_module(
-            table,
-            cast("Any", module),
-            use_bestindex_object=True,
-            eponymous=True,
-            eponymous_only=True,
-            read_only=True,
-        )
+        register(self._connection, table, rows, columns, ["__database"] if parameters is None else parameters)
 
 
 def _stored(found: View, values: tuple[Value, ...]) -> tuple[Stored, ...]:
     return tuple(to_storage(value, column.type) for value, column in zip(values, found.columns, strict=True))
-
-
-class _Module:
-    """An eponymous virtual table: the visible columns, then hidden ones that take the arguments."""
-
-    def __init__(
-        self,
-        rows: Callable[..., Iterable[tuple[Stored, ...]]],
-        columns: list[str],
-        parameters: list[str],
-    ) -> None:
-        self.rows = rows
-        self.width = len(columns)
-        self.parameters = len(parameters)
-        shown = [_quote(name) for name in columns]
-        hidden = [f"{_quote(name)} HIDDEN" for name in parameters]
-        self.declaration = f"CREATE TABLE ignored({', '.join(shown + hidden)})"
-
-    def Connect(
-        self, connection: apsw.Connection, modulename: str, databasename: str, tablename: str, *args: Any
-    ) -> tuple[str, _Table]:
-        return self.declaration, _Table(self)
-
-    Create = Connect
-
-
-class _Table:
-    def __init__(self, module: _Module) -> None:
-        self.module = module
-
-    def BestIndexObject(self, info: apsw.IndexInfo) -> bool:
-        """Only the arguments can be used; without all of those that are named, the plan is no good."""
-        given: dict[int, int] = {}
-        for index in range(info.nConstraint):
-            column = info.get_aConstraint_iColumn(index)
-            if column < self.module.width:
-                continue
-            if info.get_aConstraint_op(index) != apsw.SQLITE_INDEX_CONSTRAINT_EQ:
-                continue
-            if not info.get_aConstraint_usable(index):
-                return False
-            given[column - self.module.width] = index
-        places = []
-        for argument, (parameter, index) in enumerate(sorted(given.items()), 1):
-            info.set_aConstraintUsage_argvIndex(index, argument)
-            info.set_aConstraintUsage_omit(index, True)
-            places.append(str(parameter))
-        info.idxStr = ",".join(places)
-        info.estimatedRows = 200
-        info.estimatedCost = 400.0
-        return True
-
-    def Open(self) -> _Cursor:
-        return _Cursor(self.module)
-
-    def Disconnect(self) -> None:
-        return
-
-    Destroy = Disconnect
-
-
-class _Cursor:
-    def __init__(self, module: _Module) -> None:
-        self.module = module
-        self._arguments: list[Stored] = []
-        self._rows: Iterator[tuple[Stored, ...]] = iter(())
-        self._row: tuple[Stored, ...] | None = None
-        self._number = 0
-
-    def Filter(self, number: int, text: str, values: tuple[Stored, ...]) -> None:
-        arguments: list[Stored] = [None] * self.module.parameters
-        for place, value in zip((text or "").split(","), values, strict=False):
-            arguments[int(place)] = value
-        self._arguments = arguments
-        self._rows = iter(self.module.rows(*arguments))
-        self._number = 0
-        self.Next()
-
-    def Eof(self) -> bool:
-        return self._row is None
-
-    def Next(self) -> None:
-        self._row = next(self._rows, None)
-        self._number += 1
-
-    def Column(self, number: int) -> Stored:
-        if number < 0 or self._row is None:
-            return self._number
-        width = self.module.width
-        return self._row[number] if number < width else self._arguments[number - width]
-
-    def Rowid(self) -> int:
-        return self._number
-
-    def Close(self) -> None:
-        self._rows = iter(())
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
