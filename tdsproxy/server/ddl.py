@@ -446,6 +446,8 @@ class DdlRunner:
         )
         with self._evaluator.changing(place.schema, place.database, line):
             Metadata(self._work, place.schema).save_module(module)
+        if place.schema == GLOBAL:
+            self._evaluator.global_tables.add(module.name)
 
     def create_schema(self, statement: ast.CreateSchema, frame: Frame) -> Iterator[Reply]:
         file = self._work.database(self._evaluator.host.database(frame))
@@ -540,7 +542,13 @@ class DdlRunner:
         file = self._work.find_database(name.database or self._evaluator.host.database(frame))
         module = None
         schema = ""
-        if file is not None:
+        if name.object.startswith("#"):
+            temporary = self._evaluator.temp_module(name.object, frame)
+            if temporary is not None:
+                with self._evaluator.changing(temporary[0], "tempdb", statement.line):
+                    Metadata(self._work, temporary[0]).drop_object(temporary[1].object_id)
+                return
+        elif file is not None:
             schema = self._work.attach(file)
             module = self._evaluator.reader.read(schema).module(name.schema or "dbo", name.object)
         if file is None or module is None or module.kind not in kinds:

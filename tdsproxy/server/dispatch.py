@@ -18,16 +18,17 @@ from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
-from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
+from tdsproxy.server.user_functions import UserFunctions
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
-from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, Functions
+from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply
 from tdsproxy.tsql.scalar import TypedValue
@@ -75,6 +76,7 @@ class Dispatcher:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._functions = UserFunctions(session)
         self.sql = SqliteEvaluator(session.workspace, session.views, self)
 
     # ------------------------------------------------------------------ statements
@@ -213,8 +215,9 @@ class Dispatcher:
             2715, 16, 3, f"Column, parameter, or variable #1: Cannot find data type {shown}.", name.line
         )
 
-    def user_function(self, name: ast.Name, frame: Frame) -> FunctionDef | None:
-        return None
+    @property
+    def user_functions(self) -> UserFunctions:
+        return self._functions
 
     def message_text(self, number: int, frame: Frame) -> str | None:
         return None
@@ -228,6 +231,9 @@ class Dispatcher:
         system = find_procedure(name.object, name.schema)
         if system is not None:
             return PythonProcedure(name.object.lower(), partial(system, self._session))
+        if name.object.startswith("#"):
+            temporary = self.sql.temp_module(name.object, frame)
+            return None if temporary is None else self._stored(temporary[1], None)
         database = name.database or self._session.database
         objects = self._session.find_objects(database) if name.database else self.objects(database)
         if objects is None:
@@ -236,9 +242,15 @@ class Dispatcher:
         module = objects.module(schema, name.object)
         if module is None and name.schema is None:
             module = objects.module("dbo", name.object)
+        if module is not None and module.kind == "FN":
+            return self._functions.as_procedure(name, frame)
         if module is None or module.kind != "P":
             return None
         self._session.rights.require("EXECUTE", database, module.schema, module.name)
+        return self._stored(module, database if database.lower() != self._session.database.lower() else None)
+
+    @staticmethod
+    def _stored(module: ModuleInfo, database: str | None) -> StoredProcedure:
         definition = _procedure(module.text, module.quoted_identifier)
         return StoredProcedure(
             module.name,
@@ -247,7 +259,7 @@ class Dispatcher:
             module.object_id,
             module.text,
             module.quoted_identifier,
-            database if database.lower() != self._session.database.lower() else None,
+            database,
         )
 
     def enter(self, frame: Frame) -> None:
@@ -308,7 +320,10 @@ class Dispatcher:
 
     def temporary_object_id(self, name: str, frame: Frame) -> int | None:
         table = self.sql.temp_table(name, frame)
-        return table.object_id if table else None
+        if table is not None:
+            return table.object_id
+        module = self.sql.temp_module(name, frame)
+        return None if module is None else module[1].object_id
 
     def identity_of(self, table: str, part: str) -> Decimal | None:
         written = split_name(table)

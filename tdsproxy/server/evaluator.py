@@ -26,23 +26,35 @@ from tdsproxy.server.frame_names import FrameNames, parse_expression, temp_scope
 from tdsproxy.server.insert import InsertRunner
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.options import ISOLATION_LEVELS, isolation
-from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
+from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction, TableValued
 from tdsproxy.server.workspace import TEMP, Deadlock, StaleSnapshot, Workspace, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment, Surroundings
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef
+from tdsproxy.tsql.functions.registry import FunctionContext
 from tdsproxy.tsql.replies import Column, Reply
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
+
+
+class FunctionLookup(Protocol):
+    """User-defined functions by name, as one frame finds them."""
+
+    def scalar(self, name: ast.Name, frame: Frame) -> ScalarFunction | None: ...
+
+    def table(self, name: ast.Name, frame: Frame) -> TableValued | None: ...
+
+    def default(self, parameter: FunctionParameter, frame: Frame) -> TypedValue:
+        """The value of the word DEFAULT for a parameter."""
 
 
 class Host(Surroundings, Protocol):
@@ -54,8 +66,9 @@ class Host(Surroundings, Protocol):
     def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
         """Raises SqlError 2715."""
 
-    def user_function(self, name: ast.Name, frame: Frame) -> FunctionDef | None:
-        """A scalar function made by CREATE FUNCTION."""
+    @property
+    def user_functions(self) -> FunctionLookup:
+        """What CREATE FUNCTION made."""
 
     def committed(self, database: str) -> None:
         """A transaction that wrote to ``database`` has been committed."""
@@ -186,6 +199,23 @@ class SqliteEvaluator:
         value = self.scalar(case, frame).value
         return None if value is None else value == 1
 
+    @property
+    def running_frame(self) -> Frame | None:
+        """The frame whose statement runs now."""
+        return self._frame
+
+    @contextmanager
+    def nested(self, frame: Frame) -> Iterator[None]:
+        """Statements of ``frame`` run while another statement waits for them (a function's body, a
+        trigger's): afterwards everything is as it was."""
+        kept = self._frame, self._unchecked
+        self._frame = frame
+        try:
+            with self.reader.nested():
+                yield
+        finally:
+            self._frame, self._unchecked = kept
+
     def leave(self, frame: Frame) -> None:
         """Drops what belongs to a frame that ends."""
         self.table_variables.leave(frame)
@@ -201,6 +231,9 @@ class SqliteEvaluator:
             if table.known and (scope is None or table.schema == scope):
                 self.workspace.run(f"DROP TABLE IF EXISTS {TEMP}.{quoted(table.sqlite_name)}")
                 metadata.drop_object(table.object_id)
+        for module in list(objects.modules.values()):
+            if scope is None or module.schema == scope:
+                metadata.drop_object(module.object_id)
         if scope is None:
             self._drop_global_tables()
 
@@ -208,10 +241,13 @@ class SqliteEvaluator:
         """##tables end with the session that made them."""
         for name in sorted(self.global_tables):
             schema = self.workspace.global_temp()
-            table = self.reader.read(schema).table("#0", name)
+            objects = self.reader.read(schema)
+            table, module = objects.table("#0", name), objects.module("#0", name)
             if table is not None:
                 self.workspace.run(f"DROP TABLE {schema}.{quoted(name)}")
                 Metadata(self.workspace, schema).drop_object(table.object_id)
+            if module is not None:
+                Metadata(self.workspace, schema).drop_object(module.object_id)
         self.global_tables.clear()
 
     # ------------------------------------------------------------------ for the runners
@@ -475,6 +511,19 @@ class SqliteEvaluator:
             table = objects.table(scope, name)
             if table is not None:
                 return table
+        return None
+
+    def temp_module(self, name: str, frame: Frame) -> tuple[str, ModuleInfo] | None:
+        """The procedure ``#name`` or ``##name`` as ``frame`` sees it, and the SQLite schema that holds it."""
+        if name.startswith("##"):
+            schema = self.workspace.global_temp()
+            module = self.reader.read(schema).module("#0", name)
+            return None if module is None else (schema, module)
+        objects = self.reader.read(TEMP)
+        for scope in FrameNames(self, frame).temp_scopes:
+            module = objects.module(scope, name)
+            if module is not None:
+                return TEMP, module
         return None
 
     @staticmethod

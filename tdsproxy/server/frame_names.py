@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tdsproxy.server.schema import ModuleInfo, TableInfo
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.environment import FrameEnvironment
-from tdsproxy.tsql.functions.registry import FunctionDef
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.scalar import Environment
 from tdsproxy.tsql.state import Frame
@@ -16,6 +15,8 @@ from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
     from tdsproxy.server.evaluator import SqliteEvaluator
+    from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction, TableValued
+    from tdsproxy.tsql.scalar import TypedValue
 
 SESSION_SCOPE = "#0"
 
@@ -63,8 +64,14 @@ class FrameNames:
     def resolve_type(self, type_name: ast.TypeName) -> SqlType:
         return self._evaluator.host.resolve_type(type_name, self._frame)
 
-    def user_function(self, name: ast.Name) -> FunctionDef | None:
-        return self._evaluator.host.user_function(name, self._frame)
+    def user_function(self, name: ast.Name) -> ScalarFunction | None:
+        return self._evaluator.host.user_functions.scalar(name, self._frame)
+
+    def table_function(self, name: ast.Name) -> TableValued | None:
+        return self._evaluator.host.user_functions.table(name, self._frame)
+
+    def default_argument(self, parameter: FunctionParameter) -> TypedValue:
+        return self._evaluator.host.user_functions.default(parameter, self._frame)
 
     def parse_expression(self, text: str) -> ast.Expr:
         return parse_expression(text)

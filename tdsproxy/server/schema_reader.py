@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,15 @@ class SchemaReader:
     def begin_statement(self) -> None:
         """From here on ``changed`` is about what is read."""
         self._read.clear()
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Statements that run within another one: what that has read is still its own afterwards."""
+        kept = set(self._read)
+        try:
+            yield
+        finally:
+            self._read = kept
 
     def changed(self) -> bool:
         """Whether an object of a database that the statement has read the objects of has been changed since:

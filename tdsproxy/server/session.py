@@ -259,7 +259,10 @@ class Session:
         return self.options.others.get("PARSEONLY") == "ON"
 
     def statement_begins(self, frame: Frame) -> None:
-        """Called before each leaf statement: time and what views show are constant within it."""
+        """Called before each leaf statement: time and what views show are constant within it, and within
+        the functions that it calls."""
+        if frame.kind is FrameKind.FUNCTION:
+            return
         self._active = frame.options
         self._statement_time = None
         self._memo.clear()

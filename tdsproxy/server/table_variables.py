@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import apsw
+
 from tdsproxy.server.compiler.context import FoundTable
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.schema import TableInfo
@@ -27,6 +29,7 @@ class TableVariables:
         self._evaluator = evaluator
         self._numbers = itertools.count(1)
         self._live: dict[str, TableInfo] = {}
+        self._left: list[str] = []
         workspace.on_rollback.append(self._keep)
 
     def table(self, name: str, frame: Frame) -> TableInfo | None:
@@ -68,7 +71,18 @@ class TableVariables:
             for table in made.values():
                 if isinstance(table, TableInfo):
                     self._live.pop(table.sqlite_name, None)
-                    self._work.run(f"DROP TABLE IF EXISTS {TEMP}.{quoted(table.sqlite_name)}")
+                    self._left.append(table.sqlite_name)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drops what was left behind. SQLite drops nothing while a query reads: what a function called by a
+        query leaves waits for the next occasion."""
+        while self._left:
+            try:
+                self._work.run(f"DROP TABLE IF EXISTS {TEMP}.{quoted(self._left[-1])}")
+            except apsw.LockedError:
+                return
+            self._left.pop()
 
     def _keep(self) -> Callable[[], None]:
         """Before a rollback: remembers rows; what it returns puts them back."""

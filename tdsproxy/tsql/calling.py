@@ -76,8 +76,10 @@ class Calls:
             yield from self._end(frame)
             raise
         result = statement.result if isinstance(statement, ast.Execute) else None
+        returned = frame.storage.pop("returned", None)
         if result is not None and status is not None:
-            interpreter.store(result, TypedValue(status, t.INT), frame)
+            value = returned if isinstance(returned, TypedValue) else TypedValue(status, t.INT)
+            interpreter.store(result, value, frame)
         if status is not None and not frame.in_proc:
             yield ReturnStatus(status)
         after = interpreter.evaluator.transaction_count()
@@ -223,6 +225,9 @@ class Calls:
                 try:
                     reply = next(run)
                 except StopIteration as stop:
+                    if isinstance(stop.value, TypedValue):
+                        frame.storage["returned"] = stop.value
+                        return 0
                     return int(stop.value or 0)
                 if isinstance(reply, Done):
                     if not reply.error:

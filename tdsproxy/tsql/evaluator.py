@@ -45,11 +45,11 @@ class PythonProcedure:
 
     ``run`` gets the calling frame and the arguments as given, and yields result sets, messages and a Done
     (of any kind: the interpreter sets it) for each of its statements; it returns the status, None for 0.
-    SqlError ends the call with its messages and status 1.
+    SqlError ends the call with its messages and status 1. A scalar function called by EXEC returns its value.
     """
 
     name: str
-    run: Callable[[Frame, Sequence[Argument]], Generator[Reply, None, int | None]]
+    run: Callable[[Frame, Sequence[Argument]], Generator[Reply, None, int | TypedValue | None]]
 
 
 Procedure = StoredProcedure | PythonProcedure

@@ -445,6 +445,9 @@ class Interpreter:
             yield from self.done(Done(RETURN), frame)
             raise Returned
         made = self.scalar(statement.value, frame)
+        if frame.kind is FrameKind.FUNCTION:
+            frame.storage["returned"] = made
+            raise Returned
         status = convert(made.value, made.type, t.INT)
         if status is None:
             text = (

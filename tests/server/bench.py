@@ -17,7 +17,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.collation import collation_key
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.library import LIBRARY
-from tdsproxy.tsql.functions.registry import CaughtError, FunctionDef, Functions
+from tdsproxy.tsql.functions.registry import CaughtError, Functions
 from tdsproxy.tsql.interpreter import Frame, Interpreter, Options, SessionState
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Column, Done, Message, Reply, ResultSet, Rows
@@ -84,6 +84,19 @@ class Answer:
     def types(self) -> list[str]:
         """Name, type and nullability of the last result set's columns: ``a int``, ``b nvarchar(5) null``."""
         return [f"{c.name} {c.type}{' null' if c.nullable else ''}" for c in self.columns[-1]]
+
+
+class NoFunctions:
+    """A database without user-defined functions."""
+
+    def scalar(self, name: ast.Name, frame: Frame) -> None:
+        return None
+
+    def table(self, name: ast.Name, frame: Frame) -> None:
+        return None
+
+    def default(self, parameter: object, frame: Frame) -> TypedValue:
+        return TypedValue(None, t.INT)
 
 
 class Bench:
@@ -173,8 +186,9 @@ class Bench:
     def database(self, frame: Frame) -> str:
         return self.current
 
-    def user_function(self, name: ast.Name, frame: Frame) -> FunctionDef | None:
-        return None
+    @property
+    def user_functions(self) -> NoFunctions:
+        return NoFunctions()
 
     def committed(self, database: str) -> None:
         self.written.append(database)

@@ -51,7 +51,9 @@ class ApplyCompiler:
             condition = self._queries.expressions.predicate(query.where, inner)
         outputs, _ = self._queries.select_list(query, inner)
         self._relate(right, outputs, [output.typed.sql for output in outputs], scope, False)
-        return f"{left} JOIN ({source}) ON {condition}"
+        # Parentheses around one table would hide its alias.
+        group = f"({source})" if " JOIN " in source else source
+        return f"{left} JOIN {group} ON {condition}"
 
     def _rows(self, left: str, right: ast.DerivedTable, outer: bool, scope: Scope) -> str:
         inner = self._queries.query(right.query, scope)

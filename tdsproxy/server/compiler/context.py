@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tdsproxy.server.catalogview import SystemCatalog
 from tdsproxy.server.compiler.binder import FunctionBinder
@@ -14,9 +14,12 @@ from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.workspace import Workspace
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.functions.registry import FunctionDef
 from tdsproxy.tsql.scalar import Environment
 from tdsproxy.tsql.types import SqlType
+
+if TYPE_CHECKING:
+    from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction, TableValued
+    from tdsproxy.tsql.scalar import TypedValue
 
 
 class Names(Protocol):
@@ -39,8 +42,14 @@ class Names(Protocol):
 
     def resolve_type(self, type_name: ast.TypeName) -> SqlType: ...
 
-    def user_function(self, name: ast.Name) -> FunctionDef | None:
+    def user_function(self, name: ast.Name) -> ScalarFunction | None:
         """A scalar function made by CREATE FUNCTION."""
+
+    def table_function(self, name: ast.Name) -> TableValued | None:
+        """A table function made by CREATE FUNCTION."""
+
+    def default_argument(self, parameter: FunctionParameter) -> TypedValue:
+        """The value of the word DEFAULT for a parameter."""
 
     def parse_expression(self, text: str) -> ast.Expr:
         """A stored T-SQL expression (a default, a computed column)."""

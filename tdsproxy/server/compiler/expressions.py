@@ -13,7 +13,7 @@ from tdsproxy.server.compiler.collations import collation_of, stronger
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.predicates import PredicateCompiler
 from tdsproxy.server.compiler.storage_rules import fits, same_storage
-from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Scope, Typed, error
+from tdsproxy.server.compiler.typed import CASE_INSENSITIVE, Given, Scope, Typed, error
 from tdsproxy.server.workspace import text_literal
 from tdsproxy.store.encoding import Stored, to_storage
 from tdsproxy.tsql import ast, operators
@@ -27,6 +27,7 @@ from tdsproxy.tsql.types import MAX, SqlType
 
 if TYPE_CHECKING:
     from tdsproxy.server.compiler.queries import QueryCompiler
+    from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction
 
 _PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
 _SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -324,8 +325,11 @@ class ExpressionCompiler:
                 return made
             definition = self.context.names.environment.functions.lookup(name)
         else:
-            definition = self.context.names.user_function(expr.name)
-            if definition is None:
+            own = self.context.names.user_function(expr.name)
+            if own is not None:
+                return self._user_call(expr, own, scope)
+            definition = None
+            if expr.name.database is None:
                 definition = self.context.names.environment.functions.lookup(name)
                 if definition is not None and expr.name.schema.lower() not in ("sys", "dbo"):
                     definition = None
@@ -366,6 +370,40 @@ class ExpressionCompiler:
         name = self.binder.function(definition, types, result, words)
         inner = ", ".join(arg.sql for arg in args if arg is not None)
         return Typed(f"{name}({inner})", result, True)
+
+    def _user_call(self, expr: ast.FunctionCall, function: ScalarFunction, scope: Scope) -> Typed:
+        args = self.arguments(expr, function.shown, function.parameters, scope)
+        types = [arg.type for arg in args]
+        result = function.definition.result(types, expr.args)
+        name = self.binder.function(function.definition, types, result, (None,) * len(args))
+        return Typed(f"{name}({', '.join(arg.sql for arg in args)})", result, True)
+
+    def arguments(
+        self,
+        expr: ast.FunctionCall,
+        shown: str,
+        parameters: Sequence[FunctionParameter],
+        scope: Scope,
+    ) -> list[Typed]:
+        """The arguments of a user-defined function in its parameters' types. Raises SqlError 313, 8144."""
+        if len(expr.args) > len(parameters):
+            text = f"Procedure or function {shown} has too many arguments specified."
+            raise error(8144, text, expr.line, state=3)
+        if len(expr.args) < len(parameters):
+            text = f"An insufficient number of arguments were supplied for the procedure or function {shown}."
+            raise error(313, text, expr.line, state=3)
+        made = []
+        for arg, parameter in zip(expr.args, parameters, strict=True):
+            if isinstance(arg, ast.Default):
+                default = self.context.names.default_argument(parameter)
+                raw = to_storage(convert(default.value, default.type, parameter.type), parameter.type)
+                made.append(Typed(self.context.parameters.constant(raw), parameter.type))
+            else:
+                made.append(self.converted(self.value(arg, scope), parameter.type))
+        return made
+
+    def _given(self, expr: Given, scope: Scope) -> Typed:
+        return expr.typed
 
     def _call_coalesce(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
         items = [self.value(arg, scope) for arg in expr.args]

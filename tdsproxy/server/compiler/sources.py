@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context, FoundTable
-from tdsproxy.server.compiler.typed import BoundColumn, Relation, Scope, Typed, error
+from tdsproxy.server.compiler.rewrite import with_variables
+from tdsproxy.server.compiler.typed import BoundColumn, Given, Relation, Scope, Typed, error
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
+from tdsproxy.server.user_functions import InlineFunction, TableFunction
 from tdsproxy.server.workspace import TEMP, is_temporary, quoted
 from tdsproxy.store.encoding import parse_declared
 from tdsproxy.tsql import ast, operators
@@ -310,8 +312,17 @@ class SourceCompiler:
         function = self.context.catalog.function(
             name.schema, name.object, name.database or self.context.database
         )
+        if function is None or not self._is_system(name):
+            own = self.context.names.table_function(name)
+            if isinstance(own, InlineFunction):
+                outer = _outside(scope)
+                return self._in_database(
+                    own.database, lambda: self._derived(self._inline(source, own, outer), source, scope)
+                )
+            if own is not None:
+                return self._table_function(source, own, scope)
         if function is None:
-            raise error(208, f"Invalid object name '{name.object}'.", name.line)
+            raise self.invalid_object(name)
         args = []
         for index, parameter in enumerate(function.parameters):
             if index < len(call.args) and not isinstance(call.args[index], ast.Default):
@@ -327,6 +338,55 @@ class SourceCompiler:
         )
         scope.relations.append(Relation(source.alias or name.object, columns))
         return f"{function.source}({', '.join(args)}) AS {alias}"
+
+    @staticmethod
+    def _is_system(name: ast.Name) -> bool:
+        return name.schema is None or name.schema.lower() in ("sys", "")
+
+    def inline_function(self, source: ast.FunctionSource) -> InlineFunction | None:
+        """The inline function that ``source`` calls."""
+        name = source.call.name
+        if self.context.catalog.function(
+            name.schema, name.object, name.database or self.context.database
+        ) is not None and self._is_system(name):
+            return None
+        own = self.context.names.table_function(name)
+        return own if isinstance(own, InlineFunction) else None
+
+    def inline_query(self, source: ast.FunctionSource, function: InlineFunction, scope: Scope) -> ast.Query:
+        """The query of an inline function with the arguments, compiled in ``scope``, in place of its
+        parameters."""
+        args = self.queries.expressions.arguments(source.call, function.shown, function.parameters, scope)
+        given: dict[str, ast.Expr] = {}
+        for parameter, arg in zip(function.parameters, args, strict=True):
+            plain = Typed(arg.sql, arg.type, arg.nullable, collation=arg.collation)
+            given[parameter.name.lower()] = Given(typed=plain)
+        made: ast.Query = with_variables(function.query, given)
+        return made
+
+    def _inline(self, source: ast.FunctionSource, function: InlineFunction, scope: Scope) -> CompiledQuery:
+        query = self.inline_query(source, function, scope)
+        with self.context.without_keys():
+            return self.queries.query(query)
+
+    def _in_database(self, database: str, make: Callable[[], str]) -> str:
+        """Compiles with another database as the current one."""
+        outer, self.context.database = self.context.database, database
+        try:
+            return make()
+        finally:
+            self.context.database = outer
+
+    def _table_function(self, source: ast.FunctionSource, function: TableFunction, scope: Scope) -> str:
+        args = self.queries.expressions.arguments(source.call, function.shown, function.parameters, scope)
+        alias = self.context.alias()
+        given = source.columns or tuple(column.name for column in function.source.columns)
+        columns = tuple(
+            BoundColumn(name, f"{alias}.{quoted(c.name)}", c.type, c.nullable)
+            for name, c in zip(given, function.source.columns, strict=False)
+        )
+        scope.relations.append(Relation(source.alias or source.call.name.object, columns))
+        return f"{function.source.source}({', '.join(arg.sql for arg in args)}) AS {alias}"
 
     # ------------------------------------------------------------------ joins
 
@@ -369,6 +429,13 @@ class SourceCompiler:
         left = self._source(join.left, scope)
         outer = join.kind == "OUTER APPLY"
         right = join.right
+        database = self.context.database
+        inline = self.inline_function(right) if isinstance(right, ast.FunctionSource) else None
+        if inline is not None and isinstance(right, ast.FunctionSource):
+            query = self.inline_query(right, inline, scope)
+            name = right.alias or right.call.name.object
+            right = ast.DerivedTable(query=query, alias=name, columns=right.columns, line=right.line)
+            database = inline.database
         if isinstance(right, ast.FunctionSource):
             made = self._source(right, scope)
             return f"{left} {'LEFT' if outer else 'CROSS'} JOIN {made}{' ON 1' if outer else ''}"
@@ -379,7 +446,11 @@ class SourceCompiler:
             return f"{left} {'LEFT' if outer else 'CROSS'} JOIN {made}{' ON 1' if outer else ''}"
         from tdsproxy.server.compiler.apply import ApplyCompiler
 
-        return ApplyCompiler(self.context, self.queries, self).compile(left, right, outer, scope)
+        derived = right
+        return self._in_database(
+            database,
+            lambda: ApplyCompiler(self.context, self.queries, self).compile(left, derived, outer, scope),
+        )
 
 
 def bound_column(column: ColumnInfo, alias: str) -> BoundColumn:

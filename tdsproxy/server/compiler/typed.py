@@ -68,6 +68,12 @@ class Typed(msgspec.Struct, frozen=True):
         return Column(name, type_, self.nullable, computed=not self.aggregate)
 
 
+class Given(ast.Expr, kw_only=True):
+    """An expression that was compiled elsewhere: an argument in the query of an inline function."""
+
+    typed: Typed
+
+
 class Relation(msgspec.Struct):
     """Something with columns in a FROM clause. ``name`` is what its columns may be qualified with;
     ``qualifiers`` the schema and database that may stand before it when no alias was given.
