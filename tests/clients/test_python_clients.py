@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.available import need
 from tests.clients.dbapi import CLIENTS, Client
 from tests.running import Running
 
@@ -84,11 +87,30 @@ def test_connects(served: Running, client: Client, tls: bool) -> None:
 
 
 def test_a_wrong_password_is_18456(served: Running, client: Client) -> None:
+    if client.name == "pymssql":
+        # In one process pymssql shows the text of its first refused login only: it never clears it.
+        shown = _in_another_process(
+            "import sys, pymssql\n"
+            "pymssql.connect(server=sys.argv[1], port=sys.argv[2], user='sa', password='wrong')",
+            served.host,
+            str(served.port),
+        )
+        assert "(18456, b\"Login failed for user 'sa'" in shown
+        return
     with pytest.raises(Exception, match="Login failed for user 'sa'") as caught:
         client.connect(served, password="wrong")
     numbers = [getattr(caught.value, "number", None), *map(str, getattr(caught.value, "args", ()))]
-    if client.name in ("pytds", "pymssql", "msodbcsql18"):
+    if client.name in ("pytds", "msodbcsql18"):
         assert "18456" in " ".join(map(str, numbers))
+
+
+def _in_another_process(program: str, *arguments: str) -> str:
+    """What it writes to stderr."""
+    need("pymssql")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=100, check=False
+    )
+    return done.stderr
 
 
 @pytest.mark.parametrize(("type_", "values"), TYPES, ids=[name for name, _ in TYPES])

@@ -51,11 +51,11 @@ class FakeSession:
         if text == "WAIT":
             yield Done(Command.INSERT, 1)
             self.started.set()
-            self.cancelled.wait(20)
+            self.cancelled.wait(60)
             return
         if text == "STUBBORN":
             self.started.set()
-            self.release.wait(20)
+            self.release.wait(60)
             yield Done(Command.NONE)
             return
         if text.startswith("ERROR"):
@@ -76,7 +76,7 @@ class FakeSession:
         self.calls.append(request)
         if request.procedure == "WAIT":
             self.started.set()
-            self.cancelled.wait(20)
+            self.cancelled.wait(60)
             return
         yield ResultSet((Column("p", t.INT),))
         yield Rows([(len(request.parameters),)])

@@ -49,7 +49,7 @@ async def connected(
         yield Wire(near, **changes)
     finally:
         near.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await serving
 
 
@@ -162,13 +162,13 @@ async def test_login_and_batch_in_one_write() -> None:
 async def test_what_is_no_client_is_let_go(garbage: bytes) -> None:
     async with connected(FakeServer()) as wire:
         await wire.send(garbage)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await wire.stream.read() == b""
 
 
 async def test_silence_ends_at_the_deadline() -> None:
     async with connected(FakeServer(), deadline=0.1) as wire:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await wire.stream.read() == b""
 
 
@@ -179,7 +179,7 @@ async def test_attention_during_a_request() -> None:
     server = FakeServer()
     async with logged_in(server) as wire:
         await wire.batch("WAIT")
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
         await wire.attention()
         first = await wire.dones()
         assert [(d.status, d.command, d.row_count) for d in first] == [(0x12, Command.INSERT, 1)]
@@ -193,7 +193,7 @@ async def test_attention_during_an_rpc_ends_it_as_one() -> None:
     server = FakeServer()
     async with logged_in(server) as wire:
         await wire.send(packetize(PacketType.RPC, build_rpc([RpcCall("WAIT")]), 4096))
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
         await wire.attention()
         dones = await wire.dones()
         assert [(d.kind, d.status, d.command) for d in dones] == [(TokenType.DONEPROC, 2, 0xE0)]
@@ -210,9 +210,9 @@ async def test_attention_when_idle_and_twice() -> None:
 
 async def test_a_flood_of_attentions_and_requests() -> None:
     """Each is answered, and none makes the ones before it dearer."""
-    async with logged_in(FakeServer()) as wire, asyncio.timeout(20):
+    async with logged_in(FakeServer()) as wire, asyncio.timeout(60):
         packet = packetize(PacketType.SQL_BATCH, build_batch("SELECT 1"), 512)
-        for _ in range(10):
+        for _ in range(3):
             sending = asyncio.create_task(wire.send((ATTENTION * 200 + packet) * 10))
             acknowledged = 0
             while acknowledged < 2000:
@@ -266,7 +266,7 @@ async def test_a_stubborn_request_does_not_delay_the_acknowledgement(monkeypatch
     server = FakeServer()
     async with logged_in(server) as wire:
         await wire.batch("STUBBORN")
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
         await wire.attention()
         assert [d.status for d in await wire.dones()] == [2]
         assert [d.status for d in await wire.dones()] == [0x20]
@@ -279,9 +279,9 @@ async def test_a_client_that_goes_cancels_its_request() -> None:
     server = FakeServer()
     async with logged_in(server) as wire:
         await wire.batch("WAIT")
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
-    assert await asyncio.to_thread(server.sessions[0].cancelled.wait, 5)
-    assert await asyncio.to_thread(server.sessions[0].closed.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
+    assert await asyncio.to_thread(server.sessions[0].cancelled.wait, 60)
+    assert await asyncio.to_thread(server.sessions[0].closed.wait, 60)
 
 
 async def test_a_slow_reader_slows_the_session_and_can_still_cancel() -> None:
@@ -311,12 +311,12 @@ async def test_a_session_that_the_server_ends_loses_its_connection() -> None:
     server = FakeServer()
     async with logged_in(server) as wire:
         await wire.batch("WAIT")
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
         await asyncio.to_thread(server.sessions[0].ended)
         server.sessions[0].cancel()
         assert len(await wire.dones()) > 0
         assert await wire.message() is None
-        assert await asyncio.to_thread(server.sessions[0].closed.wait, 5)
+        assert await asyncio.to_thread(server.sessions[0].closed.wait, 60)
 
 
 # Requests
@@ -325,7 +325,7 @@ async def test_a_session_that_the_server_ends_loses_its_connection() -> None:
 async def test_a_message_is_flushed_before_the_statement_ends() -> None:
     def backup() -> Iterator[Reply]:
         yield Message(3211, 0, 1, "10 percent processed.")
-        server.sessions[0].release.wait(5)
+        server.sessions[0].release.wait(60)
         yield DoneReply(Command.BACKUP_DATABASE)
 
     server = FakeServer(batches={"BACKUP": backup})

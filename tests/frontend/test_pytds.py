@@ -43,7 +43,7 @@ def test_a_query() -> None:
     session = server.sessions[0]
     assert session.request.user == "sa"
     assert session.request.database == "shop"
-    assert session.closed.wait(5)
+    assert session.closed.wait(60)
     assert len(session.threads) == 1
 
 

@@ -13,7 +13,7 @@ from tdsproxy.tds.prelogin import Encryption, Prelogin, build_prelogin
 from tdsproxy.tds.tokens import Done, Token, TokenParser
 from tdsproxy.tds.versions import TdsVersion
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -31,7 +31,7 @@ async def connected(server: FakeServer, handshake: HandshakeSettings) -> AsyncIt
         yield Wire(near)
     finally:
         near.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await serving
 
 
@@ -71,7 +71,7 @@ async def test_tls_ends_at_the_proxy(tmp_path: Path) -> None:
         client.start()
         rows = []
         sent = False
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 wire.stream.write(client.data_to_send())
                 events = client.feed(await wire.stream.read())

@@ -99,7 +99,7 @@ class Fixture:
                 yield client
             finally:
                 client.close()
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     await ended.wait()
                     await listener.close(5)
             return
@@ -109,7 +109,7 @@ class Fixture:
             yield near
         finally:
             near.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await serving_task
 
 
@@ -438,7 +438,7 @@ async def test_text_that_is_only_described_is_forwarded(proxy: Fixture) -> None:
 async def test_attention_during_an_own_statement(proxy: Fixture) -> None:
     async with proxy.client() as wire:
         await wire.batch("BACKUP DATABASE HOLD TO DISK = 'x'")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await proxy.keeper.started.wait()
         await wire.attention()
         tokens = await wire.tokens()
@@ -489,9 +489,9 @@ async def test_attention_and_taking_back_inside_a_request(proxy: Fixture) -> Non
 async def test_a_client_that_goes_cancels_the_statement(proxy: Fixture) -> None:
     async with proxy.client() as wire:
         await wire.batch("BACKUP DATABASE HOLD TO DISK = 'x'")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await proxy.keeper.started.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await proxy.keeper.cancelled.wait()
     assert await asyncio.to_thread(proxy.upstream.closed.wait, 5)
 
