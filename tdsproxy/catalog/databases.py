@@ -18,7 +18,7 @@ import apsw
 
 from tdsproxy.catalog import names, recovery
 from tdsproxy.catalog.file import CatalogFile, Row
-from tdsproxy.catalog.recovery import Fork, LogChain, PageRedo, Redo
+from tdsproxy.catalog.recovery import Fork, Kept, LogChain, PageRedo, Redo
 
 COLLATION: Final = "SQL_Latin1_General_CP1_CI_AS"
 COMPATIBILITY: Final = 160
@@ -63,9 +63,9 @@ class Database:
     physical names that are shown. ``holder`` is the session that has the seat of a SINGLE_USER database.
     ``options`` keeps the ALTER DATABASE SET options that change nothing here, in upper case. ``chain`` is
     what the next backup builds on, ``redo`` how far a restore has come that is not recovered yet,
-    ``standby`` the undo file, as shown, of a database that is readable in between. ``source`` is the id of the
-    database that this one is a snapshot of. ``pages`` are pages that are being restored while the rest is
-    in use.
+    ``standby`` the undo file, as shown, of a database that is readable in between. ``source`` is the id of
+    the database that this one is a snapshot of. ``pages`` are pages that are being restored while the rest
+    is in use, ``kept`` is what the last restore in place replaced.
     """
 
     id: int
@@ -95,6 +95,7 @@ class Database:
     standby: str | None = None
     source: int | None = None
     pages: PageRedo | None = None
+    kept: Kept | None = None
 
     @property
     def is_system(self) -> bool:
@@ -133,6 +134,7 @@ _FIELDS: Final = (
     "standby",
     "source",
     "pages",
+    "kept",
 )
 
 CREATE_TABLE: Final = """
@@ -165,7 +167,8 @@ CREATE TABLE IF NOT EXISTS __tds_databases (
   redo TEXT,
   standby TEXT,
   source TEXT,
-  pages TEXT
+  pages TEXT,
+  kept TEXT
 )
 """
 
@@ -181,7 +184,7 @@ CREATE TABLE IF NOT EXISTS __tds_forks (
 )
 """
 
-_LATER_COLUMNS: Final = ("chain", "redo", "standby", "source", "pages")
+_LATER_COLUMNS: Final = ("chain", "redo", "standby", "source", "pages", "kept")
 
 
 def add_columns(file: CatalogFile) -> None:
@@ -194,6 +197,7 @@ def add_columns(file: CatalogFile) -> None:
 
 _SELECT: Final = f"SELECT {', '.join(_FIELDS)} FROM __tds_databases"
 
+_TRANSITION: Final = "in transition: "
 _LSN_FILE: Final = 39
 _LSN_STEP: Final = 8
 
@@ -205,7 +209,7 @@ def _stored(name: str, value: Any) -> Any:
         return value.isoformat(" ", "milliseconds")
     if name == "options":
         return json.dumps(value, sort_keys=True)
-    if isinstance(value, LogChain | Redo | PageRedo):
+    if isinstance(value, LogChain | Redo | PageRedo | Kept):
         return recovery.encode(value)
     return int(value) if isinstance(value, bool | IntEnum) else value
 
@@ -223,6 +227,7 @@ def _database(row: Row) -> Database:
     raw["chain"] = recovery.decode_chain(raw["chain"])
     raw["redo"] = recovery.decode_redo(raw["redo"])
     raw["pages"] = recovery.decode_page_redo(raw["pages"])
+    raw["kept"] = recovery.decode_kept(raw["kept"])
     raw["source"] = None if raw["source"] is None else int(raw["source"])
     return Database(**raw)
 
@@ -323,6 +328,24 @@ class Databases:
         if self._file.read(f"SELECT 1 FROM __tds_databases WHERE {condition} LIMIT 1", values):
             with self._file.write():
                 self._file.read(f"UPDATE __tds_databases SET holder = NULL WHERE {condition}", values)
+
+    def set_transition(self, id_: int, *, moving: bool) -> None:
+        """Notes that a database goes from one state to another: nobody may enter it until that is done."""
+        name = f"{_TRANSITION}{id_}"
+        with self._file.write():
+            if moving:
+                self._file.read("INSERT OR REPLACE INTO __tds_settings VALUES (?, '1')", (name,))
+            else:
+                self._file.read("DELETE FROM __tds_settings WHERE name = ?", (name,))
+
+    def in_transition(self, id_: int) -> bool:
+        rows = self._file.read("SELECT 1 FROM __tds_settings WHERE name = ?", (f"{_TRANSITION}{id_}",))
+        return bool(rows)
+
+    def end_transitions(self) -> None:
+        """Nobody is left who would: the keeper that did has gone."""
+        with self._file.write():
+            self._file.read("DELETE FROM __tds_settings WHERE name GLOB ?", (f"{_TRANSITION}*",))
 
     def _free_id(self) -> int:
         """Ids are not used again soon: somebody may still know a dropped database by its id."""

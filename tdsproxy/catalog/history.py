@@ -88,13 +88,20 @@ class History:
             set_id = self.backup_set_id(source.backup_set["backup_set_uuid"])
             if set_id is None:
                 set_id = self.record_backup(source)
-            restore = {**rows.restore, "backup_set_id": set_id}
-            restore_id = self._insert(schema.RESTOREHISTORY, restore)
-            for file in rows.files:
-                self._insert(schema.RESTOREFILE, {**file, "restore_history_id": restore_id})
-            for group in rows.filegroups:
-                self._insert(schema.RESTOREFILEGROUP, {**group, "restore_history_id": restore_id})
+            return self._restore(rows, set_id)
+
+    def _restore(self, rows: RestoreRows, set_id: int) -> int:
+        restore_id = self._insert(schema.RESTOREHISTORY, {**rows.restore, "backup_set_id": set_id})
+        for file in rows.files:
+            self._insert(schema.RESTOREFILE, {**file, "restore_history_id": restore_id})
+        for group in rows.filegroups:
+            self._insert(schema.RESTOREFILEGROUP, {**group, "restore_history_id": restore_id})
         return restore_id
+
+    def record_revert(self, rows: RestoreRows) -> int:
+        """Writes a restore without a backup set in one transaction: that from a snapshot."""
+        with self._file.write():
+            return self._restore(rows, 0)
 
     def record_mark(self, values: Values) -> None:
         """Writes a row of logmarkhistory."""

@@ -38,8 +38,8 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
     until the same log has been applied again. ``recovering`` says that all is applied and the image is being
     put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
-    ``ends_chain`` says that log and differential backups cannot go on from this content: it is that of a
-    database snapshot, of which no LSN is known.
+    ``ends_chain`` says that log backups cannot go on from this content: its log is not known, or would lie on
+    too many forks. ``backed_lsn`` is up to where its log is in log backups (None: up to ``lsn``).
     """
 
     image: str
@@ -52,6 +52,34 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     recovering: bool = False
     ns: int = 0
     ends_chain: bool = False
+    backed_lsn: int | None = None
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last restore in place replaced: a copy of the database's content, and what the catalog said
+    of it.
+
+    ``copy`` is the file, relative to the store; its name without suffix is what RESTORE ... FROM
+    DATABASE_SNAPSHOT calls it. ``ns`` is when it was replaced. ``lsn`` is the end of the log, on ``fork``,
+    that led to it, None where that is not known.
+    """
+
+    copy: str
+    ns: int
+    fork: UUID
+    lsn: int | None
+    chain: LogChain
+    family: UUID
+    recovery_model: int
+    read_only: bool
+    collation: str
+    compatibility: int
+    data_name: str
+    data_path: str
+    data_file_guid: UUID
+    log_name: str
+    log_path: str
+    log_file_guid: UUID
 
 
 class PageRedo(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +106,7 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True):
     created_ns: int
 
 
-def encode(document: LogChain | Redo | PageRedo) -> str:
+def encode(document: LogChain | Redo | PageRedo | Kept) -> str:
     """The document as JSON."""
     return msgspec.json.encode(document).decode()
 
@@ -93,3 +121,7 @@ def decode_redo(text: str | None) -> Redo | None:
 
 def decode_page_redo(text: str | None) -> PageRedo | None:
     return None if not text else msgspec.json.decode(text, type=PageRedo)
+
+
+def decode_kept(text: str | None) -> Kept | None:
+    return None if not text else msgspec.json.decode(text, type=Kept)

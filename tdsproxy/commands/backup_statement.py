@@ -81,6 +81,8 @@ def _database(context: Context, statement: ast.Backup, options: BackupOptions) -
         raise fail(916, context.session.login, database.name)
     if not roles & BACKUP_ROLES:
         raise fail(262, f"BACKUP {statement.kind}", database.name)
+    if database.source is not None:
+        raise fail(3002)
     if database.standby is not None:
         raise fail(3036, database.name)
     if database.state in _UNUSABLE and not (options.no_truncate and database.state in _LOG_READABLE):

@@ -21,7 +21,7 @@ from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import show_standby
 from tdsproxy.commands.set_description import LogRange, describe
-from tdsproxy.log.records import CaptureStopped, LogError
+from tdsproxy.log.records import CaptureStopped, LogError, LogGap, Transaction
 from tdsproxy.log.service import ChainState, LogService
 from tdsproxy.media.device import MediaDevice
 from tdsproxy.media.documents import LOG
@@ -123,7 +123,7 @@ def _write(
     def run(report: Report) -> operations.BackupResult:
         try:
             return operations.backup_log(
-                archive.read(max(first, archive.first_lsn()) if forked else first, last),
+                _transactions(env, logs, database, last),
                 device,
                 description,
                 media_options(context, device, options),
@@ -142,6 +142,29 @@ def _write(
     if not options.copy_only:
         log_backed_up(env, database, last)
     return result
+
+
+def _transactions(
+    env: CommandEnvironment, logs: LogService, database: Database, last: int
+) -> Iterator[Transaction]:
+    """The log from where the last log backup ended, also on the fork that the database came from, which may
+    be another database's. Raises LogError."""
+    chain = database.chain
+    first, point = chain.log_backup_lsn, chain.fork_point_lsn
+    assert first is not None
+    archive = logs.archive(database.guid)
+    if point is None:
+        yield from archive.read(first, last)
+        return
+    if first < point:
+        family = [d.guid for d in env.catalog.databases.all() if d.family == database.family]
+        archives = (archive for guid in family for archive in logs.archives(guid))
+        former = next((archive for archive in archives if archive.fork == chain.first_fork), None)
+        if former is None:
+            raise LogGap(f"the log of fork {chain.first_fork} is not there")
+        yield from former.read(first, point)
+    if archive.first_lsn() < last:
+        yield from archive.read(archive.first_lsn(), last)
 
 
 def _leave_restoring(

@@ -555,6 +555,13 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "User does not have permission to alter database '{}', the database does not exist, or the database "
         "is not in a state that allows access checks.",
     ),
+    5014: (16, 1, "The {} '{}' does not exist in database '{}'."),
+    5004: (
+        16,
+        1,
+        "To use ALTER DATABASE, the database must be in a writable state in which a checkpoint can be"
+        " executed.",
+    ),
     5030: (16, 12, "The database could not be exclusively locked to perform the operation."),
     5052: (16, 1, "{} is not permitted while a database is in the {} state."),
     5058: (16, 2, "Option '{}' cannot be set in database '{}'."),
@@ -568,19 +575,39 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "ALTER DATABASE failed because a lock could not be placed on database '{}'. Try again later.",
     ),
+    5062: (
+        16,
+        1,
+        'The option "{}" conflicts with another requested option. The options cannot both be requested at the'
+        " same time.",
+    ),
+    5063: (16, 1, "Database '{}' is in warm standby. A warm-standby database is read-only."),
     5064: (
         16,
         1,
         "Changes to the state or options of database '{}' cannot be made at this time. The database is in "
         "single-user mode, and a user is currently connected to it.",
     ),
+    5066: (16, 1, "Database options single user and dbo use only cannot be set at the same time."),
     5069: (16, 1, "ALTER DATABASE statement failed."),
     5070: (16, 2, "Database state cannot be changed while other users are using the database '{}'"),
+    5078: (
+        16,
+        1,
+        'Cannot alter database options for "{}" because it is READONLY, OFFLINE, or marked SUSPECT.',
+    ),
     5093: (16, 1, "The operation cannot be performed on a database snapshot."),
     5094: (
         16,
         1,
         "The operation cannot be performed on a database with database snapshots or active DBCC replicas.",
+    ),
+    5095: (
+        16,
+        1,
+        "A database or filegroup cannot be set to read-only mode when any files are subject to a RESTORE PAGE"
+        ' operation. Complete the restore sequence involving file "{}" before attempting to transition to'
+        " read-only.",
     ),
     5096: (
         16,

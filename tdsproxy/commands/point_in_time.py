@@ -16,7 +16,7 @@ import msgspec
 
 from tdsproxy.backup import operations
 from tdsproxy.backup.image import roll_forward
-from tdsproxy.backup.plan import LogStep, Moment, find_plan
+from tdsproxy.backup.plan import LogSource, LogStep, Moment, find_plan
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.context import Context
@@ -25,6 +25,7 @@ from tdsproxy.commands.recovery import image_path
 from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.commands.roll_forward import after_differential, stop_at
 from tdsproxy.commands.stop_points import StopPoint, time_text
+from tdsproxy.log.archive import Archive
 from tdsproxy.log.records import Transaction
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.reader import SetInfo
@@ -97,8 +98,41 @@ def complete(
     if reached:
         said.append(f"STOPAT: the last transaction restored was committed at {time_text(ns)} (LSN {lsn}).")
     base = redo.base and not result.transactions
-    after = msgspec.structs.replace(redo, lsn=lsn, fork=fork, ns=ns, base=base)
+    backed, known = _backed(used, sources.logs, lsn)
+    after = msgspec.structs.replace(
+        redo, lsn=lsn, fork=fork, ns=ns, base=base, backed_lsn=backed, ends_chain=not known
+    )
     return Completed(after, reached, tuple(said))
+
+
+def _backed(
+    steps: Sequence[LogStep[Place]], sources: Sequence[LogSource[Place]], lsn: int
+) -> tuple[int | None, bool]:
+    """Up to where the log that was used is in log backups (None: all of it), and whether the next log backup
+    can hold the rest: a set knows of two forks, so the rest must lie on one."""
+    backed: int | None = None
+    for step in steps:
+        if not isinstance(step.source.place, Archive) or step.first_lsn >= lsn:
+            continue
+        fork, until = step.source.fork, min(lsn, _end(step))
+        at = step.first_lsn
+        while at < until:
+            ends = [
+                source.last_lsn
+                for source in sources
+                if not source.is_archive and source.first_lsn <= at < source.last_lsn
+                if source.fork_at(at) == fork == source.fork_at(source.last_lsn - 1)
+            ]
+            if not ends:
+                break
+            at = max(ends)
+        if at < until:
+            backed = at
+            break
+    if backed is None:
+        return None, True
+    forks = {step.source.fork_at(max(backed, step.first_lsn)) for step in steps if _end(step) > backed}
+    return backed, len(forks) == 1
 
 
 def _chained(steps: Sequence[LogStep[Place]], reading: list[LogStep[Place]]) -> Iterator[Transaction]:

@@ -21,7 +21,7 @@ import msgspec
 
 from tdsproxy.backup.errors import OperationCancelled
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, UserAccess
-from tdsproxy.catalog.recovery import Fork, LogChain, Redo
+from tdsproxy.catalog.recovery import Fork, Kept, LogChain, Redo
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
@@ -64,6 +64,8 @@ def put_right(env: CommandEnvironment) -> None:
     kept: set[str] = set()
     for database in env.catalog.databases.all():
         redo = database.redo
+        if database.pages is not None:
+            kept.add(database.pages.redo.image)
         if redo is None or not redo.image:
             continue
         if image_path(env, redo).exists():
@@ -102,7 +104,7 @@ def recover(env: CommandEnvironment, database: Database, *, restricted: bool = F
     except BaseException:
         env.catalog.databases.update(database.id, user_access=database.user_access, redo=redo)
         raise
-    return _open(env, marked, redo, installed)
+    return _open(env, marked, redo, installed, _kept(env, database, installed, None))
 
 
 def finish(env: CommandEnvironment, database: Database) -> Recovered:
@@ -113,7 +115,8 @@ def finish(env: CommandEnvironment, database: Database) -> Recovered:
     exists = database.path(env.catalog.store).exists()
     if exists and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
         stop_log(env, database)
-    return _open(env, database, redo, _put_in_place(env, database, keep_undo=True))
+    installed = _put_in_place(env, database, keep_undo=True)
+    return _open(env, database, redo, installed, _kept(env, database, installed, None))
 
 
 def _put_in_place(env: CommandEnvironment, database: Database, *, keep_undo: bool) -> Installed | None:
@@ -135,10 +138,11 @@ def replace_online(
     databases = env.catalog.databases
     before = {name: getattr(database, name) for name in described}
     stopped = False
+    end: int | None = None
 
     def capture_tail() -> None:
-        nonlocal stopped
-        stop_log(env, database)
+        nonlocal stopped, end
+        end = _end_log(env, database)
         stopped = True
 
     marked = databases.update(
@@ -164,7 +168,51 @@ def replace_online(
         remove_image(env, database.redo)
     if database.standby is not None:
         _remove_undo_file(database.standby)
-    return _open(env, marked, redo, installed)
+    return _open(env, marked, redo, installed, _kept(env, database, installed, end))
+
+
+def _end_log(env: CommandEnvironment, database: Database) -> int | None:
+    """Captures the log to its end, with all writers kept out, and ends the capture; None when that end is not
+    known to be the state of the database."""
+    logs = env.logs
+    if logs is None or not logs.is_kept(database.guid):
+        return None
+    whole = logs.archive(database.guid).unbroken_since()
+    stop_log(env, database)
+    archive = logs.archive(database.guid)
+    return archive.last_lsn() if archive.unbroken_since() == whole else None
+
+
+def _kept(
+    env: CommandEnvironment, database: Database, installed: Installed | None, lsn: int | None
+) -> Kept | None:
+    """What is known of the content that was replaced, with ``database`` as the catalog had it."""
+    if installed is None or installed.undo is None:
+        return None
+    return Kept(
+        copy=str(installed.undo.relative_to(env.catalog.store)),
+        ns=time.time_ns(),
+        fork=database.fork,
+        lsn=lsn,
+        chain=database.chain,
+        family=database.family,
+        recovery_model=int(database.recovery_model),
+        read_only=database.read_only,
+        collation=database.collation,
+        compatibility=database.compatibility,
+        data_name=database.data_name,
+        data_path=database.data_path,
+        data_file_guid=database.data_file_guid,
+        log_name=database.log_name,
+        log_path=database.log_path,
+        log_file_guid=database.log_file_guid,
+    )
+
+
+def remove_kept(env: CommandEnvironment, database: Database) -> None:
+    """The copy of what the last restore replaced goes. Raises OSError."""
+    if database.kept is not None:
+        (env.catalog.store / database.kept.copy).unlink(missing_ok=True)
 
 
 def _install(
@@ -198,40 +246,49 @@ def _install(
         raise
 
 
-def _open(env: CommandEnvironment, database: Database, redo: Redo, installed: Installed | None) -> Recovered:
+def _open(
+    env: CommandEnvironment, database: Database, redo: Redo, installed: Installed | None, kept: Kept | None
+) -> Recovered:
     """The file is in place: the catalog says so, on a new fork, and the log begins."""
     databases = env.catalog.databases
-    continues = database.recovery_model is not RecoveryModel.SIMPLE and not (
-        installed is not None and installed.converted_page_size
-    )
     converted = installed is not None and installed.converted_page_size
+    continues = database.recovery_model is not RecoveryModel.SIMPLE and not converted and not redo.ends_chain
     chain = LogChain()
     if not converted:
         chain = LogChain(base_lsn=redo.base_lsn, base_guid=redo.base_guid, base_ns=time.time_ns())
     if continues:
+        backed = redo.lsn if redo.backed_lsn is None else min(redo.lsn, redo.backed_lsn)
         chain = msgspec.structs.replace(
-            chain, log_backup_lsn=redo.lsn, first_fork=redo.fork, fork_point_lsn=redo.lsn, begins=False
+            chain, log_backup_lsn=backed, first_fork=redo.fork, fork_point_lsn=redo.lsn, begins=False
         )
     if database.standby is not None:
         _remove_undo_file(database.standby)
     databases.advance_lsn(database.id, Decimal(redo.lsn))
     parent = next((f for f in databases.forks(database.guid) if f.fork == redo.fork), None)
+    if kept is not None and database.kept is not None and database.kept.copy != kept.copy:
+        with contextlib.suppress(OSError):
+            remove_kept(env, database)
     opened = databases.update(
         database.id,
         state=DatabaseState.ONLINE,
-        holder=None,
+        holder=None if database.user_access is not UserAccess.SINGLE_USER else database.holder,
         fork=uuid.uuid4(),
         chain=chain,
         redo=None,
         standby=None,
+        pages=None,
+        kept=kept or database.kept,
     )
     remove_image(env, redo)
+    if database.pages is not None:
+        remove_image(env, database.pages.redo)
     restart_log(env, opened, continues=continues)
     if wants_log(opened):
         came_from = parent or Fork(
             database=opened.guid, fork=redo.fork, parent=None, point_lsn=None, start_lsn=0, created_ns=0
         )
-        note_fork(env, opened, came_from, redo.lsn)
+        knows_origin = redo.lsn > 0
+        note_fork(env, opened, came_from if knows_origin else None, redo.lsn if knows_origin else None)
     return Recovered(opened, installed.undo if installed is not None else None)
 
 

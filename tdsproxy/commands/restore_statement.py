@@ -24,6 +24,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import restore_device
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
+from tdsproxy.commands.kept_content import told_of
 from tdsproxy.commands.log_chain import stop_log
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.point_in_time import complete, goes_on
@@ -40,6 +41,7 @@ from tdsproxy.commands.restore_options import RestoreOptions, read_restore_optio
 from tdsproxy.commands.restore_target import Target, check_set, plan_target
 from tdsproxy.commands.roll_forward import roll_forward
 from tdsproxy.commands.roll_rules import check_full_stop, consistent_ns_of, last_lsn_of
+from tdsproxy.commands.snapshots import revert
 from tdsproxy.media.device import MediaDevice
 from tdsproxy.media.documents import FULL
 from tdsproxy.media.reader import SetInfo
@@ -59,6 +61,12 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         raise fail(3021)
     options = read_restore_options(statement, context.operands)
     name = _name(context, statement)
+    if any(device.kind == "DATABASE_SNAPSHOT" for device in statement.devices):
+        with context.env.locks.hold(name) as free:
+            if not free:
+                raise fail(3101)
+            yield from revert(context, name, statement)
+        return
     if statement.files:
         raise fail(3015, f"RESTORE {statement.kind} with FILE, FILEGROUP or PAGE")
     if not statement.devices:
@@ -153,7 +161,7 @@ def _restore_full(
         with sql_failures(name, target.data_path):
             database, undo = _put(context, target, redo, described, options, recovers=reached)
             if undo is not None and whole:
-                told.append(f"The former content of database '{database.name}' is kept in '{undo}'.")
+                told.append(told_of(database))
             if undo_file is not None and database.state is DatabaseState.RESTORING:
                 database = show_standby(context.env, database, undo_file)
     finally:

@@ -55,6 +55,12 @@ def plan_target(context: Context, name: str, info: SetInfo, options: RestoreOpti
         raise fail(3110, existing.name)
     if existing is None and not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
+    if existing is not None:
+        if existing.source is not None:
+            raise fail(3002)
+        snapshots = context.env.catalog.databases.snapshots_of(existing)
+        if snapshots:
+            raise fail(3709, "restore", snapshots[0].name)
     files = info.header.description.files
     known = {name_key(file.logical_name) for file in files}
     moves: dict[str, str] = {}

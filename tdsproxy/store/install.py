@@ -85,7 +85,7 @@ def replace_live(
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
-    source_wal = _leave_wal_mode(image)
+    source_wal = leave_wal_mode(image)
     live = open_database(target, busy_milliseconds, cancelled)
     converted: Path | None = None
     try:
@@ -245,14 +245,16 @@ def _head(image: Path) -> file_header.FileHeader | None:
         return file_header.parse(file.read(file_header.SIZE))
 
 
-def _leave_wal_mode(image: Path) -> bool:
-    """Make the image openable without a WAL beside it; true if it was in WAL mode."""
+def leave_wal_mode(image: Path) -> bool:
+    """Make an image, which nobody has open, openable without a WAL beside it; true if it was in WAL mode."""
     head = _head(image)
     if head is None or not head.wal:
         return False
     with image.open("r+b") as file:
         file.seek(18)
         file.write(b"\x01\x01")
+        file.flush()
+        os.fsync(file.fileno())
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -389,7 +388,8 @@ def test_the_moment_before_the_accident_in_place(accident: tuple[Workshop, str, 
     assert content(shop) == [1, 2, 3, 4, 5]
     assert "differential backup 'diff.bak'" in told
     assert "captured log" in told
-    undo = Path(told.rsplit("'", 2)[1])
+    kept = told.rsplit("'", 2)[1]
+    undo = shop.store / ".undo" / f"{kept}.db"
     assert undo.is_file()
 
 
