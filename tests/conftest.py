@@ -18,7 +18,12 @@ settings.register_profile(
 settings.register_profile("deep", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+if (ROOT / ".clients" / "odbc" / "odbcinst.ini").exists():
+    # Before any test loads unixODBC, directly or by a client: it reads this once.
+    os.environ.setdefault("ODBCSYSINI", str(ROOT / ".clients" / "odbc"))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PASSWORD = "Demo-pass-1"
-START_LIMIT = 20.0
+START_LIMIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Running:
         arguments.setdefault("user", "sa")
         arguments.setdefault("password", self.password)
         arguments.setdefault("autocommit", True)
-        return pytds.connect(server=self.host, port=self.port, login_timeout=20, **arguments)
+        return pytds.connect(server=self.host, port=self.port, login_timeout=60, **arguments)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(5)

@@ -49,9 +49,6 @@ def _tedious() -> str | None:
 @functools.cache
 def absent(client: str) -> str | None:
     """Why the client cannot be used, or None."""
-    # before pyodbc loads unixODBC: both drivers stand in one place
-    if (CLIENTS / "odbc" / "odbcinst.ini").exists():
-        os.environ.setdefault("ODBCSYSINI", str(CLIENTS / "odbc"))
     checks = {
         "pytds": lambda: _module("pytds"),
         "pymssql": lambda: _module("pymssql"),

@@ -64,7 +64,7 @@ def _pytds(server: Running, *, tls: bool, database: str, autocommit: bool, passw
         password=password,
         database=database,
         autocommit=autocommit,
-        login_timeout=20,
+        login_timeout=60,
         **more,
     )
 
@@ -85,7 +85,7 @@ def _pymssql(server: Running, *, tls: bool, database: str, autocommit: bool, pas
         password=password,
         database=database,
         autocommit=autocommit,
-        login_timeout=20,
+        login_timeout=60,
         encryption="require" if tls else "off",
         tds_version="7.4",
     )
@@ -125,7 +125,7 @@ def _pyodbc(driver: str) -> Callable[..., Any]:
 
         pyodbc.pooling = False
         text = _odbc_string(server, driver, database, password, tls)
-        return pyodbc.connect(text, autocommit=autocommit, timeout=20)
+        return pyodbc.connect(text, autocommit=autocommit, timeout=60)
 
     return open_
 
