@@ -17,8 +17,10 @@ from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Databases, new_database
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.history import History
+from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
 from tdsproxy.catalog.msdb_metadata import describe_history_tables
+from tdsproxy.catalog.service_key import ServiceKey
 
 MASTER: Final = "master.db"
 MSDB: Final = "msdb.db"
@@ -73,6 +75,8 @@ class Catalog:
         self.logins = Logins(self._master)
         self.configurations = Configurations(self._master)
         self.history = History(self._msdb)
+        self.keys = Keys(self._master)
+        self.service_key = ServiceKey(store)
 
     def setting(self, name: str) -> str | None:
         """A server setting by its name."""

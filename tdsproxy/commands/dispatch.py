@@ -18,6 +18,7 @@ from tdsproxy.commands.database_statements import alter_database, create_databas
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.header_statements import read_media
+from tdsproxy.commands.key_statements import run_key_statement
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.request import NativeRequest
@@ -60,6 +61,7 @@ _RESTORE: Final = {
 _CREATE_DATABASE: Final = _Form(Command.CREATE_DATABASE)
 _ALTER_DATABASE: Final = _Form(Command.ALTER_DATABASE, closing=5069)
 _DROP_DATABASE: Final = _Form(Command.DROP_DATABASE)
+_KEY_STATEMENT: Final = _Form(Command.NONE)
 
 
 def warm_up() -> None:
@@ -125,6 +127,8 @@ def _form_of(statement: ast.Statement) -> _Form:
             return _BACKUP[statement.kind]
         case ast.Restore():
             return _RESTORE[statement.kind]
+        case ast.KeyStatement():
+            return _KEY_STATEMENT
         case ast.CreateDatabase():
             return _CREATE_DATABASE
         case ast.AlterDatabase():
@@ -142,6 +146,8 @@ def _handle(context: Context, statement: ast.Statement) -> Iterator[Reply]:
             yield from restore(context, statement)
         case ast.Restore():
             yield from read_media(context, statement)
+        case ast.KeyStatement():
+            yield from run_key_statement(context, statement)
         case ast.CreateDatabase():
             yield from create_database(context, statement)
         case ast.AlterDatabase():

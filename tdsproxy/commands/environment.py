@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
+from tdsproxy.commands.key_ring import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.log.service import LogService
 
@@ -67,6 +68,7 @@ class CommandEnvironment:
     cancelled: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], dt.datetime] = dt.datetime.now
     logs: LogService | None = None
+    open_keys: OpenMasterKeys = field(default_factory=OpenMasterKeys)
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
+from tdsproxy.commands.key_ring import OpenMasterKeys
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest
@@ -109,7 +110,8 @@ class Keeper:
         self._catalog = initialise(options.store)
         self._catalog.databases.release_seat()
         self._catalog.databases.refresh()
-        self._sessions = SessionRegistry(self._catalog.databases)
+        open_keys = OpenMasterKeys()
+        self._sessions = SessionRegistry(self._catalog.databases, on_end=open_keys.close)
         self._environment = CommandEnvironment(
             self._catalog,
             DevicePaths.of_store(options.store, options.backup_directory, options.allowed, options.mappings),
@@ -117,6 +119,7 @@ class Keeper:
             DatabaseLocks(),
             ServerIdentity.of_this_machine(options.server_name),
             logs=LogService(options.store, report=_report_log),
+            open_keys=open_keys,
         )
         self._logs = self._environment.logs
         begin(self._environment)

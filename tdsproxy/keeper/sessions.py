@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,12 +37,19 @@ class NotedSession:
 class SessionRegistry:
     """Usable from any thread; implements ``commands.environment.Sessions``.
 
-    ``patience`` is how long, in seconds, one client may take to end a session or to let a database go.
+    ``patience`` is how long, in seconds, one client may take to end a session or to let a database go;
+    ``on_end`` hears of each session that has ended.
     """
 
-    def __init__(self, databases: Databases, patience: float = 10.0) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        patience: float = 10.0,
+        on_end: Callable[[int], object] = lambda spid: None,
+    ) -> None:
         self._databases = databases
         self._patience = patience
+        self._on_end = on_end
         self._changed = threading.Condition()
         self._sessions: dict[int, NotedSession] = {}
         self._clients: dict[int, Client] = {}
@@ -68,6 +75,7 @@ class SessionRegistry:
                 del self._sessions[spid]
             self._changed.notify_all()
         for spid in gone:
+            self._on_end(spid)
             self._databases.release_seat(spid)
 
     def note(self, client: Client, spid: int, login: str, database: str | None) -> None:
@@ -79,6 +87,7 @@ class SessionRegistry:
                 self._sessions[spid] = NotedSession(login, database, client)
             self._changed.notify_all()
         if database is None:
+            self._on_end(spid)
             self._databases.release_seat(spid)
 
     @property
