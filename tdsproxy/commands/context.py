@@ -8,10 +8,12 @@ from pathlib import Path
 
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.names import name_key
+from tdsproxy.commands.database_users import is_owner
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.commands.running import RunningStatement
 from tdsproxy.tsql.replies import Done, Reply
 
 BACKUP_ROLES = frozenset({"db_owner", "db_backupoperator"})
@@ -19,12 +21,14 @@ BACKUP_ROLES = frozenset({"db_owner", "db_backupoperator"})
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One statement's surroundings; ``command`` is the CurCmd value of its DONE tokens."""
+    """One statement's surroundings; ``command`` is the CurCmd value of its DONE tokens; ``running`` is told
+    how far it is."""
 
     env: CommandEnvironment
     request: NativeRequest
     operands: Operands
     command: int
+    running: RunningStatement | None = None
 
     @property
     def session(self) -> SessionContext:
@@ -73,6 +77,17 @@ class Context:
         if database.holder is not None:
             users.add(database.holder)
         return sorted(users - {self.session.spid})
+
+    def may_enter(self, spid: int, database: Database) -> bool:
+        """Whether a session's login may use a database in restricted mode: members of sysadmin, dbcreator
+        and db_owner."""
+        name = self.env.sessions.login_of(spid)
+        login = None if name is None else self.env.catalog.logins.find(name)
+        if login is None:
+            return False
+        if login.roles & {"sysadmin", "dbcreator"} or name_key(database.owner) == name_key(login.name):
+            return True
+        return is_owner(database.path(self.env.catalog.store), login.sid)
 
     def database_files(self) -> list[Path]:
         """The files of all databases: none of them may be opened as a backup device."""

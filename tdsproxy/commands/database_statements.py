@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,50 +14,23 @@ from tdsproxy.catalog.catalog import create_database_file
 from tdsproxy.catalog.databases import (
     Database,
     DatabaseState,
-    RecoveryModel,
-    UserAccess,
     new_database,
 )
 from tdsproxy.catalog.names import MAX_NAME, file_name, name_key
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.database_options import set_options
 from tdsproxy.commands.failure import CommandError, fail
-from tdsproxy.commands.log_chain import drop_log, end_chain, start_log, stop_log, wants_log
+from tdsproxy.commands.log_chain import drop_log, start_log, stop_log
 from tdsproxy.commands.messages import OsError, message
-from tdsproxy.commands.recovery import remove_image
+from tdsproxy.commands.recovery import remove_image, remove_kept
+from tdsproxy.commands.snapshots import check_no_snapshots, create_snapshot
 from tdsproxy.store.errors import StoreError
 from tdsproxy.store.files import fsync_directory, sidecars
 from tdsproxy.store.install import wait_for_release
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.replies import Done, Message, Reply
+from tdsproxy.tsql.replies import Done, Reply
 
-_POLL_SECONDS: Final = 0.05
-_BUSY_MILLISECONDS: Final = 5000
 _RELEASE_SECONDS: Final = 5.0
-_ACCESS: Final = {
-    "MULTI_USER": UserAccess.MULTI_USER,
-    "SINGLE_USER": UserAccess.SINGLE_USER,
-    "RESTRICTED_USER": UserAccess.RESTRICTED_USER,
-}
-_STATES: Final = {"ONLINE": DatabaseState.ONLINE, "OFFLINE": DatabaseState.OFFLINE}
-_RECOVERY: Final = {
-    "FULL": RecoveryModel.FULL,
-    "BULK_LOGGED": RecoveryModel.BULK_LOGGED,
-    "SIMPLE": RecoveryModel.SIMPLE,
-}
-# What takes effect only when no other session uses the database.
-_EXCLUSIVE: Final = frozenset(
-    {"SINGLE_USER", "OFFLINE", "READ_ONLY", "READ_WRITE", "READ_COMMITTED_SNAPSHOT"}
-)
-_NOT_IN_SYSTEM: Final = {
-    "SINGLE_USER": 5,
-    "MULTI_USER": 5,
-    "RESTRICTED_USER": 5,
-    "OFFLINE": 5,
-    "ONLINE": 5,
-    "READ_ONLY": 5,
-    "READ_WRITE": 5,
-    "READ_COMMITTED_SNAPSHOT": 2,
-}
 # Forms of ALTER DATABASE that have nothing to change in a SQLite file, and change no result.
 _WITHOUT_EFFECT: Final = frozenset({"MODIFY FILE", "SCOPED CONFIGURATION"})
 
@@ -69,8 +41,6 @@ def create_database(context: Context, statement: ast.CreateDatabase) -> Iterator
         raise fail(226, "CREATE DATABASE")
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
-    if statement.snapshot_of is not None:
-        raise fail(3015, "CREATE DATABASE AS SNAPSHOT")
     if statement.for_attach:
         raise fail(3015, "CREATE DATABASE FOR ATTACH")
     name = statement.name.rstrip(" ")
@@ -79,7 +49,10 @@ def create_database(context: Context, statement: ast.CreateDatabase) -> Iterator
     with context.env.locks.hold(name) as free:
         if not free or context.env.database(name) is not None:
             raise fail(1801, name)
-        _create(context, name, statement)
+        if statement.snapshot_of is not None:
+            create_snapshot(context, name, statement)
+        else:
+            _create(context, name, statement)
     yield Done(context.command)
 
 
@@ -138,6 +111,7 @@ def drop_database(context: Context, statement: ast.DropDatabase) -> Iterator[Rep
             raise fail(3701, "drop", "database", name)
         if database.is_system:
             raise fail(3708, "drop", "database", database.name, "database", early=True)
+        check_no_snapshots(context, database, "drop")
         with context.env.locks.hold(database.name) as free:
             if not free or context.is_current(database) or context.others_in(database):
                 raise fail(3702, database.name)
@@ -155,6 +129,8 @@ def _drop(context: Context, database: Database) -> None:
         start_log(env, database)
         raise
     remove_image(env, database.redo)
+    if database.pages is not None:
+        remove_image(env, database.pages.redo)
     with env.catalog.databases.transaction():
         if database.state is DatabaseState.OFFLINE and path.exists():
             # SQL Server leaves the files of an offline database on the disk.
@@ -163,6 +139,7 @@ def _drop(context: Context, database: Database) -> None:
         env.catalog.databases.remove(database.id)
     drop_log(env, database)
     with suppress(OSError):
+        remove_kept(env, database)
         remove_maps(env.catalog.store, database.guid)
 
 
@@ -188,14 +165,18 @@ def alter_database(context: Context, statement: ast.AlterDatabase) -> Iterator[R
     database = context.env.database(name)
     if database is None or not context.may_alter(database):
         raise fail(5011, name)
+    if database.source is not None:
+        raise fail(5093)
     if statement.name is None and database.is_system and statement.action == "SET":
         raise fail(12104, database.name, early=True)
+    if statement.action == "SET":
+        yield from set_options(context, database, statement)
+        yield Done(context.command)
+        return
     with context.env.locks.hold(database.name) as free:
         if not free:
             raise fail(5061, database.name)
-        if statement.action == "SET":
-            yield from _set(context, database, statement)
-        elif statement.action == "MODIFY NAME":
+        if statement.action == "MODIFY NAME":
             _rename(context, database, statement.new_name or "")
         elif statement.action == "COLLATE":
             collation = statement.options[0][1]
@@ -240,139 +221,3 @@ def _move(context: Context, database: Database, new_name: str, path: Path, targe
         databases.update(database.id, name=new_name, file=target.name)
         path.replace(target)
         fsync_directory(target.parent)
-
-
-def _set(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:
-    words = [word for word, _ in statement.options]
-    _check_settable(context, database, words)
-    if _EXCLUSIVE.intersection(words) or (statement.termination is not None and "RESTRICTED_USER" in words):
-        yield from _make_alone(context, database, statement.termination)
-    changes: dict[str, Any] = {}
-    options = dict(database.options)
-    for word, value in statement.options:
-        if not _change(context, database, word, value, changes):
-            options[word] = value
-    if options != database.options:
-        changes["options"] = options
-    if not changes:
-        return
-    yield from _leave_simple(context, database, changes)
-    changed = context.env.catalog.databases.update(database.id, **changes)
-    if wants_log(changed) and not wants_log(database):
-        start_log(context.env, changed)
-
-
-def _leave_simple(context: Context, database: Database, changes: dict[str, Any]) -> Iterator[Reply]:
-    """What a change of the recovery model does to the log: it ends with SIMPLE; to be kept, the database's
-    journal must be a WAL."""
-    model = changes.get("recovery_model", database.recovery_model)
-    if model is RecoveryModel.SIMPLE:
-        if database.recovery_model is not RecoveryModel.SIMPLE:
-            end_chain(context.env, database)
-        return
-    path = database.path(context.env.catalog.store)
-    leaving = database.recovery_model is RecoveryModel.SIMPLE and database.file and not database.is_system
-    if leaving and context.env.logs is not None and path.exists() and _use_wal(path):
-        text = (
-            f"Database '{database.name}' used a rollback journal. It was converted to a write-ahead log,"
-            f" which recovery model {model.name} needs."
-        )
-        yield Message(0, 0, 1, text, context.request.line)
-
-
-def _use_wal(path: Path) -> bool:
-    """Whether the file was not in WAL mode before. Raises CommandError 5061 while others hold locks."""
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.Error as error:
-        raise fail(5061, path.stem) from error
-    try:
-        connection.set_busy_timeout(_BUSY_MILLISECONDS)
-        before = connection.execute("PRAGMA journal_mode").fetchall()
-        if before == [("wal",)]:
-            return False
-        if connection.execute("PRAGMA journal_mode = WAL").fetchall() != [("wal",)]:
-            raise fail(5061, path.stem)
-        return True
-    except apsw.Error as error:
-        raise fail(5061, path.stem) from error
-    finally:
-        connection.close()
-
-
-def _check_settable(context: Context, database: Database, words: list[str]) -> None:
-    for word in words:
-        if database.is_system and word in _NOT_IN_SYSTEM:
-            raise fail(5058, word, database.name, state=_NOT_IN_SYSTEM[word], early=True)
-        if word == "EMERGENCY":
-            raise fail(3015, "ALTER DATABASE SET EMERGENCY")
-        if database.state is DatabaseState.RESTORING and word in _STATES:
-            raise fail(5052, "ALTER DATABASE", "RESTORING")
-    held = database.user_access is UserAccess.SINGLE_USER and database.holder is not None
-    if held and database.holder != context.session.spid:
-        raise fail(5064, database.name)
-
-
-def _make_alone(context: Context, database: Database, termination: str | None) -> Iterator[Reply]:
-    """Returns when no other session uses the database; WITH decides what happens to those that do."""
-    others = context.others_in(database)
-    if not others:
-        return
-    if termination == "NO_WAIT":
-        raise fail(5070, database.name)
-    if termination is None:
-        _wait_alone(context, database, None)
-        return
-    if termination.startswith("ROLLBACK AFTER"):
-        _wait_alone(context, database, float(termination.split()[2]))
-        others = context.others_in(database)
-    if others:
-        yield message(5060, 0, line=context.request.line, state=2)
-        context.env.sessions.end(others)
-        yield message(5060, 100, line=context.request.line)
-
-
-def _wait_alone(context: Context, database: Database, seconds: float | None) -> None:
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while context.others_in(database):
-        if deadline is not None and time.monotonic() >= deadline:
-            return
-        if context.env.cancelled.wait(_POLL_SECONDS):
-            raise fail(5061, database.name)
-
-
-def _change(context: Context, database: Database, word: str, value: str, changes: dict[str, Any]) -> bool:
-    """Whether ``word`` is more than an option to be remembered; ``changes`` gets the fields it sets."""
-    if word in _ACCESS:
-        access = _ACCESS[word]
-        changes["user_access"] = access
-        changes["holder"] = context.session.spid if access is UserAccess.SINGLE_USER else None
-    elif word in _STATES:
-        _switch(context, database, _STATES[word])
-        changes["state"] = _STATES[word]
-    elif word in ("READ_ONLY", "READ_WRITE"):
-        changes["read_only"] = word == "READ_ONLY"
-    elif word == "RECOVERY":
-        if value not in _RECOVERY:
-            raise fail(5058, word, database.name)
-        if name_key(database.name) == "tempdb":
-            raise fail(5058, word, database.name, state=1, early=True)
-        changes["recovery_model"] = _RECOVERY[value]
-    elif word == "COMPATIBILITY_LEVEL":
-        if not value.isdecimal() or not 100 <= int(value) <= 160 or int(value) % 10:
-            raise fail(15048, "100, 110, 120, 130, 140, 150, 160")
-        changes["compatibility"] = int(value)
-    else:
-        return False
-    return True
-
-
-def _switch(context: Context, database: Database, state: DatabaseState) -> None:
-    """Before a database goes offline everybody lets it go; it comes back only with its file."""
-    path = database.path(context.env.catalog.store)
-    if state is DatabaseState.OFFLINE:
-        context.env.sessions.release(database.name)
-        stop_log(context.env, database)
-    elif not path.exists():
-        missing = OsError.FILE_NOT_FOUND
-        raise fail(5120, database.data_path, missing.value, missing.words)

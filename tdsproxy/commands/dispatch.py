@@ -79,9 +79,11 @@ def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, Non
         yield Done(Command.PARSE_ERROR, error=True)
         return
     form = _form_of(statement)
-    context = Context(env, request, Operands(request.variables), form.command)
+    operands = Operands(request.variables)
     try:
-        yield from _handle(context, statement)
+        command, database = _shown(statement, request, operands)
+        with env.running.note(request.session.spid, command, database) as running:
+            yield from _handle(Context(env, request, operands, form.command, running), statement)
     except SyntaxError_ as error:
         yield from _relocated(error.messages, request.line)
         yield Done(Command.PARSE_ERROR, error=True)
@@ -136,6 +138,27 @@ def _form_of(statement: ast.Statement) -> _Form:
         case ast.DropDatabase():
             return _DROP_DATABASE
     return _Form(Command.NONE, type(statement).__name__)
+
+
+def _shown(statement: ast.Statement, request: NativeRequest, operands: Operands) -> tuple[str, str]:
+    """The command that sys.dm_exec_requests shows, and the database that the statement works on; a statement
+    on no database works on the session's. Raises SyntaxError_ 137."""
+    here = request.session.database
+    match statement:
+        case ast.Backup():
+            return f"BACKUP {statement.kind}", operands.text(statement.database) or here
+        case ast.Restore(database=None):
+            return f"RESTORE {statement.kind}", here
+        case ast.Restore():
+            name = None if statement.database is None else operands.text(statement.database)
+            return f"RESTORE {statement.kind}", name or here
+        case ast.AlterDatabase():
+            return "ALTER DATABASE", here
+        case ast.CreateDatabase():
+            return "CREATE DATABASE", here
+        case ast.DropDatabase():
+            return "DROP DATABASE", here
+    return "", here
 
 
 def _handle(context: Context, statement: ast.Statement) -> Iterator[Reply]:

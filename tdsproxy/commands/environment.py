@@ -14,6 +14,7 @@ from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.key_ring import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
+from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService
 
 
@@ -22,6 +23,10 @@ class Sessions(Protocol):
 
     def users_of(self, database: str) -> Collection[int]:
         """The sessions whose current database this is."""
+        ...
+
+    def login_of(self, spid: int) -> str | None:
+        """The login of a session; None when there is no such session."""
         ...
 
     def end(self, spids: Collection[int]) -> None:
@@ -68,6 +73,7 @@ class CommandEnvironment:
     cancelled: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], dt.datetime] = dt.datetime.now
     logs: LogService | None = None
+    running: RunningStatements = field(default_factory=RunningStatements)
     open_keys: OpenMasterKeys = field(default_factory=OpenMasterKeys)
 
     def database(self, name: str) -> Database | None:

@@ -60,7 +60,16 @@ def reported(
     context: Context, operation: Callable[[Report], T], stats: int | None
 ) -> Generator[Reply, None, T]:
     """The operation's progress as 3211 messages; returns its result. Raises what it raises."""
-    steps = run_with_progress(operation, stats, context.env.cancelled)
+
+    def work(report: Report) -> T:
+        def both(done: int, total: int) -> None:
+            if context.running is not None:
+                context.running.report(done, total)
+            report(done, total)
+
+        return operation(both)
+
+    steps = run_with_progress(work, stats, context.env.cancelled)
     try:
         while True:
             try:

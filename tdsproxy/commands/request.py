@@ -17,7 +17,8 @@ class SessionContext:
 
     ``database`` is its current database; ``spid`` its @@SPID, unique among the sessions of the store;
     ``server_roles`` the fixed server roles of ``login`` in lower case (``sysadmin``, ``dbcreator`` ...);
-    ``database_roles`` maps database names (lower case) to the roles that the login has there.
+    ``database_roles`` maps database names (lower case) to the roles that the login has there;
+    ``lock_timeout_ms`` is SET LOCK_TIMEOUT, negative for ever.
     """
 
     login: str
@@ -29,6 +30,7 @@ class SessionContext:
     quoted_identifier: bool = True
     host: str = ""
     application: str = ""
+    lock_timeout_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 def begin(env: CommandEnvironment) -> None:
     """To be called once, with the store's lock held."""
     env.catalog.configurations.reconfigure(starting=True)
+    env.catalog.databases.end_transitions()
     put_right(env)
     for database in env.catalog.databases.all():
         if database.redo is not None and database.redo.recovering:

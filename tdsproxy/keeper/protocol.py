@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -172,6 +172,7 @@ def pack_request(request: NativeRequest) -> list[Any]:
             session.quoted_identifier,
             session.host,
             session.application,
+            session.lock_timeout_ms,
         ],
     ]
 
@@ -180,7 +181,9 @@ def unpack_request(fields: list[Any]) -> NativeRequest:
     """Raises ProtocolError."""
     try:
         text, line, variables, session = fields
-        login, database, spid, roles, database_roles, in_transaction, quoted, host, application = session
+        login, database, spid, roles, database_roles, in_transaction, quoted, host, application, lock = (
+            session
+        )
         return NativeRequest(
             text,
             SessionContext(
@@ -193,6 +196,7 @@ def unpack_request(fields: list[Any]) -> NativeRequest:
                 quoted,
                 host,
                 application,
+                lock,
             ),
             line,
             variables,

@@ -100,6 +100,11 @@ class SessionRegistry:
         with self._changed:
             return [spid for spid, session in self._sessions.items() if name_key(session.database) == key]
 
+    def login_of(self, spid: int) -> str | None:
+        with self._changed:
+            session = self._sessions.get(spid)
+        return None if session is None else session.login
+
     def end(self, spids: Collection[int]) -> None:
         wanted = set(spids)
         with self._changed:

@@ -11,6 +11,7 @@ from typing import Final
 
 from tdsproxy.catalog.catalog import Catalog, initialise
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, UserAccess
+from tdsproxy.catalog.logins import Login
 from tdsproxy.frontend.handler import LoginRequest
 from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server.applocks import ApplicationLocks
@@ -162,7 +163,8 @@ class Engine:
             and database.recovery_model is not RecoveryModel.SIMPLE
             and database.standby is None
         )
-        read_only = database.read_only or database.standby is not None
+        emergency = database.state is DatabaseState.EMERGENCY
+        read_only = database.read_only or database.standby is not None or emergency
         return DatabaseFile(database.id, database.name, path, read_only, database.guid if kept else None)
 
     def note_commit(self, database: DatabaseFile, frames: int, committed_ns: int) -> None:
@@ -197,6 +199,24 @@ class Engine:
             f"Database '{name}' cannot be opened due to inaccessible files or insufficient memory or disk"
             " space. See the SQL Server errorlog for details.",
         )
+
+    def require_entry(self, database: Database, login: Login, roles: frozenset[str]) -> None:
+        """Raises SqlError 952 while a database goes from one state to another, 923 when it is in restricted
+        mode and the login is none of its owners. ``roles`` are the login's in the database."""
+        if self.catalog.databases.in_transition(database.id):
+            raise SqlError.of(
+                952, 16, 1, f"Database '{database.name}' is in transition. Try the statement later."
+            )
+        if database.user_access is not UserAccess.RESTRICTED_USER:
+            return
+        if not login.roles & {"sysadmin", "dbcreator"} and "db_owner" not in roles:
+            raise SqlError.of(
+                923,
+                14,
+                1,
+                f"Database '{database.name}' is in restricted mode. Only the database owner and members of"
+                " the dbcreator and sysadmin roles can access it.",
+            )
 
     def require_seat(self, database: Database, spid: int) -> None:
         """Raises SqlError 924 when a SINGLE_USER database has its user."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.replies import Reply
+from tdsproxy.tsql.replies import Done, Reply
 from tdsproxy.tsql.state import Frame
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ def run_native(session: Session, statement: ast.Statement, frame: Frame) -> Iter
     )
     replies = session.ask_keeper(request)
     try:
-        yield from replies
+        for reply in replies:
+            if isinstance(reply, Done) and isinstance(statement, ast.AlterDatabase):
+                yield from session.leave_offline()
+            yield reply
     finally:
         session.after_native()
 
@@ -44,4 +47,5 @@ def context_of(session: Session, frame: Frame) -> SessionContext:
         quoted_identifier=frame.options.quoted_identifier,
         host=session.request.host,
         application=session.request.application,
+        lock_timeout_ms=session.workspace.lock_timeout_ms,
     )

@@ -14,6 +14,7 @@ from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
+from tdsproxy.tsql.database_options import shown_columns
 from tdsproxy.tsql.functions.registry import CaughtError
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
@@ -40,7 +41,7 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         compatibility_level=database.compatibility,
         collation=database.collation,
         read_only=database.read_only or database.standby is not None,
-        options=view_options(database.options),
+        options=shown_columns(database.options),
         logical_name=database.data_name,
         log_name=database.log_name,
         data_file=database.data_path,
@@ -68,41 +69,6 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
 
 def _local(ns: int) -> DateTime:
     return DateTime.of(dt.datetime.fromtimestamp(ns / 10**9))
-
-
-_OPTION_COLUMNS = {
-    "AUTO_CLOSE": "is_auto_close_on",
-    "AUTO_SHRINK": "is_auto_shrink_on",
-    "AUTO_CREATE_STATISTICS": "is_auto_create_stats_on",
-    "AUTO_UPDATE_STATISTICS": "is_auto_update_stats_on",
-    "AUTO_UPDATE_STATISTICS_ASYNC": "is_auto_update_stats_async_on",
-    "ANSI_NULL_DEFAULT": "is_ansi_null_default_on",
-    "ANSI_NULLS": "is_ansi_nulls_on",
-    "ANSI_PADDING": "is_ansi_padding_on",
-    "ANSI_WARNINGS": "is_ansi_warnings_on",
-    "ARITHABORT": "is_arithabort_on",
-    "CONCAT_NULL_YIELDS_NULL": "is_concat_null_yields_null_on",
-    "NUMERIC_ROUNDABORT": "is_numeric_roundabort_on",
-    "QUOTED_IDENTIFIER": "is_quoted_identifier_on",
-    "RECURSIVE_TRIGGERS": "is_recursive_triggers_on",
-    "CURSOR_CLOSE_ON_COMMIT": "is_cursor_close_on_commit_on",
-    "READ_COMMITTED_SNAPSHOT": "is_read_committed_snapshot_on",
-    "ALLOW_SNAPSHOT_ISOLATION": "allow_snapshot_isolation",
-    "TRUSTWORTHY": "is_trustworthy_on",
-    "DB_CHAINING": "is_db_chaining_on",
-    "DATE_CORRELATION_OPTIMIZATION": "is_date_correlation_on",
-    "HONOR_BROKER_PRIORITY": "is_honor_broker_priority_on",
-    "ENABLE_BROKER": "is_broker_enabled",
-}
-
-
-def view_options(options: Mapping[str, str]) -> dict[str, int]:
-    """The ALTER DATABASE options as the bit columns of sys.databases."""
-    return {
-        column: int(options[word].upper() in ("", "ON"))
-        for word, column in _OPTION_COLUMNS.items()
-        if word in options
-    }
 
 
 def login_facts(login: Login) -> LoginFacts:

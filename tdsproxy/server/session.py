@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.logins import Login
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
@@ -349,6 +349,12 @@ class Session:
             self._database = current.name
             self._note()
 
+    def leave_offline(self) -> Iterator[Reply]:
+        """Goes to master when the session has taken its own database offline."""
+        current = self.engine.catalog.databases.by_id(self._database_id)
+        if current is not None and current.state is DatabaseState.OFFLINE:
+            yield from self.use("master")
+
     # ------------------------------------------------------------------ databases
 
     def use(self, name: str) -> Iterator[Reply]:
@@ -373,6 +379,7 @@ class Session:
             )
         self.engine.resolve(database.name)
         self.rights.require_use(database.name)
+        self.engine.require_entry(database, self.rights.login, self.rights.roles(database.name))
         self.engine.require_seat(database, self._spid)
         self._database_id = database.id
         self._database = database.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,14 +29,20 @@ class FakeSessions:
     databases: dict[int, str] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
+    logins: dict[int, str] = field(default_factory=dict)
+    on_end: Callable[[int], object] = lambda spid: None
 
     def users_of(self, database: str) -> Collection[int]:
         return [spid for spid, name in self.databases.items() if name.lower() == database.lower()]
+
+    def login_of(self, spid: int) -> str | None:
+        return self.logins.get(spid, "sa") if spid in self.databases else None
 
     def end(self, spids: Collection[int]) -> None:
         for spid in spids:
             del self.databases[spid]
             self.ended.append(spid)
+            self.on_end(spid)
 
     def release(self, database: str) -> None:
         self.released.append(database)

@@ -12,7 +12,7 @@ from tdsproxy.server.identity import COLLATION
 from tdsproxy.server.schema import object_id_of
 from tdsproxy.server.sysviews import databases, information_schema, objects, security, server, sessions
 from tdsproxy.server.sysviews.functions import TABLE_FUNCTIONS, TableFunction
-from tdsproxy.server.sysviews.model import Row, View, view
+from tdsproxy.server.sysviews.model import Row, View, ViewColumn, view
 from tdsproxy.server.sysviews.scope import EPOCH, Scope
 from tdsproxy.server.sysviews.virtual import register
 from tdsproxy.server.typeinfo import numbers
@@ -45,6 +45,9 @@ _OLD_NAMES: Final = frozenset(
 """The views of SQL Server 2000 that are found as dbo.name, too."""
 
 
+_BUILT_IN_COLLATION: Final = "Latin1_General_CI_AS_KS_WS"
+
+
 def system_object_id(item: View) -> int:
     """System objects have negative ids."""
     return -object_id_of("S", item.schema, item.name)
@@ -71,6 +74,13 @@ def _all_objects(scope: Scope) -> Iterator[Row]:
     yield from _system_objects(scope)
 
 
+def _collation(column: ViewColumn) -> str | None:
+    """Names are in the server's collation; SQL Server's own words are in the one that it was built with."""
+    if not column.type.is_character:
+        return None
+    return _BUILT_IN_COLLATION if column.name.endswith("_desc") else COLLATION
+
+
 def _system_columns(scope: Scope) -> Iterator[Row]:
     del scope
     for item in _BASE:
@@ -85,7 +95,7 @@ def _system_columns(scope: Scope) -> Iterator[Row]:
                 "max_length": about.length,
                 "precision": about.precision,
                 "scale": about.scale,
-                "collation_name": COLLATION if column.type.is_character else None,
+                "collation_name": _collation(column),
                 "is_nullable": int(column.nullable),
                 "is_ansi_padded": int(column.type.is_character or column.type.is_binary),
             }

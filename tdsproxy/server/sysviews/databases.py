@@ -108,8 +108,6 @@ def database_row(facts: DatabaseFacts) -> Row:
         catalog_collation_type_desc="DATABASE_DEFAULT",
         physical_database_name=facts.name,
     )
-    if facts.options.get("allow_snapshot_isolation"):
-        row.update(snapshot_isolation_state=1, snapshot_isolation_state_desc="ON")
     row.update({name: value for name, value in facts.options.items() if name in row})
     return row
 
@@ -165,7 +163,7 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, Value]]:
         "name": facts.log_name or f"{facts.name}_log",
         "physical_name": facts.log_file,
         "size": facts.log_pages,
-        "max_size": -1 if facts.is_system else _UNLIMITED_LOG,
+        "max_size": -1 if facts.name in ("master", "tempdb", "model") else _UNLIMITED_LOG,
     }
 
 

@@ -46,7 +46,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
     collation: str = "SQL_Latin1_General_CP1_CI_AS"
     read_only: bool = False
     standby: bool = False
-    options: Mapping[str, int] = msgspec.field(default_factory=dict)
+    options: Mapping[str, int | str] = msgspec.field(default_factory=dict)
     logical_name: str = ""
     log_name: str = ""
     data_file: str = ""

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.lexer import Kind
+from tdsproxy.tsql.database_options import set_options
+from tdsproxy.tsql.lexer import Kind, Token
 from tdsproxy.tsql.parser.cursor import STRING_KINDS
 from tdsproxy.tsql.parser.tables import Tables
-
-_FLAGS: Final = frozenset(
-    {"ONLINE", "OFFLINE", "EMERGENCY", "SINGLE_USER", "RESTRICTED_USER", "MULTI_USER", "READ_ONLY",
-     "READ_WRITE", "ENABLE_BROKER", "DISABLE_BROKER", "NEW_BROKER", "ERROR_BROKER_CONVERSATIONS"}
-)  # fmt: skip
-"""The SET options that take no argument."""
 
 
 class Databases(Tables):
@@ -57,7 +50,7 @@ class Databases(Tables):
 
     def _at_database_option(self) -> bool:
         """``WITH LEDGER = OFF``, not the common table expression of a next statement."""
-        return self.peek(2).word in ("=", "ON", "OFF", ",") or self.peek().word in _FLAGS
+        return self.peek(2).word in ("=", "ON", "OFF", ",") or self.peek().word in set_options()
 
     def _create_options(self) -> None:
         while True:
@@ -170,25 +163,34 @@ class Databases(Tables):
         return ast.AlterDatabase(name, action, tuple(files))
 
     def _set_option(self) -> tuple[str, str]:
+        """One option and its argument, in upper case. Raises SyntaxError_ 102 for words that are none."""
+        known = set_options().get(self.tok.word)
+        if known is None:
+            raise self.error()
         key = self.word()
         start = self.tok
         index = self.index
+        if known.values == ():
+            return key, ""
         if self.accept("="):
             start = self.tok
             self.accept("-", "+")
+            if not self.at("("):
+                self.advance()
+                self.accept("SECONDS", "MINUTES", "HOURS", "DAYS", "KB", "MB", "GB")
+        elif not self.at_label and (self.tok.kind is Kind.IDENT or self.at("ON", "OFF", "FULL", "SET")):
             self.advance()
-            self.accept("SECONDS", "MINUTES", "HOURS", "DAYS", "KB", "MB", "GB")
-        elif (
-            key not in _FLAGS
-            and not self.at_label
-            and (self.tok.kind is Kind.IDENT or self.at("ON", "OFF", "FULL"))
-        ):
-            self.advance()
+        if known.values is not None and start.word not in known.values and not self._may_begin(key, start):
+            raise self.error(start)
         if self.at("("):
             self.skip_parentheses()
         if self.index == index:
             return key, ""
         return key, self.source(start).upper()
+
+    def _may_begin(self, key: str, token: Token) -> bool:
+        """QUERY_STORE alone takes CLEAR, and its settings without ON."""
+        return key == "QUERY_STORE" and (token.word in ("CLEAR", "(") or self.at("("))
 
     def _termination(self) -> str | None:
         if not self.at("WITH"):

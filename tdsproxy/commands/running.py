@@ -1,0 +1,72 @@
+"""The native statements that run now, and how far they are: what sys.dm_exec_requests shows of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from tdsproxy.catalog.names import name_key
+
+NANOSECONDS: Final = 10**9
+
+
+@dataclass(slots=True)
+class RunningStatement:
+    """``command`` as in sys.dm_exec_requests; ``started_ns`` by the monotonic clock. ``done`` of ``total``
+    are of any unit; a total of 0 says that nothing is known yet."""
+
+    spid: int
+    command: str
+    database: str
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    done: int = 0
+    total: int = 0
+
+    def report(self, done: int, total: int) -> None:
+        """What a long operation tells, from any thread."""
+        self.done, self.total = done, total
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, self.done / self.total) if self.total > 0 else 0.0
+
+    @property
+    def milliseconds_left(self) -> int:
+        """As estimated from the pace so far; 0 while nothing is known."""
+        if self.fraction <= 0:
+            return 0
+        elapsed = time.monotonic_ns() - self.started_ns
+        return int(elapsed * (1 - self.fraction) / self.fraction) // 10**6
+
+
+class RunningStatements:
+    """Usable from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._running: list[RunningStatement] = []
+
+    @contextmanager
+    def note(self, spid: int, command: str, database: str) -> Iterator[RunningStatement]:
+        """The statement counts as running within the block."""
+        statement = RunningStatement(spid, command, database)
+        with self._guard:
+            self._running.append(statement)
+        try:
+            yield statement
+        finally:
+            with self._guard:
+                self._running.remove(statement)
+
+    def all(self) -> list[RunningStatement]:
+        with self._guard:
+            return list(self._running)
+
+    def sessions_on(self, database: str) -> set[int]:
+        """The sessions whose statement works on a database, wherever they are themselves."""
+        key = name_key(database)
+        return {statement.spid for statement in self.all() if name_key(statement.database) == key}
