@@ -338,8 +338,30 @@ class AlterRunner:
                     )
         self.rebuild(found, replace(table, modified=now_text()), {})
 
+    def _switch_triggers(self, found: FoundTable, action: ast.SwitchConstraints, line: int) -> None:
+        """ENABLE and DISABLE TRIGGER."""
+        objects = self._evaluator.reader.read(found.schema)
+        own = {
+            module.name.lower(): module
+            for module in objects.modules.values()
+            if module.kind == "TR" and module.parent_id == found.table.object_id
+        }
+        for name in action.names or tuple(own):
+            module = own.get(name.lower())
+            if module is None:
+                raise error(
+                    1088,
+                    f'Cannot find the object "{name}" because it does not exist or you do not have'
+                    " permissions.",
+                    line,
+                    state=120,
+                )
+            disabled = action.action.startswith("DISABLE")
+            Metadata(self._work, found.schema).save_module(replace(module, disabled=disabled))
+
     def _switch(self, found: FoundTable, action: ast.SwitchConstraints, line: int) -> None:
         if "TRIGGER" in action.action:
+            self._switch_triggers(found, action, line)
             return
         disable = action.action.startswith("NOCHECK")
         names = {name.lower() for name in action.names}

@@ -21,6 +21,7 @@ from tdsproxy.server.plain_sql import native_check
 from tdsproxy.server.schema import DatabaseSchema, IndexInfo, KeyInfo, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import sqlite_name_of
 from tdsproxy.server.table_sql import create_index, create_table
+from tdsproxy.server.triggers import parsed_trigger
 from tdsproxy.server.workspace import GLOBAL, TEMP, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import BatchAborted, SqlError
@@ -31,6 +32,7 @@ from tdsproxy.tsql.types import SqlType
 if TYPE_CHECKING:
     from tdsproxy.server.evaluator import SqliteEvaluator
 
+_DML_EVENTS: Final = frozenset({"INSERT", "UPDATE", "DELETE"})
 _KIND_WORDS: Final = {
     "TABLE": ("U", "table"),
     "VIEW": ("V", "view"),
@@ -391,13 +393,59 @@ class DdlRunner:
         yield Done(Command.NONE)
 
     def create_trigger(self, statement: ast.CreateTrigger, frame: Frame) -> Iterator[Reply]:
-        """Refused: a trigger that is accepted and never fires would lose what it was to keep."""
-        yield from ()
-        raise error(
-            40510,
-            "Statement 'CREATE TRIGGER' is not supported in this version of SQL Server.",
-            statement.line,
-        )
+        """A DML trigger. Others are refused: one that is accepted and never fires would lose what it was to
+        keep."""
+        if statement.table.object in ("DATABASE", "ALL SERVER") or not _DML_EVENTS.issuperset(
+            statement.events
+        ):
+            raise error(
+                40510,
+                "Statement 'CREATE TRIGGER' is not supported in this version of SQL Server.",
+                statement.line,
+            )
+        found = QueryCompiler(self._evaluator.compilation(frame)).sources.find_table(statement.table)
+        view = isinstance(found, ModuleInfo) and found.kind == "V"
+        parent = found.table if isinstance(found, FoundTable) else found
+        shown = ".".join(p for p in (statement.table.schema, statement.table.object) if p)
+        if (
+            parent is None
+            or (isinstance(parent, ModuleInfo) and not view)
+            or shown.startswith(("#", "@"))
+            or (view and statement.timing == "AFTER")
+        ):
+            raise error(
+                8197,
+                f"The object '{shown}' does not exist or is invalid for this operation.",
+                statement.line,
+                state=4,
+            )
+        if statement.name.schema is None:
+            statement = ast.replace(statement, name=ast.replace(statement.name, schema=parent.schema))
+        if statement.timing == "INSTEAD OF":
+            self._one_instead_of(statement, parent, shown, frame)
+        self._save_module(statement, "TR", frame, parent.object_id)
+        yield Done(Command.NONE)
+
+    def _one_instead_of(
+        self, statement: ast.CreateTrigger, parent: TableInfo | ModuleInfo, shown: str, frame: Frame
+    ) -> None:
+        objects = self._evaluator.reader.read(self._work.schema_of(self._evaluator.host.database(frame)))
+        for module in objects.modules.values():
+            if module.kind != "TR" or module.parent_id != parent.object_id:
+                continue
+            other = parsed_trigger(module.text, module.quoted_identifier)
+            common = [event for event in statement.events if event in other.events]
+            if (
+                other.timing == "INSTEAD OF"
+                and common
+                and other.name.object.lower() != (statement.name.object.lower())
+            ):
+                raise error(
+                    2111,
+                    f"Cannot create trigger '{statement.name.object}' on table '{shown}' because an"
+                    f" INSTEAD OF {common[0]} trigger already exists on this object.",
+                    statement.line,
+                )
 
     def _save_module(
         self,

@@ -29,6 +29,7 @@ from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
+from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply
 from tdsproxy.tsql.scalar import TypedValue
@@ -214,6 +215,10 @@ class Dispatcher:
         raise SqlError.of(
             2715, 16, 3, f"Column, parameter, or variable #1: Cannot find data type {shown}.", name.line
         )
+
+    @property
+    def interpreter(self) -> Interpreter:
+        return self._session.interpreter
 
     @property
     def user_functions(self) -> UserFunctions:

@@ -12,9 +12,11 @@ from tdsproxy.server.compiler.queries import QueryCompiler
 from tdsproxy.server.compiler.storage_rules import same_storage
 from tdsproxy.server.compiler.typed import Relation, Scope, error, stored
 from tdsproxy.server.failures import failed, sqlite_errors
+from tdsproxy.server.instead_of import InsteadOf
 from tdsproxy.server.output import OutputRows
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
 from tdsproxy.server.table_writer import RowKey, TableWriter
+from tdsproxy.server.triggers import Watch
 from tdsproxy.server.workspace import is_temporary, quoted
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
@@ -38,6 +40,7 @@ class DmlRunner:
     def __init__(self, evaluator: SqliteEvaluator) -> None:
         self._evaluator = evaluator
         self._work = evaluator.workspace
+        self.instead = InsteadOf(evaluator, self)
 
     # ------------------------------------------------------------------ targets
 
@@ -196,6 +199,10 @@ class DmlRunner:
     # ------------------------------------------------------------------ UPDATE
 
     def update(self, statement: ast.Update, frame: Frame) -> Iterator[Reply]:
+        instead = self.instead.change(statement, "UPDATE", frame)
+        if instead is not None:
+            yield from instead
+            return
         context = self._evaluator.compilation(frame)
         with sqlite_errors(statement.line):
             compiler, scope, source, relation, prefix = self._sources(statement, context)
@@ -205,7 +212,12 @@ class DmlRunner:
         output = OutputRows.compile(
             self._evaluator, statement.output, found, frame, inserted=True, deleted=True
         )
-        with self._evaluator.writing(found, statement.line):
+        fired = self.fired(found, "UPDATE", statement.output, statement.line, frame)
+        watch = Watch(self._evaluator, found, output, fired)
+        with (
+            self._evaluator.triggers.transaction(bool(fired)),
+            self._evaluator.writing(found, statement.line),
+        ):
             writer = self.writer(context, found, "UPDATE", statement.line)
             values = []
             for assignment, column in plan:
@@ -259,53 +271,73 @@ class DmlRunner:
             if stamp is not None:
                 names = (*names, stamp.name)
             if names:
-                self._apply(writer, names, changes, output)
+                self.apply(writer, names, changes, watch)
             writer.finish()
             if output is not None:
                 output.store(frame)
             if matched:
                 self._set_variables(plan, values, matched[-1][width:], frame)
+            yield from self._evaluator.triggers.fire(
+                fired,
+                found,
+                watch.columns,
+                (watch.deleted, watch.inserted),
+                frozenset(name.lower() for name in names),
+                frame,
+            )
         if output is not None:
             yield from output.replies()
         yield Done(Command.UPDATE, len(matched))
 
-    def _apply(
+    def fired(
+        self, found: FoundTable, event: str, output: ast.OutputClause | None, line: int, frame: Frame
+    ) -> list[ModuleInfo]:
+        """The AFTER triggers that the statement fires. Raises SqlError 334."""
+        triggers = self._evaluator.triggers.after(found, event, frame)
+        if triggers and output is not None and output.into is None:
+            raise error(
+                334,
+                f"The target table '{found.table.name}' of the DML statement cannot have any enabled triggers"
+                " if the statement contains an OUTPUT clause without INTO clause.",
+                line,
+            )
+        return triggers
+
+    def apply(
         self,
         writer: TableWriter,
         names: tuple[str, ...],
         changes: list[tuple[RowKey, Row]],
-        output: OutputRows | None,
+        watch: Watch,
     ) -> None:
         """Writes the changes. T-SQL checks unique keys when all rows are changed, SQLite at each row: a
         statement that exchanges keys fails row by row, and its rows are taken out and put in again."""
         try:
             with self._work.statement():
-                self._apply_in_order(writer, names, changes, output)
+                self._apply_in_order(writer, names, changes, watch)
         except SqlError as failure:
             if failure.number not in (2627, 2601) or len(changes) < 2 or not writer.may_replace(names):
                 raise
             writer.touched.clear()
-            if output is not None:
-                output.clear()
+            watch.clear()
             with self._work.statement():
-                before = [output.read(key) for key, _ in changes] if output is not None else []
+                before = [watch.read(key) for key, _ in changes] if watch.active else []
                 after = writer.replace(names, changes)
                 for old, key in zip(before, after, strict=False):
-                    if output is not None:
-                        output.add(old, output.read(key))
+                    watch.add(old, watch.read(key))
 
     @staticmethod
     def _apply_in_order(
         writer: TableWriter,
         names: tuple[str, ...],
         changes: list[tuple[RowKey, Row]],
-        output: OutputRows | None,
+        watch: Watch,
     ) -> None:
         for key, values in changes:
-            before = output.read(key) if output is not None else None
+            before = watch.read(key) if watch.active else None
             after = writer.update(key, names, values)
-            if output is not None:
-                output.add(before, output.read(after))
+            if watch.active:
+                watch.add(before, watch.read(after))
 
     @staticmethod
     def _set_variables(
@@ -461,15 +493,25 @@ class DmlRunner:
     # ------------------------------------------------------------------ DELETE
 
     def delete(self, statement: ast.Delete, frame: Frame) -> Iterator[Reply]:
+        instead = self.instead.change(statement, "DELETE", frame)
+        if instead is not None:
+            yield from instead
+            return
         context = self._evaluator.compilation(frame)
         with sqlite_errors(statement.line):
             compiler, scope, source, relation, prefix = self._sources(statement, context)
             context.keys_wanted = False
             found = self._found(relation)
         output = OutputRows.compile(self._evaluator, statement.output, found, frame, deleted=True)
-        with self._evaluator.writing(found, statement.line):
+        fired = self.fired(found, "DELETE", statement.output, statement.line, frame)
+        watch = Watch(self._evaluator, found, output, fired)
+        with (
+            self._evaluator.triggers.transaction(bool(fired)),
+            self._evaluator.writing(found, statement.line),
+        ):
             writer = self.writer(context, found, "DELETE", statement.line)
-            if not statement.sources and statement.where is None and statement.top is None and output is None:
+            whole = not statement.sources and statement.where is None and statement.top is None
+            if whole and not watch.active:
                 count = writer.delete_all()
             else:
                 where = (
@@ -484,13 +526,15 @@ class DmlRunner:
                 with self._work.reads_only():
                     keys = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
                 for key in keys:
-                    if output is not None:
-                        output.add(output.read(key), None)
+                    if watch.active:
+                        watch.add(watch.read(key), None)
                     writer.delete(key)
                 count = len(keys)
             writer.finish()
             if output is not None:
                 output.store(frame)
+            rows = (watch.deleted, watch.inserted)
+            yield from self._evaluator.triggers.fire(fired, found, watch.columns, rows, None, frame)
         if output is not None:
             yield from output.replies()
         yield Done(Command.DELETE, count)

@@ -32,6 +32,7 @@ from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
+from tdsproxy.server.triggers import Triggers
 from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction, TableValued
 from tdsproxy.server.workspace import TEMP, Deadlock, StaleSnapshot, Workspace, is_temporary, quoted
 from tdsproxy.tsql import ast
@@ -39,6 +40,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment, Surroundings
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.registry import FunctionContext
+from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.replies import Column, Reply
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.state import Frame
@@ -65,6 +67,10 @@ class Host(Surroundings, Protocol):
 
     def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
         """Raises SqlError 2715."""
+
+    @property
+    def interpreter(self) -> Interpreter:
+        """Runs the bodies of triggers."""
 
     @property
     def user_functions(self) -> FunctionLookup:
@@ -104,6 +110,7 @@ class SqliteEvaluator:
         self.transactions = Transactions(workspace, self._announce)
         self.table_variables = TableVariables(workspace, self)
         self.selects = SelectRunner(self)
+        self.triggers = Triggers(self)
         self.dml = DmlRunner(self)
         self.inserts = InsertRunner(self)
         self.ddl = DdlRunner(self)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tdsproxy.server.compiler.context import FoundTable
 from tdsproxy.server.schema import ModuleInfo, TableInfo
+from tdsproxy.server.triggers import PSEUDO
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.environment import FrameEnvironment
 from tdsproxy.tsql.parser import parse
@@ -57,6 +59,10 @@ class FrameNames:
     def temp_scopes(self) -> tuple[str, ...]:
         scopes = [str(f.storage["temp_scope"]) for f in frames_of(self._frame) if "temp_scope" in f.storage]
         return (*scopes, SESSION_SCOPE)
+
+    def pseudo_table(self, name: str) -> FoundTable | None:
+        tables = self._frame.storage.get(PSEUDO)
+        return tables.get(name.lower()) if isinstance(tables, dict) else None
 
     def table_variable(self, name: str) -> TableInfo | None:
         return self._evaluator.table_variables.table(name, self._frame)

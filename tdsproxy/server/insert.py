@@ -11,6 +11,7 @@ from tdsproxy.server.compiler.typed import error
 from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.server.output import OutputRows
 from tdsproxy.server.schema import ColumnInfo
+from tdsproxy.server.triggers import Watch
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError
@@ -22,6 +23,7 @@ from tdsproxy.tsql.values import Value
 if TYPE_CHECKING:
     from tdsproxy.server.compiler.context import Context
     from tdsproxy.server.evaluator import SqliteEvaluator
+    from tdsproxy.server.instead_of import Replaced
 
 
 class _Default:
@@ -43,19 +45,58 @@ class InsertRunner:
     def run(self, statement: ast.Insert, frame: Frame) -> Iterator[Reply]:
         """INSERT with VALUES, a query or DEFAULT VALUES."""
         context = self._evaluator.compilation(frame)
+        trigger = self._dml.instead.target(context, statement.target, "INSERT", frame)
+        if trigger is not None:
+            yield from self._instead(statement, trigger, context, frame)
+            return
         with sqlite_errors(statement.line):
             found = self._dml.target(context, statement.target)
             named = self._dml.view_columns(context, statement.target, statement.columns)
             statement = ast.replace(statement, columns=named)
             columns = self._insert_columns(statement, found)
         if statement.default_values:
-            rows: Callable[[], Iterator[Row]] = lambda: iter([[]])  # noqa: E731
             columns = ()
-        elif statement.rows is not None:
-            rows = lambda: self._value_rows(statement, columns, found, context, frame)  # noqa: E731
-        else:
-            rows = lambda: self._query_rows(statement, columns, found, context, frame)  # noqa: E731
+        rows = partial(self._rows, statement, columns, found, context, frame)
         yield from self._insert_rows(statement, found, columns, rows, context, frame)
+
+    def _rows(
+        self,
+        statement: ast.Insert,
+        columns: tuple[ColumnInfo, ...],
+        found: FoundTable,
+        context: Context,
+        frame: Frame,
+    ) -> Iterator[Row]:
+        """The rows that the statement gives, with the values of ``columns``."""
+        if statement.default_values:
+            return iter([[]])
+        if statement.rows is not None:
+            return self._value_rows(statement, columns, found, context, frame)
+        return self._query_rows(statement, columns, found, context, frame)
+
+    def _instead(
+        self, statement: ast.Insert, trigger: Replaced, context: Context, frame: Frame
+    ) -> Iterator[Reply]:
+        """INSERT into a table or view with an INSTEAD OF trigger: nothing but the trigger runs."""
+        found = trigger.found
+        columns = () if statement.default_values else self._insert_columns(statement, found)
+        defaults = self._defaults(found, columns, frame)
+        everything = tuple(column for column in found.table.columns if column.computed is None)
+        places = {column.name: place for place, column in enumerate(columns)}
+        made: list[tuple[Stored, ...]] = []
+        with self._evaluator.workspace.reading():
+            for row in list(self._rows(statement, columns, found, context, frame)):
+                values: list[Stored] = []
+                for column in everything:
+                    value = row[places[column.name]] if column.name in places else _Default()
+                    if isinstance(value, _Default):
+                        value = (
+                            defaults[column]() if column in defaults else self._default_value(column, frame)
+                        )
+                    values.append(value)
+                made.append(tuple(values))
+        yield from self._dml.instead.fire(trigger, everything, ([], made), None, frame, statement.line)
+        yield Done(Command.INSERT, len(made))
 
     def results(
         self,
@@ -65,7 +106,8 @@ class InsertRunner:
     ) -> Iterator[Reply]:
         """INSERT ... EXEC: the result sets that EXEC gave."""
         context = self._evaluator.compilation(frame)
-        found = self._dml.target(context, statement.target)
+        trigger = self._dml.instead.target(context, statement.target, "INSERT", frame)
+        found = self._dml.target(context, statement.target) if trigger is None else trigger.found
         columns = self._insert_columns(statement, found)
         for described, _ in results:
             if len(described) != len(columns):
@@ -80,6 +122,10 @@ class InsertRunner:
                         for value, type_, column in zip(row, types, columns, strict=True)
                     ]
 
+        if trigger is not None:
+            raise error(
+                10709, "INSERT EXEC into a table with an INSTEAD OF trigger is not supported.", statement.line
+            )
         yield from self._insert_rows(statement, found, columns, rows, context, frame)
 
     @staticmethod
@@ -97,7 +143,12 @@ class InsertRunner:
     ) -> Iterator[Reply]:
         output = OutputRows.compile(self._evaluator, statement.output, found, frame, inserted=True)
         count = 0
-        with self._evaluator.writing(found, statement.line):
+        fired = self._dml.fired(found, "INSERT", statement.output, statement.line, frame)
+        watch = Watch(self._evaluator, found, output, fired)
+        with (
+            self._evaluator.triggers.transaction(bool(fired)),
+            self._evaluator.writing(found, statement.line),
+        ):
             writer = self._dml.writer(context, found, "INSERT", statement.line)
             defaults = self._defaults(found, columns, frame)
             names = tuple(column.name for column in columns)
@@ -120,12 +171,14 @@ class InsertRunner:
                     values.append(make())
                 key = writer.insert(tuple(given), values)
                 count += 1
-                if output is not None:
-                    output.add(None, output.read(key))
+                if watch.active:
+                    watch.add(None, watch.read(key))
             writer.finish()
             if output is not None:
                 output.store(frame)
             self._evaluator.note_identity(writer.last_identity, frame)
+            rows_seen = (watch.deleted, watch.inserted)
+            yield from self._evaluator.triggers.fire(fired, found, watch.columns, rows_seen, None, frame)
         if output is not None:
             yield from output.replies()
         yield Done(Command.INSERT, count)

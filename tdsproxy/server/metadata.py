@@ -152,7 +152,11 @@ class Metadata:
     def save_module(self, module: ModuleInfo) -> None:
         self.ensure()
         settings = json.dumps(
-            {"quoted_identifier": module.quoted_identifier, "ansi_nulls": module.ansi_nulls}
+            {
+                "quoted_identifier": module.quoted_identifier,
+                "ansi_nulls": module.ansi_nulls,
+                **({"disabled": True} if module.disabled else {}),
+            }
         )
         self._work.run(
             f"INSERT OR REPLACE INTO {self._schema}.__tds_objects(object_id, schema_name, name, kind,"
@@ -221,6 +225,7 @@ def module_from_row(row: ObjectRow) -> ModuleInfo:
         row.parent_id,
         bool(settings.get("quoted_identifier", True)),
         bool(settings.get("ansi_nulls", True)),
+        disabled=bool(settings.get("disabled", False)),
     )
 
 

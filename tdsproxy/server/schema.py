@@ -187,7 +187,8 @@ class TableInfo(msgspec.Struct, frozen=True):
 class ModuleInfo(msgspec.Struct, frozen=True):
     """A view (V), procedure (P), scalar function (FN), inline (IF) or multi-statement (TF) table function,
     trigger (TR) or synonym (SN, ``text`` is the target's name). ``text`` is the whole statement, to the
-    byte. A view that was made by another SQLite tool has ``foreign`` set and SQLite's text."""
+    byte. A view that was made by another SQLite tool has ``foreign`` set and SQLite's text; a trigger that
+    does not fire has ``disabled``."""
 
     schema: str
     name: str
@@ -200,6 +201,7 @@ class ModuleInfo(msgspec.Struct, frozen=True):
     quoted_identifier: bool = True
     ansi_nulls: bool = True
     foreign: bool = False
+    disabled: bool = False
 
 
 class SchemaInfo(msgspec.Struct, frozen=True):

@@ -74,6 +74,11 @@ class TableVariables:
                     self._left.append(table.sqlite_name)
         self._drop()
 
+    def drop_later(self, sqlite_name: str) -> None:
+        """Drops a temporary table as soon as SQLite allows it."""
+        self._left.append(sqlite_name)
+        self._drop()
+
     def _drop(self) -> None:
         """Drops what was left behind. SQLite drops nothing while a query reads: what a function called by a
         query leaves waits for the next occasion."""

@@ -46,6 +46,7 @@ class Transactions:
         self._number = 0
         self._saved: list[str] = []
         self._open = False
+        self._quiet = False
 
     @property
     def descriptor(self) -> bytes:
@@ -93,6 +94,11 @@ class Transactions:
             yield TransactionBegun(self.descriptor)
         yield Done(Command.BEGIN_TRANSACTION)
 
+    def begin_quietly(self) -> None:
+        """Begins the transaction that a single statement is: the client hears nothing of it."""
+        self.count = 1
+        self._quiet = True
+
     def commit(self, line: int = 1) -> Iterator[Reply]:
         if not self.count:
             raise SqlError.of(
@@ -114,8 +120,10 @@ class Transactions:
                 with sqlite_errors(line):
                     self._commit()
                 self._committed()
+            quiet = self._quiet
             self._end()
-            yield TransactionEnded(descriptor, committed=True)
+            if not quiet:
+                yield TransactionEnded(descriptor, committed=True)
         else:
             self.count -= 1
         yield Done(Command.COMMIT)
@@ -162,9 +170,11 @@ class Transactions:
         """Undoes everything, without a Done."""
         if self.count:
             descriptor = self.descriptor
+            quiet = self._quiet
             self._work.rollback()
             self._end()
-            yield TransactionEnded(descriptor, committed=False)
+            if not quiet:
+                yield TransactionEnded(descriptor, committed=False)
         elif self._work.in_transaction:
             self._work.rollback()
 
@@ -186,6 +196,7 @@ class Transactions:
         self._name = None
         self._mark = None
         self._open = False
+        self._quiet = False
         self._saved.clear()
 
 

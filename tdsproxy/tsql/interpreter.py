@@ -359,7 +359,9 @@ class Interpreter:
         errors: list[Message] = []
         with _closing(replies):
             for reply in replies:
-                if isinstance(reply, Done):
+                if isinstance(reply, Done) and reply.kind is DoneKind.IN_PROC:
+                    yield reply  # of a trigger that the statement fired
+                elif isinstance(reply, Done):
                     if errors:
                         raise SqlError(*errors)
                     if reply.error:

@@ -37,6 +37,9 @@ class Names(Protocol):
     def temp_scopes(self) -> tuple[str, ...]:
         """The scopes whose #tables are in reach, innermost first."""
 
+    def pseudo_table(self, name: str) -> FoundTable | None:
+        """``inserted`` or ``deleted`` inside a trigger."""
+
     def table_variable(self, name: str) -> TableInfo | None:
         """The table behind ``@name``."""
 

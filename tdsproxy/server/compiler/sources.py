@@ -74,6 +74,10 @@ class SourceCompiler:
                     (2701, 99, "Database name 'tempdb' ignored, referencing object in tempdb.")
                 )
             return self._temp_table(plain)
+        if name.schema is None and name.database is None:
+            pseudo = self.context.names.pseudo_table(plain)
+            if pseudo is not None:
+                return pseudo
         database = name.database or self.context.database
         file = self.context.workspace.find_database(database)
         if file is None:

@@ -208,6 +208,7 @@ def _triggers(scope: Scope) -> Iterator[Row]:
             "parent_class": 1,
             "parent_class_desc": "OBJECT_OR_COLUMN",
             "parent_id": module.parent_id,
+            "is_disabled": int(module.disabled),
             "is_instead_of_trigger": int(bool(re.search(r"\bINSTEAD\s+OF\b", module.text, re.IGNORECASE))),
         }
 
