@@ -458,7 +458,7 @@ class Archive:
         """Go on in a new segment when the last one is full."""
         if not self._segments or self._segments[-1].end < self._segment_bytes or self._parts_at is not None:
             return
-        with self._sync_lock, self._lock:
+        with self._lock:
             full = self._descriptor
             self._begin_segment()
             # Made durable by the next ``sync``: a capture has no time to wait for the disk.
@@ -517,21 +517,29 @@ class Archive:
         """Everything appended before the call is durable when it returns; from any thread. Raises OSError."""
         with self._sync_lock:
             if self._unsynced:
-                # Cleared first: what is appended meanwhile is the next call's.
-                self._unsynced = False
+                # What is appended meanwhile is the next call's, and need not wait for the disk.
+                with self._lock:
+                    self._unsynced = False
+                    full, current = list(self._retired), self._descriptor
                 crashpoints.reach("log.before-sync")
                 try:
-                    while self._retired:
-                        os.fdatasync(self._retired[0])
-                        os.close(self._retired.pop(0))
-                    os.fdatasync(self._descriptor)
+                    for descriptor in (*full, current):
+                        os.fdatasync(descriptor)
                 except OSError:
                     self._unsynced = True
                     raise
+                with self._lock:
+                    del self._retired[: len(full)]
+                for descriptor in full:
+                    os.close(descriptor)
                 crashpoints.reach("log.after-sync")
             if self._unsynced_directory:
-                fsync_directory(self.directory)
                 self._unsynced_directory = False
+                try:
+                    fsync_directory(self.directory)
+                except OSError:
+                    self._unsynced_directory = True
+                    raise
 
     # ------------------------------------------------------------------ giving up
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +37,7 @@ _BLIND_SECONDS = 0.005
 _IDLE_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _GAP_BYTES = 512
+_NICENESS = -10
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _FAILURES = (StoreError, OSError, apsw.Error)
@@ -65,7 +68,7 @@ class Capturer:
         self._report = report
         self._checkpoint_bytes = checkpoint_bytes
         self._wal_bytes = wal_bytes
-        self._times = CommitTimes(clock_ns)
+        self._times = CommitTimes(clock_ns, archive.last_committed_ns())
         self._clock_ns = clock_ns or time.time_ns
         self._lock = threading.RLock()
         self._closing = threading.Event()
@@ -131,6 +134,9 @@ class Capturer:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
+        # Where that is allowed: a commit's time is as exact as this thread is prompt.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while not self._closing.is_set():
             self._wait()
             if self._closing.is_set():

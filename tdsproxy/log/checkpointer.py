@@ -41,6 +41,7 @@ class Checkpointer:
         self._running: Future[bool] | None = None
         self._running_at: WalPosition | None = None
         self._copies = False
+        self._begins = False
         self._passes = 0
         self._left_before = 0
         self._pause = 0.0
@@ -75,6 +76,11 @@ class Checkpointer:
         return self._follower.position.frame * self._follower.frame_bytes
 
     def _begin_pass(self) -> None:
+        if not self._follower.is_durable:
+            # The disk may take long: commits are looked for meanwhile.
+            self._submit(copy=False)
+            self._begins = True
+            return
         self._passes += 1
         self._follower.hand_over()
         self._submit(copy=True)
@@ -93,6 +99,7 @@ class Checkpointer:
         """The end of the work in the second thread; up to where it was to copy, None if it copied nothing."""
         running, at = self._running, self._running_at
         self._running = self._running_at = None
+        self._begins = False
         if running is None or at is None:
             return None
         self._follower.synced(at, running.result)
@@ -100,7 +107,10 @@ class Checkpointer:
         return at if self._copies else None
 
     def _end_of_pass(self) -> None:
+        begins = self._begins
         at = self._await_helper()
+        if begins:
+            self._begin_pass()
         if at is None:
             return
         self._follower.capture()

@@ -5,10 +5,10 @@ the directory can be read without the images. All integers are little-endian:
 
     block      u32 length of the directory, directory, images
     directory  entries one after the other
-    entry      u8 flags (1: the transaction goes on in the next block), LSN and next LSN (each u64 file,
-               u64 block, u32 slot), i64 time, u32 page size, u32 page count, u32 pages,
+    entry      u8 flags (1: the transaction goes on in the next block; 2: it was found late), LSN and next LSN
+               (each u64 file, u64 block, u32 slot), i64 time, u32 page size, u32 page count, u32 pages,
                u16 and u16 lengths of the mark and its description, u32 page number each,
-               mark and description in UTF-8
+               mark and description in UTF-8, with flag 2 a u64: by how many ns it may have been made earlier
     images     the pages of all entries, in their order
 
 Of a transaction that is spread over blocks every part but the last has flag 1; what the last part says of it
@@ -27,8 +27,10 @@ from tdsproxy.log.records import ArchiveDamaged, Pages, Transaction
 
 BLOCK_BYTES = 1 << 20
 CONTINUES = 1
+LATE = 2
 
 _LENGTH = struct.Struct("<I")
+_LATE = struct.Struct("<Q")
 _ENTRY = struct.Struct("<B QQI QQI q III HH")
 _SPOOL_BYTES = 64 << 20
 _LONGEST_MARK = 0xFFFF
@@ -47,6 +49,7 @@ class Entry:
     numbers: tuple[int, ...]
     mark: str | None
     mark_description: str | None
+    late_ns: int = 0
 
 
 def pack_entry(entry: Entry) -> bytes:
@@ -55,7 +58,7 @@ def pack_entry(entry: Entry) -> bytes:
     text = (entry.mark_description or "").encode("utf-8", "surrogatepass")[:_LONGEST_MARK]
     numbers = entry.numbers
     head = _ENTRY.pack(
-        CONTINUES if entry.continues else 0,
+        (CONTINUES if entry.continues else 0) | (LATE if entry.late_ns else 0),
         *lsns.parts(entry.lsn),
         *lsns.parts(entry.next_lsn),
         entry.committed_ns,
@@ -65,7 +68,8 @@ def pack_entry(entry: Entry) -> bytes:
         len(mark),
         len(text),
     )
-    return b"".join((head, struct.pack(f"<{len(numbers)}I", *numbers), mark, text))
+    late = _LATE.pack(entry.late_ns) if entry.late_ns else b""
+    return b"".join((head, struct.pack(f"<{len(numbers)}I", *numbers), mark, text, late))
 
 
 def unpack_directory(data: bytes) -> list[Entry]:
@@ -84,6 +88,10 @@ def unpack_directory(data: bytes) -> list[Entry]:
             at += mark_length
             text = data[at : at + text_length].decode("utf-8", "surrogatepass")
             at += text_length
+            late = 0
+            if flags & LATE:
+                (late,) = _LATE.unpack_from(data, at)
+                at += _LATE.size
             entries.append(
                 Entry(
                     bool(flags & CONTINUES),
@@ -95,6 +103,7 @@ def unpack_directory(data: bytes) -> list[Entry]:
                     numbers,
                     mark or None,
                     text or None,
+                    late,
                 )
             )
     except (struct.error, UnicodeDecodeError) as error:
@@ -116,6 +125,7 @@ def entry_of(transaction: Transaction, numbers: Sequence[int], *, continues: boo
         tuple(numbers),
         transaction.mark,
         transaction.mark_description,
+        transaction.late_ns,
     )
 
 
@@ -240,6 +250,7 @@ def transaction_of(entry: Entry, pages: Pages) -> Transaction:
         pages,
         entry.mark,
         entry.mark_description,
+        entry.late_ns,
     )
 
 

@@ -17,7 +17,7 @@ from tdsproxy.log import lsn as lsns
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.hold import WalHold, WalState
 from tdsproxy.log.records import LogError, Transaction, WalPosition
-from tdsproxy.log.times import CommitTimes
+from tdsproxy.log.times import CommitTime, CommitTimes
 from tdsproxy.log.wal import (
     FRAME_HEADER_SIZE,
     Commit,
@@ -31,7 +31,7 @@ from tdsproxy.store import crashpoints
 
 READ_BYTES = 1 << 20
 PART_BYTES = 4 << 20
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES = 1 << 20
 # Older than the clock tick with which file systems stamp changes, so that a later change gets another stamp.
 _STAMP_NS = 20_000_000
 
@@ -57,12 +57,16 @@ class Follower:
         self._wal_inode = 0
         self._part_bytes = 0
         self._anchored = False
+        self._looked_at: tuple[tuple[int, int], int] | None = None
         self.mark: tuple[str, str | None] | None = None
         try:
             self._inode = hold.inode()
             state = hold.state()
             self._page_size = state.page_size or hold.page_size()
             self._at = self._present(state) if position is None else self._continue(position, state)
+            if position is None:
+                # What was committed up to now is not in the log and needs no time.
+                times.seen(self._at.frame, self._look()[1])
         except BaseException:
             self.close()
             raise
@@ -153,9 +157,7 @@ class Follower:
         Raises ChainBroken, OSError (the archive's disk; what was not appended is tried again next time),
         SnapshotBroken.
         """
-        # Whatever is seen after this moment was committed later than it, or earlier.
-        self._times.look()
-        state = self._hold.state()
+        state, before_ns = self._look()
         if self._hold.inode() != self._inode:
             raise ChainBroken("the database file was moved away or replaced by another one")
         if state.salts != self._at.salts:
@@ -163,7 +165,7 @@ class Follower:
         if state.max_frame < self._at.frame:
             raise ChainBroken("the WAL became shorter than what was captured")
         if state.max_frame == self._at.frame:
-            self._times.seen()
+            self._times.seen(state.max_frame, before_ns)
             return False
         # Frames behind the captured ones can't be copied or vanish while the hold lasts.
         self._reset_possible = False
@@ -174,12 +176,34 @@ class Follower:
         self._anchored = False
         self._open_wal()
         self._read(state)
-        self._times.seen()
+        self._times.seen(state.max_frame, before_ns)
         crashpoints.reach("log.captured")
         if self.may_be_on_zero:
             # A hold on mark 0 makes every checkpoint of others sort the whole WAL in vain, at each commit.
             self.hand_over()
         return True
+
+    def _look(self) -> tuple[WalState, int]:
+        """The state of the WAL, and a moment before it was read. The times of new commits are noted."""
+        clock_ns = self._times.clock_ns
+        before_ns = clock_ns()
+        state = self._hold.state()
+        now_ns = clock_ns()
+        written_ns, is_last = None, False
+        new = (state.salts, state.max_frame) != self._looked_at
+        if new and state.max_frame and state.page_size and self._times.is_system_clock:
+            self._open_wal()
+            written_ns = os.fstat(self._wal).st_mtime_ns
+            # Behind the last commit there are a running transaction's frames, or of one that was rolled back.
+            offset = frame_offset(state.max_frame + 1, state.page_size)
+            beyond = os.pread(self._wal, FRAME_HEADER_SIZE, offset)
+            is_last = len(beyond) < FRAME_HEADER_SIZE or parse_frame(beyond).salts not in (
+                state.salts,
+                (0, 0),
+            )
+        self._looked_at = state.salts, state.max_frame
+        self._times.saw(state.salts, state.max_frame, before_ns, now_ns, written_ns, is_last)
+        return state, before_ns
 
     def _next_generation(self, state: WalState) -> None:
         if not self._reset_possible:
@@ -209,8 +233,8 @@ class Follower:
             if len(data) != count * step:
                 raise ChainBroken("the WAL ends before the frames that its index names")
             # A hold on mark 0 that began before everything was captured does not forbid a reset, and a reset
-            # may overwrite frames while they are read.
-            if self._hold.state().salts != state.salts:
+            # may overwrite frames while they are read. What has been committed meanwhile is dated now.
+            if self._look()[0].salts != state.salts:
                 self._archive.drop_parts()
                 raise ChainBroken("the WAL was emptied while it was read")
             frame += count
@@ -263,32 +287,46 @@ class Follower:
             self._at = at
             if not commit.pages:
                 continue
-            last_ns = max(last_ns, self._times.of(commit.frame))
+            time = self._time(commit, last_ns)
+            last_ns = time.ns
             following = lsns.advance(lsn, len(commit.pages) * self._page_size)
-            transactions.append(self._transaction(commit, lsn, following, last_ns))
+            transactions.append(self._transaction(commit, lsn, following, time))
             positions.append(at)
             lsn = following
         self._archive.append(transactions, positions)
 
     def _store_part(self, commit: Commit) -> None:
         lsn = self._archive.last_lsn()
-        last_ns = max(self._archive.last_committed_ns(), self._times.of(commit.frame))
+        time = self._time(commit, self._archive.last_committed_ns())
         self._part_bytes += len(commit.pages) * self._page_size
         if not commit.page_count:
-            self._archive.append_part(self._transaction(commit, lsn, lsn, last_ns))
+            self._archive.append_part(self._transaction(commit, lsn, lsn, time))
             return
         at = WalPosition(self._at.salts, commit.frame, commit.checksum, self._inode)
         following = lsns.advance(lsn, self._part_bytes)
-        self._archive.append_last_part(self._transaction(commit, lsn, following, last_ns), at)
+        self._archive.append_last_part(self._transaction(commit, lsn, following, time), at)
         self._at = at
         self._part_bytes = 0
 
-    def _transaction(self, commit: Commit, lsn: int, next_lsn: int, committed_ns: int) -> Transaction:
+    def _time(self, commit: Commit, last_ns: int) -> CommitTime:
+        """The commit's time; never before the one that precedes it."""
+        time = self._times.of(commit.frame)
+        return time if time.ns >= last_ns else CommitTime(last_ns, max(0, time.late_ns - time.ns + last_ns))
+
+    def _transaction(self, commit: Commit, lsn: int, next_lsn: int, time: CommitTime) -> Transaction:
         name, description = None, None
         if self.mark is not None and commit.page_count:
             (name, description), self.mark = self.mark, None
         return Transaction(
-            lsn, next_lsn, committed_ns, self._page_size, commit.page_count, commit.pages, name, description
+            lsn,
+            next_lsn,
+            time.ns,
+            self._page_size,
+            commit.page_count,
+            commit.pages,
+            name,
+            description,
+            time.late_ns,
         )
 
     # ------------------------------------------------------------------ letting go of old frames
@@ -299,7 +337,7 @@ class Follower:
         The new transaction can be on mark 0, and frames be destroyed, only when no frame lies behind those
         that the present one sees: these are made durable first. Raises as ``capture``.
         """
-        if self._durable_frame < min(self._held_frame, self._at.frame):
+        if not self.is_durable:
             self.sync()
         self._hold.hand_over()
         state = self._hold.state()
@@ -308,6 +346,11 @@ class Follower:
         self._reset_possible = state.max_frame == self._at.frame
         self.may_be_on_zero = self._reset_possible and state.backfilled >= state.max_frame
         self._held_frame = state.max_frame
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether ``hand_over`` needs no sync first."""
+        return self._durable_frame >= min(self._held_frame, self._at.frame)
 
     def sync(self) -> None:
         """Make durable what has been captured. Raises OSError."""

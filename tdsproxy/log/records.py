@@ -16,7 +16,8 @@ class Transaction:
 
     ``committed_ns`` is UTC in nanoseconds since 1970 and never decreases from one to the next.
     ``page_count`` is the size of the database after it; no page lies beyond that. Of each page there is one
-    image, the last. ``mark`` is the name that BEGIN TRANSACTION ... WITH MARK gave.
+    image, the last. ``mark`` is the name that BEGIN TRANSACTION ... WITH MARK gave. ``late_ns``: another
+    process's commit was found late, and may have been made so much before ``committed_ns``.
     """
 
     lsn: int
@@ -27,6 +28,7 @@ class Transaction:
     pages: Pages
     mark: str | None = None
     mark_description: str | None = None
+    late_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

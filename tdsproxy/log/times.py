@@ -1,41 +1,109 @@
 """When a transaction was committed: a WAL carries no clock.
 
-A commit's time is the one that its own connection told, else the moment at which it was first looked for
-and seen. Both lie between the commit becoming visible and, at the latest, the next look.
+A commit's time is the one that its own connection told. Of another's it is known that it was made after the
+last look at the WAL index that didn't see it and before the first one that did. The WAL's last change, which
+file systems stamp with a clock of some milliseconds, narrows that down from above and, when it is the commit
+itself that was written last, from below, however late the look came. The interval's later end is taken for
+the commit's time, and its length is noted with it.
 """
 
 from __future__ import annotations
 
+import bisect
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 _TRUSTED_NS = 2_000_000_000
 _MOST_NOTES = 100_000
+_MOST_LOOKS = 10_000
+_REALTIME_COARSE = 5
+_TICK_NS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTime:
+    """``late_ns``: the commit may have been made up to so much earlier."""
+
+    ns: int
+    late_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The commits up to ``frame`` that the look before didn't see were made after ``after_ns`` and not after
+    ``ns``, the last of them not before ``last_after_ns``."""
+
+    frame: int
+    after_ns: int
+    last_after_ns: int
+    ns: int
 
 
 class CommitTimes:
-    """``look`` before the WAL index is read, ``of`` per transaction found there. ``note`` from any thread."""
+    """``saw`` for each look at the WAL index, ``of`` per transaction found there. ``note`` from any thread;
+    the rest for one thread at a time."""
 
-    def __init__(self, clock_ns: Callable[[], int] | None = None) -> None:
-        self._clock = clock_ns or time.time_ns
+    def __init__(
+        self, clock_ns: Callable[[], int] | None = None, since_ns: int = 0, tick_ns: int | None = None
+    ) -> None:
+        """``since_ns``: whatever is seen first was committed after it. ``tick_ns``: how coarse the stamps of
+        files are, by default what the kernel says."""
+        self._tick_ns = _kernel_tick_ns() if tick_ns is None else tick_ns
+        self.clock_ns = clock_ns or time.time_ns
+        self.is_system_clock = clock_ns is None
         self._lock = threading.Lock()
         self._notes: dict[int, int] = {}
-        self._now = self._clock()
-        self._seen_until = self._now
+        self._salts: tuple[int, int] | None = None
+        self._looks: list[_Look] = []
+        self._frame = 0
+        self._looked = since_ns
+        self._now = self._promised = self._seen_until = since_ns
 
-    def look(self) -> None:
-        """The WAL index is about to be read."""
-        self._now = self._clock()
+    def saw(
+        self,
+        salts: tuple[int, int],
+        frame: int,
+        before_ns: int,
+        now_ns: int,
+        written_ns: int | None = None,
+        is_last: bool = False,
+    ) -> None:
+        """The WAL index was read between two moments and named this as its last frame.
 
-    def seen(self) -> None:
-        """All that was committed before the last ``look`` has been captured."""
-        self._seen_until = max(self._seen_until, self._now)
+        ``written_ns``: the stamp of the WAL's last change, asked after that; ``is_last``: that was the frame.
+        """
+        if salts != self._salts or frame < self._frame:
+            self._salts, self._frame = salts, 0
+            self._looks.clear()
+        if frame > self._frame:
+            after_ns = last_after_ns = min(self._looked, now_ns)
+            ns = now_ns
+            # The clock of another machine's file system gives a time outside of what is known for sure.
+            if written_ns is not None and after_ns < written_ns <= now_ns:
+                ns = min(now_ns, written_ns + self._tick_ns)
+                last_after_ns = written_ns if is_last else after_ns
+            self._looks.append(_Look(frame, after_ns, last_after_ns, ns))
+            if len(self._looks) > _MOST_LOOKS:
+                first, second = self._looks[:2]
+                self._looks[:2] = [
+                    _Look(second.frame, first.after_ns, second.last_after_ns, second.ns),
+                ]
+        self._frame = frame
+        self._looked, self._now = before_ns, now_ns
+
+    def seen(self, frame: int, before_ns: int) -> None:
+        """All up to this frame has been captured, which is all that was committed before the moment."""
+        self._seen_until = max(self._seen_until, before_ns)
+        while self._looks and self._looks[0].frame <= frame:
+            self._looks.pop(0)
 
     @property
     def seen_until_ns(self) -> int:
-        """Everything committed before this moment has been captured."""
-        return self._seen_until
+        """Everything committed up to this moment has been captured."""
+        self._promised = max(self._promised, self._seen_until)
+        return self._promised
 
     def note(self, frame: int, committed_ns: int) -> None:
         """A connection says when it made the commit that ends with this frame."""
@@ -44,19 +112,36 @@ class CommitTimes:
                 self._notes.clear()
             self._notes[frame] = committed_ns
 
-    def of(self, frame: int) -> int:
+    def of(self, frame: int) -> CommitTime:
         """The time of the commit that ends with this frame."""
-        if not self._notes:
-            return self._now
+        found = self._of(frame)
+        if found.ns > self._promised:
+            return found
+        # The clock was set back: what has been promised to be complete stays so.
+        return CommitTime(self._promised + 1)
+
+    def _of(self, frame: int) -> CommitTime:
         with self._lock:
             noted = self._notes.pop(frame, None)
         # The number of a frame comes again in each generation of the WAL: an old note is another commit's.
-        if noted is None or not 0 <= self._now - noted < _TRUSTED_NS:
-            return self._now
-        return noted
+        if noted is not None and 0 <= self._now - noted < _TRUSTED_NS:
+            return CommitTime(noted)
+        at = bisect.bisect_left(self._looks, frame, key=lambda look: look.frame)
+        if at == len(self._looks):
+            return CommitTime(self._now, max(0, self._now - self._looked))
+        look = self._looks[at]
+        after_ns = look.last_after_ns if look.frame == frame else look.after_ns
+        return CommitTime(look.ns, look.ns - after_ns)
 
     def forget(self) -> None:
         """Frame numbers begin anew."""
         with self._lock:
             newest = self._now - _TRUSTED_NS
             self._notes = {frame: at for frame, at in self._notes.items() if at >= newest}
+
+
+def _kernel_tick_ns() -> int:
+    try:
+        return int(time.clock_getres(_REALTIME_COARSE) * 1e9) + 1
+    except OSError:
+        return _TICK_NS

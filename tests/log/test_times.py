@@ -1,0 +1,81 @@
+"""When commits of other processes are said to have been made."""
+
+from __future__ import annotations
+
+import pytest
+
+from tdsproxy.log.times import CommitTime, CommitTimes
+
+SALTS = (1, 2)
+
+
+@pytest.fixture
+def times() -> CommitTimes:
+    made = CommitTimes(lambda: 0, tick_ns=40)
+    made.saw(SALTS, 10, 1000, 1010)
+    made.seen(10, 1000)
+    return made
+
+
+def test_a_late_look_that_sees_one_commit_dates_it_by_the_last_write(times: CommitTimes) -> None:
+    times.saw(SALTS, 12, 90_000, 90_010, written_ns=5000, is_last=True)
+    assert times.of(12) == CommitTime(5040, 40)
+    times.seen(12, 90_000)
+    assert times.seen_until_ns == 90_000
+
+
+def test_of_several_commits_in_one_look_only_the_last_has_a_known_time(times: CommitTimes) -> None:
+    times.saw(SALTS, 14, 90_000, 90_010, written_ns=5000, is_last=True)
+    assert [times.of(frame) for frame in (11, 12, 14)] == [
+        CommitTime(5040, 4040),
+        CommitTime(5040, 4040),
+        CommitTime(5040, 40),
+    ]
+
+
+def test_a_write_behind_the_commit_is_only_a_bound(times: CommitTimes) -> None:
+    times.saw(SALTS, 12, 90_000, 90_010, written_ns=5000, is_last=False)
+    assert times.of(12) == CommitTime(5040, 4040)
+
+
+@pytest.mark.parametrize("written", [None, 999, 1000, 90_011])
+def test_a_last_write_that_cannot_be_is_not_believed(times: CommitTimes, written: int | None) -> None:
+    """Synced for long, so that a look lay between the write and the commit; or another clock."""
+    times.saw(SALTS, 12, 90_000, 90_010, written_ns=written, is_last=True)
+    assert times.of(12) == CommitTime(90_010, 89_010)
+
+
+def test_looks_while_earlier_commits_are_still_being_captured_tell_commits_apart(
+    times: CommitTimes,
+) -> None:
+    times.saw(SALTS, 12, 2000, 2010)
+    times.saw(SALTS, 12, 3000, 3010)
+    times.saw(SALTS, 15, 4000, 4010)
+    assert [times.of(frame) for frame in (11, 12, 13, 15)] == [
+        CommitTime(2010, 1010),
+        CommitTime(2010, 1010),
+        CommitTime(4010, 1010),
+        CommitTime(4010, 1010),
+    ]
+    times.seen(12, 2000)
+    assert times.of(15) == CommitTime(4010, 1010)
+    assert times.seen_until_ns == 2000
+
+
+def test_what_a_connection_told_of_its_commit_holds(times: CommitTimes) -> None:
+    times.note(12, 1500)
+    times.saw(SALTS, 14, 2000, 2010)
+    assert times.of(12) == CommitTime(1500)
+    assert times.of(14) == CommitTime(2010, 1010)
+
+
+def test_frames_begin_anew_with_other_salts(times: CommitTimes) -> None:
+    times.saw((2, 3), 3, 2000, 2010)
+    assert times.of(3) == CommitTime(2010, 1010)
+
+
+def test_nothing_is_dated_before_a_moment_that_was_said_to_be_complete(times: CommitTimes) -> None:
+    assert times.seen_until_ns == 1000
+    # The clock was set back by an hour.
+    times.saw(SALTS, 12, 400, 410)
+    assert times.of(12) == CommitTime(1001)
