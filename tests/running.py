@@ -16,6 +16,7 @@ from typing import Any
 
 PASSWORD = "Demo-pass-1"
 START_LIMIT = 60.0
+"""Seconds: several times what a start takes on a machine that is very busy."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def start(store: Path, *arguments: str, command: str = "serve", env: dict[str, s
     store.parent.mkdir(parents=True, exist_ok=True)
     ready = store.parent / f"{store.name}-{command}-{time.monotonic_ns()}.ready"
     log = ready.with_suffix(".log")
-    environment = {**os.environ, "TDSPROXY_SA_PASSWORD": PASSWORD, **(env or {})}
+    environment = {**os.environ, "TDSPROXY_SA_PASSWORD": PASSWORD, "PYTHONFAULTHANDLER": "1", **(env or {})}
     with log.open("wb") as out:
         process = subprocess.Popen(
             [
@@ -88,12 +89,27 @@ def start(store: Path, *arguments: str, command: str = "serve", env: dict[str, s
     deadline = time.monotonic() + START_LIMIT
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait(5)
-            raise AssertionError(f"tdsproxy {command} did not get ready:\n{log.read_text()}")
+            raise AssertionError(f"tdsproxy {command} did not get ready:\n{_why(process, log, store)}")
         time.sleep(0.005)
     answer = json.loads(ready.read_text())
     return Running(answer["host"], answer["port"], store, process, log)
+
+
+def _why(process: subprocess.Popen[bytes], log: Path, store: Path) -> str:
+    """What the logs say and, of a process that hangs, where its threads are; it is ended."""
+    with contextlib.suppress(OSError, ValueError):
+        keeper = int((store / "keeper.lock").read_text())
+        if os.fsencode(store) in Path(f"/proc/{keeper}/cmdline").read_bytes():
+            os.kill(keeper, signal.SIGABRT)
+    # With PYTHONFAULTHANDLER this writes the stacks.
+    process.send_signal(signal.SIGABRT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(5)
+    texts = [path.read_text(errors="replace") for path in (log, store / "keeper.log") if path.exists()]
+    return "\n".join(texts)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Final
 from tdsproxy.keeper.address import LOG_NAME, KeeperUnavailable, connect_socket
 from tdsproxy.keeper.options import KeeperOptions
 
-_DEADLINE_SECONDS: Final = 20.0
+_DEADLINE_SECONDS: Final = 60.0
 _LOG_LIMIT: Final = 1_000_000
 
 
