@@ -6,9 +6,10 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
@@ -20,7 +21,9 @@ from tdsproxy.catalog.history import History
 from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
 from tdsproxy.catalog.msdb_metadata import describe_history_tables
-from tdsproxy.catalog.service_key import ServiceKey
+
+if TYPE_CHECKING:
+    from tdsproxy.catalog.service_key import ServiceKey
 
 MASTER: Final = "master.db"
 MSDB: Final = "msdb.db"
@@ -76,7 +79,14 @@ class Catalog:
         self.configurations = Configurations(self._master)
         self.history = History(self._msdb)
         self.keys = Keys(self._master)
-        self.service_key = ServiceKey(store)
+
+    @cached_property
+    def service_key(self) -> ServiceKey:
+        """What seals the master key and the secrets of credentials."""
+        # Ciphers take their time to load, and few stores need them at their start.
+        from tdsproxy.catalog.service_key import ServiceKey
+
+        return ServiceKey(self.store)
 
     def setting(self, name: str) -> str | None:
         """A server setting by its name."""

@@ -7,6 +7,7 @@ to master, so BACKUP and RESTORE of master carry them.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -16,7 +17,6 @@ from uuid import UUID
 
 import apsw
 
-from tdsproxy.catalog.certificates import thumbprint
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.names import name_key
 
@@ -114,7 +114,7 @@ class Certificate:
 
     @property
     def thumbprint(self) -> bytes:
-        return thumbprint(self.der)
+        return hashlib.sha1(self.der, usedforsecurity=False).digest()
 
     @property
     def purpose(self) -> str:
@@ -137,7 +137,7 @@ class AsymmetricKey:
 
     @property
     def thumbprint(self) -> bytes:
-        return thumbprint(self.der)
+        return hashlib.sha1(self.der, usedforsecurity=False).digest()
 
     @property
     def purpose(self) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
-from tdsproxy.commands.key_ring import OpenMasterKeys
+from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -20,6 +18,7 @@ from tdsproxy.catalog.key_wrapping import (
 from tdsproxy.catalog.keys import AsymmetricKey, Certificate, Keys, MasterKey, Protection
 from tdsproxy.catalog.service_key import ServiceKey
 from tdsproxy.commands.key_messages import key_fail
+from tdsproxy.commands.open_keys import OpenMasterKeys
 
 Holder = Certificate | AsymmetricKey
 """What has a private key."""
@@ -29,32 +28,6 @@ def noun(holder: Holder | type[Certificate] | type[AsymmetricKey]) -> str:
     """What messages call it."""
     kind = holder if isinstance(holder, type) else type(holder)
     return "certificate" if kind is Certificate else "asymmetric key"
-
-
-class OpenMasterKeys:
-    """The master keys that sessions have opened by a password, until they close them or end. For any thread.
-
-    They are remembered by session and login, so that a later session of the same number gets none.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[int, tuple[str, UUID, bytes]] = {}
-
-    def open(self, spid: int, login: str, guid: UUID, key: bytes) -> None:
-        with self._lock:
-            self._open[spid] = (login, guid, key)
-
-    def find(self, spid: int, login: str, guid: UUID) -> bytes | None:
-        """The key that this session has opened, if it is the one of this id."""
-        with self._lock:
-            found = self._open.get(spid)
-        return found[2] if found is not None and found[:2] == (login, guid) else None
-
-    def close(self, spid: int) -> bool:
-        """Whether there was one."""
-        with self._lock:
-            return self._open.pop(spid, None) is not None
 
 
 class KeyRing:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
-from tdsproxy.commands.key_ring import OpenMasterKeys
+from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest

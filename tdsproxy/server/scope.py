@@ -10,6 +10,7 @@ from uuid import UUID
 
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
@@ -126,6 +127,18 @@ class DatabaseScope:
     @property
     def configurations(self) -> Configurations:
         return self._session.engine.catalog.configurations
+
+    @property
+    def keys(self) -> Keys | None:
+        rights = self._session.rights
+        owns = rights.is_sysadmin or "db_owner" in rights.roles("master")
+        return self._session.engine.catalog.keys if owns else None
+
+    @property
+    def credentials(self) -> Sequence[Credential]:
+        rights = self._session.rights
+        sees = rights.is_sysadmin or "securityadmin" in rights.server_roles
+        return self._session.engine.catalog.keys.credentials() if sees else ()
 
 
 class SessionFunctions:

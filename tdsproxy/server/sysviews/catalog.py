@@ -10,7 +10,7 @@ import apsw
 from tdsproxy.server.catalogview import SystemFunction, SystemView
 from tdsproxy.server.identity import COLLATION
 from tdsproxy.server.schema import object_id_of
-from tdsproxy.server.sysviews import databases, information_schema, objects, security, server, sessions
+from tdsproxy.server.sysviews import databases, information_schema, keys, objects, security, server, sessions
 from tdsproxy.server.sysviews.functions import TABLE_FUNCTIONS, TableFunction
 from tdsproxy.server.sysviews.model import Row, View, ViewColumn, view
 from tdsproxy.server.sysviews.scope import EPOCH, Scope
@@ -27,6 +27,7 @@ _BASE: Final[tuple[View, ...]] = (
     *information_schema.VIEWS,
     *security.VIEWS,
     *server.VIEWS,
+    *keys.VIEWS,
 )
 
 _OLD_NAMES: Final = frozenset(

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from tdsproxy.catalog.configurations import Configurations
+from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
 from tdsproxy.tsql.values import DateTime
@@ -170,3 +171,13 @@ class Scope(Protocol):
 
     @property
     def configurations(self) -> Configurations: ...
+
+    @property
+    def keys(self) -> Keys | None:
+        """The keys of master, for a session that may see them."""
+        ...
+
+    @property
+    def credentials(self) -> Sequence[Credential]:
+        """Those that the session may see."""
+        ...

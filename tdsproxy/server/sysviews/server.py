@@ -144,36 +144,6 @@ VIEWS: Final[tuple[View, ...]] = (
         "value sql_variant",
     ),
     view(
-        "sys.certificates",
-        "name sysname!, certificate_id int!, principal_id int, pvt_key_encryption_type char(2)!,"
-        "pvt_key_encryption_type_desc nvarchar(60), is_active_for_begin_dialog bit,"
-        " issuer_name nvarchar(442),"
-        "cert_serial_number nvarchar(64), sid varbinary(85), string_sid nvarchar(128),"
-        " subject nvarchar(4000),"
-        "expiry_date datetime, start_date datetime, thumbprint varbinary(32)!, attested_by nvarchar(260),"
-        "pvt_key_last_backup_date datetime, key_length int",
-    ),
-    view(
-        "sys.asymmetric_keys",
-        "name sysname!, principal_id int, asymmetric_key_id int!, pvt_key_encryption_type char(2)!,"
-        "pvt_key_encryption_type_desc nvarchar(60), thumbprint varbinary(32)!, algorithm char(2)!,"
-        "algorithm_desc nvarchar(60), key_length int!, sid varbinary(85), string_sid nvarchar(128),"
-        "public_key varbinary(max)!, attested_by nvarchar(260), provider_type nvarchar(120),"
-        "cryptographic_provider_guid uniqueidentifier, cryptographic_provider_algid sql_variant",
-    ),
-    view(
-        "sys.symmetric_keys",
-        "name sysname!, principal_id int, symmetric_key_id int!, key_length int!, key_algorithm char(2)!,"
-        "algorithm_desc nvarchar(60), create_date datetime!, modify_date datetime!,"
-        "key_guid uniqueidentifier, key_thumbprint sql_variant, provider_type nvarchar(120),"
-        "cryptographic_provider_guid uniqueidentifier, cryptographic_provider_algid sql_variant",
-    ),
-    view(
-        "sys.credentials",
-        "credential_id int!, name sysname!, credential_identity nvarchar(4000), create_date datetime!,"
-        "modify_date datetime!, target_type nvarchar(100), target_id int",
-    ),
-    view(
         "sys.backup_devices",
         "name sysname!, type tinyint, type_desc nvarchar(60), physical_name nvarchar(260)",
     ),
