@@ -6,33 +6,27 @@ it, and so restores exactly the state at its LastLSN.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-import uuid
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from tdsproxy.backup.media_set import (
-    BackupOptions,
     BackupResult,
     LogTail,
     Progress,
     SetEnd,
-    SetSink,
     no_progress,
     write_set,
 )
+from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.page_map import PageMap, page_hashes
-from tdsproxy.backup.pipeline import DEPTH, ordered_map
-from tdsproxy.media import format as layout
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.backup.set_sink import Pages, SetSink
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import Image, SetDescription
-from tdsproxy.media.writer import EncodedRun, encode_run
+from tdsproxy.media.writer import EncodedRecord
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 from tdsproxy.store.snapshot import Snapshot
@@ -40,7 +34,7 @@ from tdsproxy.store.snapshot import Snapshot
 
 def backup_database(
     source: Path,
-    device: MediaDevice,
+    device: Devices,
     description: SetDescription,
     options: BackupOptions = BackupOptions(),
     progress: Progress = no_progress,
@@ -76,7 +70,7 @@ def backup_database(
                 if page_map is not None
                 else None
             )
-            _write_pages(sink, snapshot, found, progress)
+            _write_pages(sink, snapshot, found, options.run_bytes, progress)
             snapshot.check()
         if found is not None:
             hashes.append(found)
@@ -126,48 +120,28 @@ def write_tail(sink: SetSink, tail: LogTail | None, begun_ns: int) -> SetEnd:
     return SetEnd(tail.last_lsn, consistent, max(consistent, through))
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    sequence: int
-    first_page: int
-    count: int
-    data: memoryview
-
-
-def _write_pages(sink: SetSink, snapshot: Snapshot, found: PageMap | None, progress: Progress) -> None:
+def _write_pages(
+    sink: SetSink, snapshot: Snapshot, found: PageMap | None, run_bytes: int, progress: Progress
+) -> None:
+    """Read, compress, seal and write the snapshot's runs."""
     progress(0, snapshot.size)
     done = 0
-    with contextlib.closing(_encoded_runs(sink, snapshot, found)) as runs:
-        for run in runs:
-            sink.writer.write_run(run)
-            crashpoints.reach("backup.run-written")
-            done += run.header.raw_length
-            progress(done, snapshot.size)
+    room = max(run_bytes, snapshot.page_size)
 
-
-def _encoded_runs(
-    sink: SetSink, snapshot: Snapshot, found: PageMap | None
-) -> Generator[EncodedRun, None, None]:
-    """Read, compress and seal the snapshot's runs. A result's memory is reused after two more steps."""
-    room = max(layout.RUN_BYTES, snapshot.page_size)
-    # Those in the pipeline, the one being read, and the one that the consumer is writing.
-    buffers = deque(memoryview(bytearray(room)) for _ in range(DEPTH + 2))
-    compressor = sink.compressor
-    set_guid: uuid.UUID = sink.set_guid
-    sequence = sink.writer.next_sequence
-
-    def feed() -> Iterator[_Run]:
-        for number, (first, count) in enumerate(snapshot.runs(layout.RUN_BYTES), sequence):
-            sink.check_cancelled()
-            buffer = buffers[0]
-            buffers.rotate(-1)
+    def feed() -> Iterator[Pages]:
+        for first, count in snapshot.runs(run_bytes):
+            buffer = sink.buffer(room)
             data = buffer[: count * snapshot.page_size]
             snapshot.read_run(first, data)
-            yield _Run(number, first, count, data)
+            yield Pages(first, count, data, buffer=buffer)
 
-    def encode(run: _Run) -> EncodedRun:
+    def note(pages: Pages) -> None:
         if found is not None:
-            found.put(run.first_page, page_hashes(run.data, snapshot.page_size))
-        return encode_run(compressor, set_guid, run.sequence, run.first_page, run.count, run.data)
+            found.put(pages.first, page_hashes(pages.data, snapshot.page_size))
 
-    return ordered_map(encode, feed())
+    def written(record: EncodedRecord) -> None:
+        nonlocal done
+        done += record.header.raw_length
+        progress(done, snapshot.size)
+
+    sink.write_pages(feed(), written, note)

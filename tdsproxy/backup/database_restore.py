@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdsproxy.backup.errors import OperationCancelled, TargetExists, WrongSet
-from tdsproxy.backup.image import build_image, check_content, check_space, roll_own_log, target_error
+from tdsproxy.backup.image import (
+    OnDamage,
+    build_image,
+    check_content,
+    check_space,
+    roll_own_log,
+    target_error,
+)
 from tdsproxy.backup.media_set import Progress, no_progress
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import FULL
-from tdsproxy.media.reader import MediaReader, SetInfo
+from tdsproxy.media.reader import SetInfo
+from tdsproxy.media.set_reader import open_media
 from tdsproxy.store import crashpoints
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tdsproxy.store.install import image_path, install_new, replace_live
@@ -34,7 +42,7 @@ class RestoreResult:
 
 
 def restore_database(
-    device: MediaDevice,
+    device: Devices,
     position: int,
     target: Path,
     *,
@@ -54,9 +62,9 @@ def restore_database(
     """
     stop = cancel if cancel is not None else threading.Event()
     begun = time.monotonic()
-    with MediaReader(device.open_read()) as reader:
-        location = reader.find(position)
-        info = reader.info(location)
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = reader.info(place)
         if info.header.description.backup_type != FULL:
             raise WrongSet(info.header.description.backup_type)
         existing = target.exists()
@@ -65,8 +73,8 @@ def restore_database(
         check_space(target, info.header.image, existing)
         image = image_path(target)
         try:
-            build_image(reader, location, info, image, progress, stop)
-            roll_own_log(reader, location, info, image, stop)
+            build_image(reader, place, info, image, progress, stop)
+            roll_own_log(reader, place, info, image, stop)
             crashpoints.reach("restore.image-ready")
             if stop.is_set():
                 raise OperationCancelled("the restore was cancelled")
@@ -95,19 +103,21 @@ def restore_database(
 
 
 def verify_set(
-    device: MediaDevice,
+    device: Devices,
     position: int,
     *,
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> SetInfo:
     """Read the whole set at ``position`` and check everything, as a restore would, without writing.
 
-    Raises OperationCancelled, MediaError.
+    With ``on_damage`` the check goes on behind damaged pages. Raises OperationCancelled, MediaError,
+    KeyMissing.
     """
     stop = cancel if cancel is not None else threading.Event()
-    with MediaReader(device.open_read()) as reader:
-        location = reader.find(position)
-        info = reader.info(location)
-        check_content(reader, location, info, progress, stop)
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = reader.info(place)
+        check_content(reader, place, info, progress, stop, on_damage)
         return info

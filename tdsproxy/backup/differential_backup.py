@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,22 +14,22 @@ from tdsproxy.backup import page_map as maps
 from tdsproxy.backup.database_backup import described, write_tail
 from tdsproxy.backup.errors import BaseMissing
 from tdsproxy.backup.media_set import (
-    BackupOptions,
     BackupResult,
     LogTail,
     Progress,
     SetEnd,
-    SetSink,
     no_progress,
     write_set,
 )
+from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.page_map import PageMap, page_hashes
 from tdsproxy.backup.pipeline import ordered_map
+from tdsproxy.backup.set_sink import Pages, SetSink
 from tdsproxy.media import format as layout
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import DIFFERENTIAL, SetDescription
 from tdsproxy.media.log_blocks import pack_page_list
-from tdsproxy.media.writer import EncodedRun, encode_run
+from tdsproxy.media.writer import EncodedRecord
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 from tdsproxy.store.snapshot import Snapshot
@@ -39,7 +38,7 @@ from tdsproxy.store.snapshot import Snapshot
 def backup_differential(
     source: Path,
     changed_pages: Iterable[int] | None,
-    device: MediaDevice,
+    device: Devices,
     description: SetDescription,
     options: BackupOptions = BackupOptions(),
     progress: Progress = no_progress,
@@ -84,7 +83,7 @@ def backup_differential(
                     raise BaseMissing(base, "the page size was another one")
                 pages = _changed(sink, snapshot, known, progress)
             sink.write_header(*described(snapshot, description, len(pages) * snapshot.page_size))
-            _write_lists(sink, snapshot, pages, progress)
+            _write_lists(sink, snapshot, pages, options.run_bytes, progress)
             snapshot.check()
         if known is not None:
             known.forget(pages)
@@ -128,54 +127,29 @@ def _changed(sink: SetSink, snapshot: Snapshot, known: PageMap, progress: Progre
     return pages
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
-    sequence: int
-    numbers: list[int]
-    images: memoryview
-
-
-def _write_lists(sink: SetSink, snapshot: Snapshot, pages: Sequence[int], progress: Progress) -> None:
-    total = len(pages) * snapshot.page_size
-    done = 0
-    with contextlib.closing(_encoded_lists(sink, snapshot, pages)) as runs:
-        for run in runs:
-            sink.writer.write_run(run)
-            crashpoints.reach("backup.run-written")
-            done += run.header.count * snapshot.page_size
-            progress(done, total)
-
-
-def _encoded_lists(
-    sink: SetSink, snapshot: Snapshot, pages: Sequence[int]
-) -> Generator[EncodedRun, None, None]:
+def _write_lists(
+    sink: SetSink, snapshot: Snapshot, pages: Sequence[int], run_bytes: int, progress: Progress
+) -> None:
     size = snapshot.page_size
-    per_list = max(1, layout.RUN_BYTES // size)
-    compressor = sink.compressor
-    sequence = sink.writer.next_sequence
+    total = len(pages) * size
+    per_list = max(1, run_bytes // size)
+    done = 0
 
-    def feed() -> Iterator[_List]:
-        for number, start in enumerate(range(0, len(pages), per_list), sequence):
-            sink.check_cancelled()
+    def feed() -> Iterator[Pages]:
+        for start in range(0, len(pages), per_list):
             numbers = list(pages[start : start + per_list])
             images = memoryview(bytearray(len(numbers) * size))
             for at, first, count in stretches(numbers):
                 snapshot.read_run(first, images[at * size : (at + count) * size])
-            yield _List(number, numbers, images)
+            data = memoryview(pack_page_list(numbers, images))
+            yield Pages(numbers[0], len(numbers), data, layout.PAGE_LIST)
 
-    def encode(found: _List) -> EncodedRun:
-        payload = memoryview(pack_page_list(found.numbers, found.images))
-        return encode_run(
-            compressor,
-            sink.set_guid,
-            found.sequence,
-            found.numbers[0],
-            len(found.numbers),
-            payload,
-            layout.PAGE_LIST,
-        )
+    def written(record: EncodedRecord) -> None:
+        nonlocal done
+        done += record.header.count * size
+        progress(done, total)
 
-    return ordered_map(encode, feed())
+    sink.write_pages(feed(), written)
 
 
 def stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int, int]]:

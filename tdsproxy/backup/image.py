@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tdsproxy.backup.differential_backup import stretches
@@ -21,11 +22,15 @@ from tdsproxy.media.documents import Image
 from tdsproxy.media.errors import MediaDamaged
 from tdsproxy.media.log_blocks import unpack_block, unpack_page_list
 from tdsproxy.media.log_reader import LogReader
-from tdsproxy.media.reader import MediaReader, SetInfo, SetLocation, StoredRun
+from tdsproxy.media.reader import SetInfo, StoredRun
+from tdsproxy.media.set_reader import MediaSetReader, SetPlace
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 
 Data = bytes | memoryview
+OnDamage = Callable[[MediaDamaged], None]
+"""Called, from any thread, for each damaged run or list of pages of a set of which the rest is wanted;
+without it, the first one is raised."""
 
 
 def target_error(target: Path, error: OSError) -> TargetError:
@@ -50,29 +55,30 @@ def check_space(target: Path, image: Image, existing: bool) -> None:
 
 
 def build_image(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     path: Path,
     progress: Progress = no_progress,
     stop: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> None:
     """Write the pages of a full set as a complete, synced SQLite file at ``path``, whatever was there before.
 
-    The set's log is checked, not rolled forward. Raises OperationCancelled, MediaDamaged, DeviceError,
-    OSError (the file; it is removed).
+    The set's log is checked, not rolled forward. Pages that ``on_damage`` was told of are zeros. Raises
+    OperationCancelled, MediaDamaged, DeviceError, OSError (the file; it is removed).
     """
     image = info.header.image
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        pages = _write_content(reader, location, info, descriptor, progress, stop)
+        pages = _write_content(reader, place, info, descriptor, progress, stop, on_damage)
         lock = file_header.lock_page(image.page_size)
         expected = image.page_count - (1 if image.page_count >= lock else 0)
-        if pages != expected:
+        if pages != expected and on_damage is None:
             raise MediaDamaged(
-                reader.name, "pages", location.offset, f"{pages} pages instead of {expected} are there"
+                reader.name, "pages", place.offset, f"{pages} pages instead of {expected} are there"
             )
         crashpoints.reach("restore.image-written")
         os.fsync(descriptor)
@@ -84,12 +90,13 @@ def build_image(
 
 
 def write_changed_pages(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     path: Path,
     progress: Progress = no_progress,
     stop: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> None:
     """Put the pages of a differential set into the image at ``path``, and sync it.
 
@@ -97,7 +104,7 @@ def write_changed_pages(
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        _write_content(reader, location, info, descriptor, progress, stop)
+        _write_content(reader, place, info, descriptor, progress, stop, on_damage)
         crashpoints.reach("restore.pages-written")
         os.fsync(descriptor)
     finally:
@@ -105,12 +112,13 @@ def write_changed_pages(
 
 
 def _write_content(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     descriptor: int,
     progress: Progress,
     stop: threading.Event | None,
+    on_damage: OnDamage | None,
 ) -> int:
     """Write the pages, and give the file its size; returns their number."""
     image = info.header.image
@@ -130,73 +138,88 @@ def _write_content(
         if run.header.kind == layout.PAGES:
             write((run.header.first - 1) * size, data)
         elif run.header.kind == layout.PAGE_LIST:
-            numbers, images = _page_list(reader, run, data, image)
+            numbers, images = _page_list(run, data, image)
             for at, first, count in stretches(numbers):
                 write((first - 1) * size, images[at * size : (at + count) * size])
         else:
-            _check_block(reader, run, data)
+            _check_block(run, data)
 
-    pages = _consume(reader, location, info, use, progress, stop or threading.Event())
+    pages = _consume(reader, place, info, use, progress, stop or threading.Event(), on_damage)
     os.ftruncate(descriptor, size * image.page_count)
     return pages
 
 
-def _page_list(reader: MediaReader, run: StoredRun, data: Data, image: Image) -> tuple[list[int], memoryview]:
+def _page_list(run: StoredRun, data: Data, image: Image) -> tuple[list[int], memoryview]:
     try:
         numbers, images = unpack_page_list(data, run.header.count, image.page_size)
     except layout.FormatError as error:
-        raise MediaDamaged(reader.name, "pages", run.offset, str(error)) from error
+        raise run.damaged(str(error)) from error
     if numbers and not (numbers[0] == run.header.first and numbers[-1] <= image.page_count):
-        raise MediaDamaged(reader.name, "pages", run.offset, "a page list does not fit the database")
+        raise run.damaged("a page list does not fit the database")
     return numbers, images
 
 
-def _check_block(reader: MediaReader, run: StoredRun, data: Data) -> None:
+def _check_block(run: StoredRun, data: Data) -> None:
     try:
         for _ in unpack_block(data):
             pass
     except layout.FormatError as error:
-        raise MediaDamaged(reader.name, "log", run.offset, str(error)) from error
+        raise run.damaged(str(error)) from error
 
 
 def check_content(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     progress: Progress = no_progress,
     stop: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> None:
     """Read and check all of a set, of any kind, as a restore would. Raises OperationCancelled, MediaError."""
 
     def use(run: StoredRun, data: Data) -> None:
         if run.header.kind == layout.PAGE_LIST:
-            _page_list(reader, run, data, info.header.image)
+            _page_list(run, data, info.header.image)
         elif run.header.kind == layout.LOG:
-            _check_block(reader, run, data)
+            _check_block(run, data)
 
-    _consume(reader, location, info, use, progress, stop or threading.Event())
+    _consume(reader, place, info, use, progress, stop or threading.Event(), on_damage)
+
+
+def _everything(run: StoredRun) -> bool:
+    del run
+    return True
 
 
 def _consume(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     use: Callable[[StoredRun, Data], None],
     progress: Progress,
     stop: threading.Event,
+    on_damage: OnDamage | None,
+    wanted: Callable[[StoredRun], bool] = _everything,
 ) -> int:
-    """Check each record and hand it to ``use``, in several threads; returns the number of pages."""
+    """Check each record that is wanted and hand it to ``use``, in several threads; returns the number of
+    pages that went by."""
     total = info.trailer.backup_size
     decompressor = Decompressor()
 
     def feed() -> Iterator[StoredRun]:
-        for run in reader.runs(location, info):
+        for run in reader.runs(place, info, on_damage):
             if stop.is_set():
                 raise OperationCancelled("the operation was cancelled")
             yield run
 
     def work(run: StoredRun) -> StoredRun:
-        use(run, reader.decode_run(run, decompressor))
+        if wanted(run):
+            try:
+                use(run, run.decode(decompressor))
+            except MediaDamaged as error:
+                if on_damage is None or error.page is None:
+                    raise
+                on_damage(error)
         return run
 
     progress(0, total)
@@ -210,6 +233,74 @@ def _consume(
                 pages += run.header.count
             progress(done, total)
     return pages
+
+
+def write_single_pages(
+    reader: MediaSetReader,
+    place: SetPlace,
+    info: SetInfo,
+    path: Path,
+    numbers: frozenset[int],
+    progress: Progress = no_progress,
+    stop: threading.Event | None = None,
+) -> None:
+    """Put those pages of a set that are among ``numbers`` at their places in the file at ``path``, which is
+    made where it is missing, and get there as far as the set's own log leads.
+
+    The rest of the file are holes. Raises OperationCancelled, MediaError, OSError.
+    """
+    image = info.header.image
+    size = image.page_size
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def wanted(run: StoredRun) -> bool:
+        head = run.header
+        if head.kind == layout.PAGES:
+            return any(head.first <= number < head.first + head.count for number in numbers)
+        return head.kind == layout.PAGE_LIST
+
+    def use(run: StoredRun, data: Data) -> None:
+        view = memoryview(data)
+        if run.header.kind == layout.PAGES:
+            found: Iterable[tuple[int, int]] = (
+                (number, index)
+                for index, number in enumerate(range(run.header.first, run.header.first + run.header.count))
+            )
+        else:
+            listed, view = _page_list(run, data, image)
+            found = ((number, index) for index, number in enumerate(listed))
+        for number, index in found:
+            if number in numbers:
+                os.pwrite(descriptor, view[index * size : (index + 1) * size], (number - 1) * size)
+
+    try:
+        _consume(reader, place, info, use, progress, stop or threading.Event(), None, wanted)
+        os.ftruncate(descriptor, size * image.page_count)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if info.trailer.transaction_count:
+        own = transactions(LogReader(reader, place, info))
+        roll_forward(path, only_pages(own, numbers), None, stop)
+
+
+def only_pages(log: Iterable[Transaction], numbers: frozenset[int]) -> Iterator[Transaction]:
+    """The transactions with none but these pages."""
+    for transaction in log:
+        pages = [page for page in transaction.pages if page[0] in numbers]
+        yield dataclasses.replace(transaction, pages=pages)
+
+
+def read_single_pages(path: Path, page_size: int, numbers: Iterable[int]) -> dict[int, bytes]:
+    """The pages of the file; those beyond its end are left out. Raises OSError."""
+    found: dict[int, bytes] = {}
+    with path.open("rb") as file:
+        for number in numbers:
+            file.seek((number - 1) * page_size)
+            data = file.read(page_size)
+            if len(data) == page_size:
+                found[number] = data
+    return found
 
 
 def transactions(log: LogReader, first_lsn: int = 0) -> Iterator[Transaction]:
@@ -228,8 +319,8 @@ def transactions(log: LogReader, first_lsn: int = 0) -> Iterator[Transaction]:
 
 
 def roll_own_log(
-    reader: MediaReader,
-    location: SetLocation,
+    reader: MediaSetReader,
+    place: SetPlace,
     info: SetInfo,
     path: Path,
     stop: threading.Event | None = None,
@@ -239,7 +330,7 @@ def roll_own_log(
     Raises OperationCancelled, MediaError, OSError.
     """
     if info.trailer.transaction_count:
-        roll_forward(path, transactions(LogReader(reader, location, info)), None, stop)
+        roll_forward(path, transactions(LogReader(reader, place, info)), None, stop)
 
 
 def roll_forward(

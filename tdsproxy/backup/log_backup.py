@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from tdsproxy.backup.media_set import (
-    BackupOptions,
     BackupResult,
     Progress,
     SetEnd,
-    SetSink,
     no_progress,
     write_set,
 )
+from tdsproxy.backup.options import BackupOptions
+from tdsproxy.backup.set_sink import SetSink
 from tdsproxy.log.records import Transaction
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import LOG, Image, SetDescription
 
 _DEFAULT_PAGE_SIZE = 4096
@@ -26,7 +26,7 @@ _DEFAULT_PAGE_SIZE = 4096
 
 def backup_log(
     transactions: Iterable[Transaction],
-    device: MediaDevice,
+    device: Devices,
     description: SetDescription,
     options: BackupOptions = BackupOptions(),
     progress: Progress = no_progress,

@@ -1,30 +1,37 @@
-"""What is on a medium, for HEADERONLY, LABELONLY and the checks before an append."""
+"""What is on a medium, for HEADERONLY, LABELONLY and the checks before an append.
+
+Headers can be read from any of the families of a media set: each holds them all.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import MediaHeader
 from tdsproxy.media.errors import MediaDamaged
 from tdsproxy.media.reader import MediaMap, MediaReader, SetInfo
+from tdsproxy.media.set_reader import open_media
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
     """A medium's label and its complete sets.
 
-    ``damage`` is the first thing found wrong (a set that cannot be read is left out of ``sets``); None
+    ``labels`` are those of all devices that were named, with their names, in that order. ``damage`` is the
+    first thing found wrong (a set that cannot be read is left out of ``sets``); None
     for a sound medium. An append that was interrupted is not damage.
     """
 
     header: MediaHeader
     sets: tuple[SetInfo, ...]
     damage: MediaDamaged | None = None
+    labels: tuple[tuple[str, MediaHeader], ...] = ()
 
 
 def collect(reader: MediaReader, found: MediaMap) -> MediaInfo:
-    """The information behind a map of the medium."""
+    """The information behind a map of the medium, without ``labels``."""
     sets: list[SetInfo] = []
     damage = found.damage
     for location in found.sets:
@@ -35,17 +42,20 @@ def collect(reader: MediaReader, found: MediaMap) -> MediaInfo:
     return MediaInfo(found.header, tuple(sets), damage)
 
 
-def read_headers(device: MediaDevice) -> MediaInfo:
-    """The label and the headers of all sets; reads a few KiB for each set.
+def read_headers(devices: Devices) -> MediaInfo:
+    """The label of the first device, and the headers of all sets; reads a few KiB for each set.
 
     Raises MediaMissing, DeviceError, NotMedia, UnsupportedVersion, MediaEmpty (an empty file), MediaDamaged
-    (the media header itself).
+    (the media header itself), ForeignFamily, FamilyTwice, FamilyCountWrong.
     """
-    with MediaReader(device.open_read()) as reader:
-        return collect(reader, reader.map())
+    with open_media(devices) as media:
+        reader = media.given[0]
+        labels = tuple((given.name, given.header) for given in media.given)
+        return dataclasses.replace(collect(reader, reader.map()), labels=labels)
 
 
-def read_set(device: MediaDevice, position: int) -> SetInfo:
+def read_set(devices: Devices, position: int) -> SetInfo:
     """Header and trailer of one set. Raises SetMissing, MediaEmpty, and as ``read_headers``."""
-    with MediaReader(device.open_read()) as reader:
+    with open_media(devices) as media:
+        reader = media.given[0]
         return reader.info(reader.find(position))

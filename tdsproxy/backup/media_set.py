@@ -1,32 +1,31 @@
-"""Writing one backup set onto a medium: what all kinds of backup have in common.
+"""Writing one backup set onto its media: what all kinds of backup have in common.
 
-The medium is locked, looked at, and then either the set is appended or the medium replaced; see ``format``
-for what makes a set exist.
+The media are locked, looked at, and then either the set is appended or they are replaced; see ``format`` for
+what makes a set exist.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import itertools
+import errno
+import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tdsproxy.backup.errors import OperationCancelled
-from tdsproxy.backup.media_info import MediaInfo, collect
-from tdsproxy.backup.pipeline import ordered_map
+from tdsproxy.backup.media_plan import MediaPlan, MediumPlan, plan
+from tdsproxy.backup.options import BackupOptions
+from tdsproxy.backup.set_sink import SetSink
 from tdsproxy.log.records import Transaction
-from tdsproxy.media import format as layout
-from tdsproxy.media.codecs import DEFAULT_LEVEL, Compressor
 from tdsproxy.media.device import LockedMedium, MediaDevice, WriteHandle
-from tdsproxy.media.documents import Image, MediaHeader, SetDescription, SetHeader, SetTrailer
-from tdsproxy.media.errors import DeviceCancelled, MediaIncompatible
-from tdsproxy.media.log_blocks import LogBlock, pack_blocks
-from tdsproxy.media.reader import MediaMap, MediaReader
-from tdsproxy.media.writer import EncodedBlock, SetWriter, encode_block, write_media_header
+from tdsproxy.media.device_set import Devices, device_set
+from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.errors import DeviceCancelled, DeviceError
+from tdsproxy.media.writer import SetWriter, write_media_header
 from tdsproxy.store import crashpoints
 from tdsproxy.store.errors import DatabaseBusy
 
@@ -38,39 +37,17 @@ def no_progress(done: int, total: int) -> None:
     del done, total
 
 
-def _no_check(info: MediaInfo | None) -> None:
-    del info
-
-
-@dataclass(frozen=True, slots=True)
-class BackupOptions:
-    """How a medium is written.
-
-    ``init`` drops the sets that are there and keeps the media header; ``format`` starts a new medium.
-    Without either, the set is appended. ``compression`` None means: as the medium's other sets, none on a
-    new medium. ``check`` is called once the medium is locked, with what is on it (None for a new or
-    unreadable one that will be formatted): it raises whatever forbids the backup (expiry, media name ...).
-    """
-
-    init: bool = False
-    format: bool = False
-    compression: bool | None = None
-    level: int = DEFAULT_LEVEL
-    media_name: str | None = None
-    media_description: str | None = None
-    block_size: int = layout.ALIGNMENT
-    check: Callable[[MediaInfo | None], None] = _no_check
-
-
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """A backup set that is durable. ``seconds`` is the time it took."""
+    """A backup set that is durable. ``seconds`` is the time it took. ``media`` is the label of the first
+    medium, ``written`` those of all with their devices' names: of each copy, in the order of the families."""
 
     position: int
     media: MediaHeader
     header: SetHeader
     trailer: SetTrailer
     seconds: float
+    written: tuple[tuple[tuple[str, MediaHeader], ...], ...] = ()
 
     @property
     def last_lsn(self) -> int:
@@ -108,83 +85,8 @@ class SetEnd:
     is_damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What will be written where; ``end`` None replaces the medium as a whole."""
-
-    media: MediaHeader
-    position: int
-    end: int | None
-    new_header: bool
-    adopt: tuple[layout.Anchor, ...] = ()
-
-
-class SetSink:
-    """An open set, for the content of one kind of backup: the header, then pages, then log."""
-
-    def __init__(
-        self,
-        writer: SetWriter,
-        media: MediaHeader,
-        set_guid: uuid.UUID,
-        options: BackupOptions,
-        stop: threading.Event,
-    ) -> None:
-        self.writer = writer
-        self.compressor = Compressor(options.level if media.compressed else None)
-        self.stop = stop
-        self.set_guid = set_guid
-        self._media = media
-        self._level = options.level if media.compressed else None
-        self.header: SetHeader | None = None
-
-    def write_header(self, description: SetDescription, image: Image) -> None:
-        """To be called first."""
-        self.header = SetHeader(
-            description=description,
-            image=image,
-            started=now(),
-            compression="ZSTD" if self._media.compressed else None,
-            compression_level=self._level,
-            family_count=self._media.family_count,
-            family_sequence=self._media.family_sequence,
-        )
-        self.writer.write_header(self.header)
-        crashpoints.reach("backup.header-written")
-
-    def check_cancelled(self) -> None:
-        """Raises OperationCancelled."""
-        if self.stop.is_set():
-            raise OperationCancelled("the backup was cancelled")
-
-    def write_log(
-        self, transactions: Iterable[Transaction], written: Callable[[int], None] = lambda size: None
-    ) -> int | None:
-        """The log behind the pages; returns the time of its last commit. ``written`` gets the bytes of each
-        block. Raises what reading the transactions raises, OperationCancelled."""
-        last_ns: int | None = None
-        with contextlib.closing(self._encoded(transactions)) as blocks:
-            for encoded in blocks:
-                self.writer.write_block(encoded)
-                crashpoints.reach("backup.log-written")
-                last_ns = encoded.block.last_ns
-                written(encoded.header.raw_length)
-        return last_ns
-
-    def _encoded(self, transactions: Iterable[Transaction]) -> Generator[EncodedBlock, None, None]:
-        def feed() -> Iterator[tuple[int, LogBlock]]:
-            for numbered in zip(itertools.count(self.writer.next_sequence), pack_blocks(transactions)):
-                self.check_cancelled()
-                yield numbered
-
-        def encode(numbered: tuple[int, LogBlock]) -> EncodedBlock:
-            return encode_block(self.compressor, self.set_guid, *numbered)
-
-        return ordered_map(encode, feed())
-
-
 def write_set(
-    device: MediaDevice,
+    devices: Devices,
     set_guid: uuid.UUID,
     options: BackupOptions,
     cancel: threading.Event | None,
@@ -199,116 +101,100 @@ def write_set(
     """
     stop = cancel if cancel is not None else threading.Event()
     begun = time.monotonic()
+    found = device_set(devices)
+    names = [device.name for device in found.all]
     try:
-        with device.lock(stop.is_set) as medium:
-            plan = _plan(medium, options)
-            handle = medium.replace() if plan.end is None else medium.append(plan.end)
-            for anchor in plan.adopt:
-                handle.patch(anchor.offset, anchor.pack())
-            if plan.new_header:
-                write_media_header(handle, plan.media)
-            writer = SetWriter(handle, plan.position, set_guid)
-            sink = SetSink(writer, plan.media, set_guid, options, stop)
-            end = content(sink)
-            if sink.header is None:
-                raise ValueError("the content wrote no header")
-            trailer, closed = writer.write_trailer(
-                writer.write_index(),
-                now(),
-                is_damaged=end.is_damaged,
-                last_lsn=end.last_lsn,
-                last_valid_restore_time=moment(end.through_ns),
-                consistent_ns=end.consistent_ns,
-                through_ns=end.through_ns,
-            )
-            crashpoints.reach("backup.trailer-written")
-            _finish(handle, writer, closed, stop, before_publish)
+        with contextlib.ExitStack() as held:
+            media = _lock(held, found.all, stop)
+            planned = plan(media, names, 1 + len(found.mirrors), options)
+            handles = [[_begin(media[number], how) for number, how in copy] for copy in planned.media]
+            first = planned.first
+            with SetSink(
+                [[SetWriter(handle, planned.position, set_guid) for handle in copy] for copy in handles],
+                [[how.header for _, how in copy] for copy in planned.media],
+                set_guid,
+                options.codec if first.compressed else None,
+                options.sealing,
+                stop,
+            ) as sink:
+                end = content(sink)
+                if sink.header is None:
+                    raise ValueError("the content wrote no header")
+                trailer = sink.finish(
+                    is_damaged=end.is_damaged,
+                    last_lsn=end.last_lsn,
+                    last_valid_restore_time=moment(end.through_ns),
+                    consistent_ns=end.consistent_ns,
+                    through_ns=end.through_ns,
+                )
+                crashpoints.reach("backup.trailer-written")
+                _finish(handles, sink, stop, before_publish)
     except DeviceCancelled as error:
         raise OperationCancelled(str(error)) from error
     except DatabaseBusy as error:
         if stop.is_set():
             raise OperationCancelled(str(error)) from error
         raise
-    return BackupResult(plan.position, plan.media, sink.header, trailer, time.monotonic() - begun)
+    return BackupResult(
+        planned.position, first, sink.header, trailer, time.monotonic() - begun, _written(planned, names)
+    )
+
+
+def _lock(
+    held: contextlib.ExitStack, devices: Sequence[MediaDevice], stop: threading.Event
+) -> list[LockedMedium]:
+    """All media, each locked; always in the same order, so that no two backups wait for each other."""
+    seen: dict[str, MediaDevice] = {}
+    for device in devices:
+        identity = device.identity
+        if identity is not None:
+            if identity in seen:
+                raise DeviceError(device.name, "lock", errno.EBUSY, os.strerror(errno.EBUSY))
+            seen[identity] = device
+    locked: dict[int, LockedMedium] = {}
+    for number in sorted(range(len(devices)), key=lambda number: devices[number].identity or ""):
+        locked[number] = held.enter_context(devices[number].lock(stop.is_set))
+    return [locked[number] for number in range(len(devices))]
+
+
+def _begin(medium: LockedMedium, how: MediumPlan) -> WriteHandle:
+    handle = medium.replace() if how.end is None else medium.append(how.end)
+    for anchor in how.adopt:
+        handle.patch(anchor.offset, anchor.pack())
+    if how.new_header:
+        write_media_header(handle, how.header)
+    return handle
 
 
 def _finish(
-    handle: WriteHandle,
-    writer: SetWriter,
-    closed: layout.Anchor,
+    handles: Sequence[Sequence[WriteHandle]],
+    sink: SetSink,
     stop: threading.Event,
     before_publish: Callable[[], None],
 ) -> None:
-    handle.sync()
+    def sync(copy: int, family: int) -> None:
+        handles[copy][family].sync()
+
+    def publish(copy: int, family: int) -> None:
+        handles[copy][family].publish()
+
+    sink.everywhere(sync)
     crashpoints.reach("backup.synced")
     before_publish()
     if stop.is_set():
         raise OperationCancelled("the backup was cancelled")
-    writer.close(closed)
-    crashpoints.reach("backup.closed")
-    handle.sync()
+    for copy in sink.writers:
+        for writer in copy:
+            writer.close()
+            crashpoints.reach("backup.closed")
+    sink.everywhere(sync)
     crashpoints.reach("backup.before-publish")
-    handle.publish()
+    sink.everywhere(publish)
     crashpoints.reach("backup.published")
 
 
-def _plan(medium: LockedMedium, options: BackupOptions) -> _Plan:
-    handle = medium.reader()
-    if handle is None:
-        options.check(None)
-        return _Plan(_new_media_header(options), 1, 0, True)
-    if options.format:
-        options.check(None)
-        return _Plan(_new_media_header(options), 1, None, True)
-    with MediaReader(handle) as reader:
-        found = reader.map()
-        options.check(collect(reader, found))
-    media = found.header
-    if media.family_count != 1 or media.mirror_count != 1:
-        raise MediaIncompatible(handle.name, "families", "the medium is one of a larger media set")
-    if options.compression is not None and options.compression != media.compressed:
-        raise MediaIncompatible(handle.name, "compression", "the medium was formatted otherwise")
-    if options.init:
-        return _Plan(media, 1, None, True)
-    if found.damage is not None:
-        raise found.damage
-    return _Plan(media, len(found.sets) + 1, found.end, False, _unclosed(found))
-
-
-def _unclosed(found: MediaMap) -> tuple[layout.Anchor, ...]:
-    """Anchors for sets that are whole, but whose writer died before it could close them."""
-    return tuple(
-        layout.Anchor(
-            place.offset,
-            place.position,
-            place.set_guid,
-            True,
-            place.length,
-            place.trailer,
-            place.scanned_trailer_digest,
-        )
-        for place in found.sets
-        if place.scanned_trailer_digest is not None and place.damage is None
-    )
-
-
-def _new_media_header(options: BackupOptions) -> MediaHeader:
-    # SQL Server fills only the first four bytes of a media family's id.
-    family = uuid.UUID(bytes=uuid.uuid4().bytes[:4] + bytes(12))
-    return MediaHeader(
-        media_set_id=uuid.uuid4(),
-        media_family_id=family,
-        created=now(),
-        name=options.media_name,
-        description=options.media_description,
-        block_size=options.block_size,
-        compressed=bool(options.compression),
-    )
-
-
-def now() -> dt.datetime:
-    """Now, with the offset from UTC."""
-    return dt.datetime.now().astimezone()
+def _written(planned: MediaPlan, names: Sequence[str]) -> tuple[tuple[tuple[str, MediaHeader], ...], ...]:
+    return tuple(tuple((names[number], how.header) for number, how in copy) for copy in planned.media)
 
 
 def moment(ns: int | None) -> dt.datetime | None:

@@ -7,13 +7,15 @@ from tdsproxy.backup.database_restore import RestoreResult, restore_database, ve
 from tdsproxy.backup.differential_backup import backup_differential
 from tdsproxy.backup.log_backup import backup_log
 from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set
-from tdsproxy.backup.media_set import BackupOptions, BackupResult, LogTail
+from tdsproxy.backup.media_set import BackupResult, LogTail
+from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.restore_steps import (
     ImageResult,
     LogApplied,
     apply_differential,
     apply_log,
     restore_image,
+    restore_pages,
 )
 from tdsproxy.backup.undo import undo_restore
 
@@ -34,6 +36,7 @@ __all__ = [
     "read_set",
     "restore_database",
     "restore_image",
+    "restore_pages",
     "undo_restore",
     "verify_set",
 ]

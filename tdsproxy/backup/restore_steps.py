@@ -15,20 +15,24 @@ from pathlib import Path
 
 from tdsproxy.backup.errors import WrongSet
 from tdsproxy.backup.image import (
+    OnDamage,
     build_image,
     check_space,
+    only_pages,
     roll_forward,
     roll_own_log,
     target_error,
     transactions,
     write_changed_pages,
+    write_single_pages,
 )
 from tdsproxy.backup.media_set import Progress, final_last_lsn, no_progress
 from tdsproxy.log.roll import RollResult, StopAt
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import DIFFERENTIAL, FULL, LOG
 from tdsproxy.media.log_reader import LogReader
-from tdsproxy.media.reader import MediaReader, SetInfo
+from tdsproxy.media.reader import SetInfo
+from tdsproxy.media.set_reader import open_media
 from tdsproxy.store import crashpoints
 
 
@@ -59,26 +63,27 @@ class LogApplied:
 
 
 def restore_image(
-    device: MediaDevice,
+    device: Devices,
     position: int,
     image: Path,
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> ImageResult:
     """Make the full set at ``position`` the new file ``image``, at the set's LastLSN.
 
-    When it raises, there is no such file. Raises OperationCancelled, TargetError, InsufficientSpace,
-    WrongSet, MediaError.
+    When it raises, there is no such file. Damaged pages that ``on_damage`` is told of are zeros. Raises
+    OperationCancelled, TargetError, InsufficientSpace, WrongSet, MediaError.
     """
     begun = time.monotonic()
-    with MediaReader(device.open_read()) as reader:
-        location = reader.find(position)
-        info = _expect(reader.info(location), FULL)
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = _expect(reader.info(place), FULL)
         check_space(image, info.header.image, False)
         try:
-            build_image(reader, location, info, image, progress, cancel)
+            build_image(reader, place, info, image, progress, cancel, on_damage)
             crashpoints.reach("restore.image-built")
-            roll_own_log(reader, location, info, image, cancel)
+            roll_own_log(reader, place, info, image, cancel)
             crashpoints.reach("restore.image-rolled")
         except BaseException as error:
             image.unlink(missing_ok=True)
@@ -88,12 +93,39 @@ def restore_image(
         return ImageResult(info, time.monotonic() - begun)
 
 
+def restore_pages(
+    device: Devices,
+    position: int,
+    image: Path,
+    numbers: frozenset[int],
+    progress: Progress = no_progress,
+    cancel: threading.Event | None = None,
+) -> ImageResult:
+    """Put these pages of the full or differential set at ``position``, as they are at its LastLSN, into the
+    file ``image``, which holds nothing else.
+
+    Raises OperationCancelled, TargetError, WrongSet, MediaError; the file is then of no state.
+    """
+    begun = time.monotonic()
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = reader.info(place)
+        if info.header.description.backup_type == LOG:
+            raise WrongSet(LOG)
+        try:
+            write_single_pages(reader, place, info, image, numbers, progress, cancel)
+        except OSError as error:
+            raise target_error(image, error) from error
+        return ImageResult(info, time.monotonic() - begun)
+
+
 def apply_differential(
-    device: MediaDevice,
+    device: Devices,
     position: int,
     image: Path,
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
+    on_damage: OnDamage | None = None,
 ) -> ImageResult:
     """Bring ``image``, in which the base of the differential set at ``position`` was restored, and maybe an
     earlier differential, to the set's LastLSN.
@@ -101,13 +133,13 @@ def apply_differential(
     Raises as ``restore_image``; WrongSet and a set that cannot be found leave the image alone.
     """
     begun = time.monotonic()
-    with MediaReader(device.open_read()) as reader:
-        location = reader.find(position)
-        info = _expect(reader.info(location), DIFFERENTIAL)
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = _expect(reader.info(place), DIFFERENTIAL)
         try:
-            write_changed_pages(reader, location, info, image, progress, cancel)
+            write_changed_pages(reader, place, info, image, progress, cancel, on_damage)
             crashpoints.reach("restore.differential-written")
-            roll_own_log(reader, location, info, image, cancel)
+            roll_own_log(reader, place, info, image, cancel)
             crashpoints.reach("restore.differential-rolled")
         except OSError as error:
             raise target_error(image, error) from error
@@ -115,24 +147,28 @@ def apply_differential(
 
 
 def apply_log(
-    device: MediaDevice,
+    device: Devices,
     position: int,
     image: Path,
     first_lsn: int,
     stop: StopAt | None = None,
     *,
+    only: frozenset[int] | None = None,
     cancel: threading.Event | None = None,
 ) -> LogApplied:
-    """Roll ``image``, which is at ``first_lsn``, forward through the log set at ``position``.
+    """Roll ``image``, which is at ``first_lsn``, forward through the log set at ``position``; of its pages
+    ``only`` these, where they are given.
 
     The set must begin at ``first_lsn`` or before. Nothing is written before the set's index is checked,
     and of each page only the last image is. Raises as ``restore_image``, and LogError when page sizes differ.
     """
     begun = time.monotonic()
-    with MediaReader(device.open_read()) as reader:
-        location = reader.find(position)
-        info = _expect(reader.info(location), LOG)
-        log = transactions(LogReader(reader, location, info), first_lsn)
+    with open_media(device) as reader:
+        place = reader.find(position)
+        info = _expect(reader.info(place), LOG)
+        log = transactions(LogReader(reader, place, info), first_lsn)
+        if only is not None:
+            log = only_pages(log, only)
         try:
             result = roll_forward(image, log, stop, cancel)
         except OSError as error:

@@ -12,41 +12,47 @@ import apsw
 
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
-from tdsproxy.commands.backup_options import BackupOptions
+from tdsproxy.commands.backup_options import BackupOptions, stored_algorithm
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
 from tdsproxy.commands.messages import message
-from tdsproxy.media.codecs import DEFAULT_LEVEL, LEVELS
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.codecs import ALGORITHMS, DEFAULT_ALGORITHM, Compression
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.errors import MediaError
+from tdsproxy.media.format import RUN_BYTES
 from tdsproxy.tsql.replies import Reply
 
 LOG_PAGES: Final = 2
 """What is counted for the log file of a full or differential set."""
 
 _OPTION_COMPRESSION: Final = "backup compression default"
+_OPTION_ALGORITHM: Final = "backup compression algorithm"
+# 0 is the default, 1 MS_XPRESS and 2 QAT_DEFLATE, for both of which ZSTD is used here.
+_ALGORITHM_NUMBERS: Final = {"3": "ZSTD"}
 _log = logging.getLogger(__name__)
 
 
-def media_options(context: Context, device: MediaDevice, options: BackupOptions) -> operations.BackupOptions:
+def media_options(context: Context, device: DeviceSet, options: BackupOptions) -> operations.BackupOptions:
     """How the medium is to be written."""
     return operations.BackupOptions(
         init=options.init,
         format=options.format,
         compression=_compression(context, device, options),
-        level=LEVELS.get(options.level or "", DEFAULT_LEVEL),
+        codec=_codec(context, options),
         media_name=options.media_name,
         media_description=options.media_description,
         block_size=options.block_size or 512,
-        check=_MediumCheck(device.name, options, context.env.clock()),
+        check=_MediumCheck(options, context.env.clock()),
+        run_bytes=min(options.max_transfer_size or RUN_BYTES, RUN_BYTES),
     )
 
 
-def record(context: Context, device: MediaDevice, result: operations.BackupResult) -> None:
+def record(context: Context, result: operations.BackupResult) -> None:
     """msdb's rows of a backup."""
     files = result.header.description.files
-    rows = backup_rows(result.media, result.position, result.header, result.trailer, files, device.name)
+    labels = [label for copy in result.written for label in copy]
+    rows = backup_rows(result.media, result.position, result.header, result.trailer, files, labels)
     context.env.catalog.history.record_backup(rows)
 
 
@@ -72,23 +78,22 @@ def summary(context: Context, what: str, pages: int, seconds: float) -> Iterator
 class _MediumCheck:
     """What forbids a backup onto the medium that is there: an unexpired set, or another media name."""
 
-    device: str
     options: BackupOptions
     now: dt.datetime
 
-    def __call__(self, info: MediaInfo | None) -> None:
+    def __call__(self, device: str, info: MediaInfo | None) -> None:
         """Raises CommandError 4037, 4030."""
         if info is None or self.options.skip:
             return
         wanted = self.options.media_name
         if wanted is not None and wanted != (info.header.name or ""):
-            raise fail(4037, wanted, info.header.name or "", self.device)
+            raise fail(4037, wanted, info.header.name or "", device)
         if not self.options.init:
             return
         dates = [item.header.description.expires for item in info.sets]
         last = max((date.replace(tzinfo=None) for date in dates if date is not None), default=None)
         if last is not None and last > self.now:
-            raise fail(4030, self.device, _expiry_text(last))
+            raise fail(4030, device, _expiry_text(last))
 
 
 def _expiry_text(moment: dt.datetime) -> str:
@@ -101,7 +106,16 @@ def _expiry_text(moment: dt.datetime) -> str:
     )
 
 
-def _compression(context: Context, device: MediaDevice, options: BackupOptions) -> bool | None:
+def _codec(context: Context, options: BackupOptions) -> Compression:
+    """What is used where the set is compressed: what the statement names, else the server's option."""
+    if options.algorithm is not None:
+        return Compression.of(stored_algorithm(options.algorithm), options.level)
+    number = context.env.catalog.setting(_OPTION_ALGORITHM) or "0"
+    name = _ALGORITHM_NUMBERS.get(number, DEFAULT_ALGORITHM)
+    return Compression.of(name if name in ALGORITHMS else DEFAULT_ALGORITHM)
+
+
+def _compression(context: Context, device: DeviceSet, options: BackupOptions) -> bool | None:
     """None leaves it to the medium, where there is one; a new one follows the server's option."""
     if options.compression is not None:
         return options.compression

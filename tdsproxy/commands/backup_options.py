@@ -12,6 +12,8 @@ from tdsproxy.commands.operands import Operands
 from tdsproxy.tsql import ast
 
 DEFAULT_STATS: Final = 10
+MAX_TRANSFER: Final = 4 << 20
+"""The largest MAXTRANSFERSIZE for disks."""
 
 _OPPOSITES: Final = (
     ("INIT", "NOINIT"),
@@ -63,6 +65,7 @@ class BackupOptions:
     checksum: bool | None = None
     stats: int | None = None
     block_size: int | None = None
+    max_transfer_size: int | None = None
     norecovery: bool = False
     standby: str | None = None
     no_truncate: bool = False
@@ -163,10 +166,10 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             ranged(option, operands, 1, 2**31 - 1)
             return {}
         case "MAXTRANSFERSIZE":
-            number = ranged(option, operands, 65536, 20 * 1024 * 1024)
+            number = ranged(option, operands, 65536, MAX_TRANSFER)
             if number % 65536:
                 raise fail(3250, number, option.name)
-            return {}
+            return {"max_transfer_size": number}
         case "COMPRESSION":
             return {"compression": True, **_compression(option, operands)}
         case "NO_COMPRESSION":

@@ -11,9 +11,9 @@ from tdsproxy.backup.page_map import map_directory
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.backup_media import LOG_PAGES, media_options, record, recorded, summary
-from tdsproxy.commands.backup_options import BackupOptions, read_backup_options, stored_algorithm
+from tdsproxy.commands.backup_options import BackupOptions, read_backup_options
 from tdsproxy.commands.context import BACKUP_ROLES, Context
-from tdsproxy.commands.devices import backup_device
+from tdsproxy.commands.devices import backup_devices
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE
 from tdsproxy.commands.log_backup import back_up_log
@@ -22,7 +22,7 @@ from tdsproxy.commands.log_ranges import DataLog
 from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.set_description import describe
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import DIFFERENTIAL, FULL
 from tdsproxy.media.errors import MediaError
 from tdsproxy.tsql import ast
@@ -46,15 +46,13 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     database = _database(context, statement, options)
     if statement.files:
         raise fail(3015, f"BACKUP {statement.kind} with FILE or FILEGROUP")
-    if statement.mirrors:
-        raise fail(3015, f"BACKUP {statement.kind} with MIRROR TO")
     if statement.kind not in ("DATABASE", "LOG"):
         raise fail(3015, f"BACKUP {statement.kind}")
     if options.differential and name_key(database.name) == "master":
         raise fail(3024)
     if options.differential and database.chain.base_guid is None:
         raise fail(3035, database.name)
-    device = backup_device(context, statement.devices)
+    device = backup_devices(context, statement)
     with context.env.locks.hold(database.name) as free:
         if not free:
             raise fail(3023)
@@ -91,14 +89,12 @@ def _database(context: Context, statement: ast.Backup, options: BackupOptions) -
 
 
 def _stored_as(context: Context, options: BackupOptions) -> Iterator[Reply]:
-    if options.algorithm is not None and stored_algorithm(options.algorithm) != "ZSTD":
-        raise fail(3015, f"COMPRESSION (ALGORITHM = {options.algorithm})")
     if options.algorithm == "MS_XPRESS":
         yield Message(0, 0, 1, "COMPRESSION (ALGORITHM = MS_XPRESS) is stored as ZSTD.", context.request.line)
 
 
 def _back_up(
-    context: Context, database: Database, device: MediaDevice, options: BackupOptions
+    context: Context, database: Database, device: DeviceSet, options: BackupOptions
 ) -> Iterator[Reply]:
     env = context.env
     chain = database.chain
@@ -151,6 +147,6 @@ def _back_up(
     data_pages = -(-result.trailer.backup_size // SHOWN_PAGE)
     yield from context.info(4035, data_pages, database.name, database.data_name, result.position)
     yield from context.info(4035, LOG_PAGES, database.name, database.log_name, result.position)
-    yield from recorded(context, lambda: record(context, device, result))
+    yield from recorded(context, lambda: record(context, result))
     name = "BACKUP DATABASE WITH DIFFERENTIAL" if base is not None else "BACKUP DATABASE"
     yield from summary(context, name, data_pages + LOG_PAGES, result.seconds)

@@ -4,46 +4,84 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
-from tdsproxy.commands.null_device import NullDevice, is_null
 from tdsproxy.commands.paths import DeviceFile
 from tdsproxy.media.device import DiskDevice, MediaDevice
+from tdsproxy.media.device_set import DeviceSet
+from tdsproxy.media.null_device import NullDevice, is_null
 from tdsproxy.store.files import is_live_file
 from tdsproxy.tsql import ast
 
 MAX_DEVICES = 64
+MAX_MIRRORS = 3
 
 
-def backup_device(context: Context, devices: Sequence[ast.Device]) -> MediaDevice:
-    """The one device that a backup goes to. Raises CommandError."""
-    return _device(context, devices, "BACKUP", writing=True)
+def backup_devices(context: Context, statement: ast.Backup) -> DeviceSet:
+    """What a backup goes to. Raises CommandError."""
+    for devices in (statement.devices, *statement.mirrors):
+        if len(devices) > MAX_DEVICES:
+            raise fail(3205, MAX_DEVICES)
+    if len(statement.mirrors) > MAX_MIRRORS:
+        raise fail(3214, MAX_MIRRORS)
+    if any(len(mirror) != len(statement.devices) for mirror in statement.mirrors):
+        raise fail(3010)
+    found = [
+        _devices(context, devices, "BACKUP", writing=True)
+        for devices in (statement.devices, *statement.mirrors)
+    ]
+    _check_classes([device for copy in found for device in copy])
+    return DeviceSet(_media(found[0]), tuple(map(_media, found[1:])))
 
 
-def restore_device(context: Context, devices: Sequence[ast.Device]) -> MediaDevice:
-    """The one device that a restore reads. Raises CommandError."""
-    return _device(context, devices, "RESTORE", writing=False)
-
-
-def _device(context: Context, devices: Sequence[ast.Device], verb: str, *, writing: bool) -> MediaDevice:
+def restore_devices(context: Context, devices: Sequence[ast.Device]) -> DeviceSet:
+    """What a restore reads. Raises CommandError."""
     if len(devices) > MAX_DEVICES:
         raise fail(3205, MAX_DEVICES)
-    first = devices[0]
-    name = context.operands.text(first.name)
-    if first.kind == "LOGICAL":
-        raise fail(3206, name or "")
-    if first.kind != "DISK":
-        raise fail(3015, f"{verb} with {first.kind}")
-    if len(devices) > 1:
-        raise fail(3015, f"{verb} with several devices")
-    if is_null(name or ""):
-        return NullDevice(name or "")
+    found = _devices(context, devices, "RESTORE", writing=False)
+    _check_classes(found)
+    return DeviceSet(_media(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    """``kind`` is its class: all devices of a statement are of one."""
+
+    kind: str
+    medium: MediaDevice
+
+
+def _media(devices: Sequence[_Device]) -> tuple[MediaDevice, ...]:
+    return tuple(device.medium for device in devices)
+
+
+def _check_classes(devices: Sequence[_Device]) -> None:
+    """Raises CommandError 3011."""
+    if len({device.kind for device in devices}) > 1:
+        raise fail(3011)
+
+
+def _devices(context: Context, devices: Sequence[ast.Device], verb: str, *, writing: bool) -> list[_Device]:
     files = context.database_files()
+    return [_device(context, device, verb, files, writing=writing) for device in devices]
+
+
+def _device(
+    context: Context, device: ast.Device, verb: str, files: Sequence[Path], *, writing: bool
+) -> _Device:
+    name = context.operands.text(device.name) or ""
+    if device.kind == "LOGICAL":
+        raise fail(3206, name)
+    if device.kind != "DISK":
+        raise fail(3015, f"{verb} with {device.kind}")
+    if is_null(name):
+        return _Device("DISK", NullDevice(name))
     paths = context.env.paths
     resolve = paths.for_writing if writing else paths.for_reading
-    return _disk(resolve(name or "", files), files)
+    return _Device("DISK", _disk(resolve(name, files), files))
 
 
 def _disk(device: DeviceFile, databases: Sequence[Path]) -> DiskDevice:

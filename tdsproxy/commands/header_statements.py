@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tdsproxy.backup import operations
 from tdsproxy.commands.context import Context
-from tdsproxy.commands.devices import restore_device
+from tdsproxy.commands.devices import restore_devices
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.header_rows import (
     FILE_LIST_COLUMNS,
@@ -20,7 +20,7 @@ from tdsproxy.commands.history_rows import backup_rows, restore_rows
 from tdsproxy.commands.media_failures import media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.restore_options import RestoreOptions, read_restore_options
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.errors import SetMissing
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql import ast
@@ -35,7 +35,7 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         raise fail(3216)
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
-    device = restore_device(context, statement.devices)
+    device = restore_devices(context, statement.devices)
     match statement.kind:
         case "HEADERONLY":
             yield from _headers(context, device, options)
@@ -46,7 +46,7 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         case "LABELONLY":
             with sql_failures("", device.name):
                 media = operations.read_headers(device)
-            yield from _result(context, LABEL_COLUMNS, [label_row(media.header)])
+            yield from _result(context, LABEL_COLUMNS, [label_row(label) for _, label in media.labels])
         case _:
             yield from _verify(context, device, options)
 
@@ -64,7 +64,7 @@ def _rows(columns: tuple[Column, ...], rows: Sequence[tuple[Value, ...]]) -> Ite
     yield Done(Command.RESTORE_ROWS, len(rows))
 
 
-def _headers(context: Context, device: MediaDevice, options: RestoreOptions) -> Iterator[Reply]:
+def _headers(context: Context, device: DeviceSet, options: RestoreOptions) -> Iterator[Reply]:
     """A row for each set; of a damaged medium those that can be read, and then the error."""
     with sql_failures("", device.name):
         media = operations.read_headers(device)
@@ -83,7 +83,7 @@ def _headers(context: Context, device: MediaDevice, options: RestoreOptions) -> 
     raise media_failure(media.damage)
 
 
-def _verify(context: Context, device: MediaDevice, options: RestoreOptions) -> Iterator[Reply]:
+def _verify(context: Context, device: DeviceSet, options: RestoreOptions) -> Iterator[Reply]:
     position = options.file or 1
     with sql_failures("", device.name):
         info = operations.read_set(device, position)
@@ -100,11 +100,11 @@ def _verify(context: Context, device: MediaDevice, options: RestoreOptions) -> I
     yield from context.info(3262, position)
 
 
-def _load_history(context: Context, device: MediaDevice, info: SetInfo) -> None:
+def _load_history(context: Context, device: DeviceSet, info: SetInfo) -> None:
     description = info.header.description
-    media = operations.read_headers(device).header
+    media = operations.read_headers(device)
     context.env.catalog.history.record_restore(
-        backup_rows(media, info.position, info.header, info.trailer, description.files, device.name),
+        backup_rows(media.header, info.position, info.header, info.trailer, description.files, media.labels),
         restore_rows(
             finished=DateTime.of(context.env.clock()),
             database=description.database_name,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.history import BackupRows, RestoreRows, Values
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.header_rows import (
@@ -38,9 +39,9 @@ def backup_rows(
     header: SetHeader,
     trailer: SetTrailer,
     files: Sequence[FileEntry],
-    device_name: str,
+    labels: Sequence[tuple[str, MediaHeader]],
 ) -> BackupRows:
-    """The rows of one backup set on one device."""
+    """The rows of one backup set; ``labels`` are those of the media it lies on, with their devices' names."""
     d = header.description
     first = {"first_family_number": 1, "first_media_number": 1}
     media_set: Values = {
@@ -56,16 +57,7 @@ def backup_rows(
         "is_compressed": int(media.compressed),
         "is_encrypted": 1 if media.encrypted else None,
     }
-    family: Values = {
-        "family_sequence_number": media.family_sequence,
-        "media_family_id": media.media_family_id,
-        "media_count": 1,
-        "logical_device_name": None,
-        "physical_device_name": device_name,
-        "device_type": d.device_type,
-        "physical_block_size": _BLOCK_SIZE,
-        "mirror": 0,
-    }
+    families = tuple(_family(name, label, d.device_type) for name, label in labels)
     envelope = header.encryption
     backup_set: Values = {
         "backup_set_uuid": d.set_guid,
@@ -136,11 +128,24 @@ def backup_rows(
     group_guid = next((file.unique_id for file in files if file.type == "D"), None)
     return BackupRows(
         media_set,
-        (family,),
+        families,
         backup_set,
         tuple({**first, **_file(file, group_guid)} for file in files),
         ({**_FILEGROUP, "filegroup_guid": group_guid},),
     )
+
+
+def _family(name: str, label: MediaHeader, device_type: int) -> Values:
+    return {
+        "family_sequence_number": label.family_sequence,
+        "media_family_id": label.media_family_id,
+        "media_count": 1,
+        "logical_device_name": None,
+        "physical_device_name": name,
+        "device_type": device_type,
+        "physical_block_size": max(_BLOCK_SIZE, label.block_size),
+        "mirror": label.mirror_sequence - 1,
+    }
 
 
 _FILEGROUP: Final[Values] = {
@@ -185,8 +190,7 @@ def _file(file: FileEntry, group_guid: UUID | None) -> Values:
 
 def restored_rows(
     context: Context,
-    device: str,
-    media: MediaHeader,
+    media: MediaInfo,
     info: SetInfo,
     database: str,
     options: RestoreOptions,
@@ -196,7 +200,7 @@ def restored_rows(
     """The rows of a restore from a backup set: those of the set, should msdb not know it, and its own."""
     stop = options.stop
     files = info.header.description.files
-    source = backup_rows(media, info.position, info.header, info.trailer, files, device)
+    source = backup_rows(media.header, info.position, info.header, info.trailer, files, media.labels)
     rows = restore_rows(
         finished=DateTime.of(context.env.clock()),
         database=database,
@@ -205,6 +209,7 @@ def restored_rows(
         recovery=options.recovers,
         targets=targets,
         restore_type=restore_type,
+        devices=len(media.labels),
         stop_at=stop.moment if stop is not None else None,
         mark=stop.named if stop is not None else None,
         before=None if stop is None or stop.named is None else stop.before,
@@ -221,6 +226,7 @@ def restore_rows(
     recovery: bool,
     targets: Sequence[tuple[int, str]],
     restore_type: str = "D",
+    devices: int = 1,
     stop_at: DateTime | None = None,
     mark: str | None = None,
     before: bool | None = None,
@@ -236,7 +242,7 @@ def restore_rows(
             "recovery": int(recovery),
             "restart": 0,
             "stop_at": None if stop_at is None else convert(stop_at, t.datetime2(7), t.DATETIME),
-            "device_count": 1,
+            "device_count": devices,
             "stop_at_mark_name": mark,
             "stop_before": None if before is None else int(before),
         },

@@ -23,14 +23,14 @@ from tdsproxy.commands.recovery import show_standby
 from tdsproxy.commands.set_description import LogRange, describe
 from tdsproxy.log.records import CaptureStopped, LogError, LogGap, Transaction
 from tdsproxy.log.service import ChainState, LogService
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import LOG
 from tdsproxy.media.errors import MediaError
 from tdsproxy.tsql.replies import Reply
 
 
 def back_up_log(
-    context: Context, database: Database, device: MediaDevice, options: BackupOptions
+    context: Context, database: Database, device: DeviceSet, options: BackupOptions
 ) -> Iterator[Reply]:
     """Raises CommandError; a database whose tail could not be backed up is what it was before."""
     logs = _logs_of(context, database)
@@ -86,7 +86,7 @@ def _write(
     context: Context,
     database: Database,
     logs: LogService,
-    device: MediaDevice,
+    device: DeviceSet,
     options: BackupOptions,
 ) -> Generator[Reply, None, operations.BackupResult]:
     env = context.env
@@ -188,9 +188,9 @@ def _leave_restoring(
 
 
 def _tell(
-    context: Context, database: Database, device: MediaDevice, result: operations.BackupResult
+    context: Context, database: Database, device: DeviceSet, result: operations.BackupResult
 ) -> Iterator[Reply]:
     pages = max(1, -(-result.trailer.backup_size // SHOWN_PAGE))
     yield from context.info(4035, pages, database.name, database.log_name, result.position)
-    yield from recorded(context, lambda: record(context, device, result))
+    yield from recorded(context, lambda: record(context, result))
     yield from summary(context, "BACKUP LOG", pages, result.seconds)

@@ -15,22 +15,24 @@ from tdsproxy.catalog.history import KnownSet
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.log_chain import start_log
-from tdsproxy.commands.null_device import is_null
 from tdsproxy.commands.roll_rules import consistent_ns_of, last_lsn_of
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.records import CaptureStopped, Transaction
-from tdsproxy.media.device import DiskDevice, MediaDevice
+from tdsproxy.media.device import DiskDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import SetDescription
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.log_reader import LogReader
+from tdsproxy.media.null_device import is_null
 from tdsproxy.media.reader import MediaReader, SetInfo
+from tdsproxy.media.set_reader import open_media
 
 
 @dataclass(frozen=True, slots=True)
 class MediaPlace:
     """A backup set that lies where msdb says."""
 
-    device: MediaDevice
+    device: DeviceSet
     info: SetInfo
 
     @property
@@ -58,9 +60,9 @@ def read(step: LogStep[Place]) -> Iterator[Transaction]:
         if first < last:
             yield from place.read(first, last)
         return
-    with MediaReader(place.device.open_read()) as reader:
-        location = reader.find(place.info.position)
-        log = LogReader(reader, location, reader.info(location))
+    with open_media(place.device) as reader:
+        found = reader.find(place.info.position)
+        log = LogReader(reader, found, reader.info(found))
         for transaction in transactions(log, step.first_lsn):
             if transaction.lsn >= last:
                 return
@@ -84,6 +86,16 @@ class Sources:
         owner = next((d for d in databases.all() if d.guid == guid), None)
         if owner is None and existing is not None and existing.family == description.family_guid:
             owner, guid = existing, existing.guid
+        return cls._of(context, owner, guid, description.family_guid)
+
+    @classmethod
+    def of(cls, context: Context, database: Database) -> Sources:
+        """Of a database of the store."""
+        return cls._of(context, database, database.guid, database.family)
+
+    @classmethod
+    def _of(cls, context: Context, owner: Database | None, guid: UUID, family: UUID) -> Sources:
+        databases = context.env.catalog.databases
         found = cls()
         for fork in databases.forks(guid):
             line = ForkLine(fork.fork, fork.parent, fork.point_lsn, fork.start_lsn, fork.created_ns)
@@ -91,9 +103,9 @@ class Sources:
         found.logs += _archives(context, owner, guid, found.forks)
         media = _Media(context)
         history = context.env.catalog.history
-        for place in media.places(history.sets_of_family(description.family_guid, "L")):
+        for place in media.places(history.sets_of_family(family, "L")):
             found.logs.append(_log_of(place))
-        for place in media.places(history.sets_of_family(description.family_guid, "I")):
+        for place in media.places(history.sets_of_family(family, "I")):
             found.differentials += _differential_of(place)
         return found
 
@@ -193,7 +205,7 @@ class _Media:
             with MediaReader(device.open_read()) as reader:
                 for location in reader.map().sets:
                     if location.damage is None:
-                        found[location.set_guid] = MediaPlace(device, reader.info(location))
+                        found[location.set_guid] = MediaPlace(DeviceSet((device,)), reader.info(location))
         except (CommandError, MediaError):
             return found
         return found

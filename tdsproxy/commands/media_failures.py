@@ -20,12 +20,19 @@ from tdsproxy.log.records import LogError
 from tdsproxy.media.errors import (
     DeviceCancelled,
     DeviceError,
+    FamiliesMissing,
+    FamilyCountWrong,
+    FamilyTwice,
+    ForeignFamily,
     MediaDamaged,
     MediaEmpty,
     MediaError,
     MediaIncompatible,
     MediaMissing,
+    MirrorsMissing,
     NotMedia,
+    NotMirrored,
+    SetMismatch,
     SetMissing,
     UnsupportedVersion,
 )
@@ -81,12 +88,36 @@ def media_failure(error: MediaError) -> CommandError:
             return fail(3254, device)
         case SetMissing():
             return fail(3287, error.position, device)
+        case MediaIncompatible(reason="encryption"):
+            return fail(3095)
         case MediaIncompatible():
-            return fail(3231, device, "other", "1")
+            return fail(3097)
+        case FamiliesMissing():
+            return fail(3132, error.count, error.given)
+        case FamilyCountWrong():
+            return fail(3231, device, error.count, error.given)
+        case FamilyTwice():
+            return fail(3227, device, error.family, error.other)
+        case ForeignFamily():
+            return fail(3258, device)
+        case SetMismatch():
+            return fail(3232, device, 1, error.sequence)
+        case MirrorsMissing():
+            return fail(3240)
+        case NotMirrored():
+            return fail(3215)
         case MediaDamaged():
-            # A medium whose own header is damaged cannot even be told to be one of ours.
-            return fail(3241, device) if error.part == "media header" else fail(3189)
+            return _damage(error)
     return fail(3270)
+
+
+def _damage(error: MediaDamaged) -> CommandError:
+    if error.part == "media header":
+        # A medium whose own header is damaged cannot even be told to be one of ours.
+        return fail(3241, error.device)
+    if error.cut_off:
+        return fail(3203, error.device, OsError.END_OF_FILE.words)
+    return fail(3189)
 
 
 def _device_failure(error: DeviceError) -> CommandError:

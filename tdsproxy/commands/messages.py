@@ -107,6 +107,56 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "You can only perform a full backup of the master database. Use BACKUP DATABASE to back up the "
         "entire master database.",
     ),
+    3010: (16, 1, "Invalid backup mirror specification. All mirrors must have the same number of members."),
+    3011: (16, 1, "All backup devices must be of the same general class (for example, DISK and TAPE)."),
+    3095: (
+        16,
+        1,
+        "The backup cannot be performed because 'ENCRYPTION' was requested after the media was formatted "
+        "with an incompatible structure. To append to this media set, either omit 'ENCRYPTION' or create a "
+        "new media set by using WITH FORMAT in your BACKUP statement. If you use WITH FORMAT on an existing"
+        " media set, all its backup sets will be overwritten.",
+    ),
+    3097: (
+        16,
+        1,
+        "The Backup cannot be performed because the existing media set is formatted with an incompatible "
+        "version.",
+    ),
+    3184: (
+        10,
+        1,
+        "RESTORE WITH CONTINUE_AFTER_ERROR was successful but some damage was encountered. Inconsistencies "
+        "in the database are possible.",
+    ),
+    3214: (16, 1, "Too many backup mirrors are specified. Only {} are allowed."),
+    3215: (16, 1, "Use WITH FORMAT to create a new mirrored backup set."),
+    3227: (
+        16,
+        1,
+        'The backup media on "{}" is part of media family {} which has already been processed on "{}". '
+        "Ensure that backup devices are correctly specified. For tape devices, ensure that the correct "
+        "volumes are loaded.",
+    ),
+    3232: (
+        16,
+        1,
+        'The volume mounted on "{}" does not have the expected backup set identity. The volume may be '
+        "obsolete due to a more recent overwrite of this media family. In that case, locate the correct "
+        "volume with sequence number {} of media family {}.",
+    ),
+    3240: (
+        16,
+        1,
+        "Backup to mirrored media sets requires all mirrors to append. Provide all members of the set, or "
+        "reformat a new media set.",
+    ),
+    3258: (
+        16,
+        1,
+        'The volume on the device "{}" is not part of the media set that is currently being processed. '
+        "Ensure that the backup devices are loaded with the correct media.",
+    ),
     3031: (
         16,
         1,
@@ -442,6 +492,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "The log in this backup set begins at LSN {}, which is too recent to apply to the database. An "
         "earlier log backup that includes LSN {} can be restored.",
     ),
+    4310: (16, 1, 'RESTORE PAGE is not allowed on file "{}" because the file is not online.'),
     4318: (
         16,
         1,

@@ -21,7 +21,7 @@ from tdsproxy.catalog.names import MAX_NAME, name_key
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
-from tdsproxy.commands.devices import restore_device
+from tdsproxy.commands.devices import restore_devices
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
 from tdsproxy.commands.kept_content import told_of
@@ -38,11 +38,12 @@ from tdsproxy.commands.recovery import (
     show_standby,
 )
 from tdsproxy.commands.restore_options import RestoreOptions, read_restore_options
+from tdsproxy.commands.restore_pages import recover_pages, restore_pages, roll_pages
 from tdsproxy.commands.restore_target import Target, check_set, plan_target
 from tdsproxy.commands.roll_forward import roll_forward
 from tdsproxy.commands.roll_rules import check_full_stop, consistent_ns_of, last_lsn_of
 from tdsproxy.commands.snapshots import revert
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import FULL
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql import ast
@@ -67,18 +68,30 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
                 raise fail(3101)
             yield from revert(context, name, statement)
         return
-    if statement.files:
-        raise fail(3015, f"RESTORE {statement.kind} with FILE, FILEGROUP or PAGE")
+    pages = [operand for word, operand in statement.files if word == "PAGE" and operand is not None]
+    if statement.files and not pages:
+        raise fail(3015, f"RESTORE {statement.kind} with FILE or FILEGROUP")
     if not statement.devices:
         with context.env.locks.hold(name) as free:
             if not free:
                 raise fail(3101)
-            yield from _recover_only(context, name, statement.kind, options)
+            found = context.env.database(name)
+            if found is not None and found.pages is not None:
+                yield from recover_pages(context, found, found.pages, options, statement.kind)
+            else:
+                yield from _recover_only(context, name, statement.kind, options)
         return
-    device = restore_device(context, statement.devices)
+    device = restore_devices(context, statement.devices)
     with context.env.locks.hold(name) as free:
         if not free:
             raise fail(3101)
+        if pages:
+            yield from restore_pages(context, name, device, statement.kind, pages, options)
+            return
+        existing = context.env.database(name)
+        if statement.kind == "LOG" and existing is not None and existing.pages is not None:
+            yield from roll_pages(context, existing, existing.pages, device, options)
+            return
         if statement.kind == "LOG":
             yield from roll_forward(context, name, device, options, "RESTORE LOG")
             return
@@ -131,7 +144,7 @@ def _undo_file(context: Context, options: RestoreOptions) -> Path:
 
 
 def _restore_full(
-    context: Context, name: str, device: MediaDevice, info: SetInfo, options: RestoreOptions
+    context: Context, name: str, device: DeviceSet, info: SetInfo, options: RestoreOptions
 ) -> Iterator[Reply]:
     env = context.env
     with sql_failures(name):
@@ -257,7 +270,7 @@ def _put(
 
 def _record(
     context: Context,
-    device: MediaDevice,
+    device: DeviceSet,
     media: MediaInfo,
     info: SetInfo,
     target: Target,
@@ -266,5 +279,5 @@ def _record(
     """msdb's rows, before the message that ends the statement: tools read them as soon as they see it."""
     targets = [(file.file_id, path) for file, path in zip(target.files, target.paths, strict=True)]
     context.env.catalog.history.record_restore(
-        *restored_rows(context, device.name, media.header, info, target.name, options, targets)
+        *restored_rows(context, media, info, target.name, options, targets)
     )

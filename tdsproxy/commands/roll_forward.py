@@ -33,7 +33,7 @@ from tdsproxy.commands.roll_rules import (
 )
 from tdsproxy.commands.stop_points import StopPoint
 from tdsproxy.log.roll import StopAt
-from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import DIFFERENTIAL, LOG
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql.replies import Reply
@@ -50,7 +50,7 @@ def stop_at(stop: StopPoint | None) -> StopAt | None:
 
 
 def roll_forward(
-    context: Context, name: str, device: MediaDevice, options: RestoreOptions, what: str
+    context: Context, name: str, device: DeviceSet, options: RestoreOptions, what: str
 ) -> Iterator[Reply]:
     """``what`` names the statement in its last message. Raises CommandError; the database is then RESTORING
     as before, and the same set can be restored again."""
@@ -88,7 +88,7 @@ def roll_forward(
     yield from _tell(context, database, info, options, reached=reached)
     targets = [(1, database.data_path), (2, database.log_path)]
     letter = "L" if kind == LOG else "I"
-    rows = restored_rows(context, device.name, media.header, info, database.name, options, targets, letter)
+    rows = restored_rows(context, media, info, database.name, options, targets, letter)
     yield from recorded(context, lambda: env.catalog.history.record_restore(*rows))
     yield from summary(context, what, _pages(info), seconds)
 
@@ -132,7 +132,7 @@ def _apply_log(
     context: Context,
     database: Database,
     redo: Redo,
-    device: MediaDevice,
+    device: DeviceSet,
     info: SetInfo,
     options: RestoreOptions,
 ) -> Generator[Reply, None, tuple[Redo, bool, float]]:
@@ -163,7 +163,7 @@ def _apply_differential(
     context: Context,
     database: Database,
     redo: Redo,
-    device: MediaDevice,
+    device: DeviceSet,
     info: SetInfo,
     options: RestoreOptions,
 ) -> Generator[Reply, None, tuple[Redo, float]]:

@@ -87,6 +87,10 @@ class MediaDevice(Protocol):
     def name(self) -> str:
         """The device as the user wrote it."""
 
+    @property
+    def identity(self) -> str | None:
+        """Equal for devices that are the same place; None for one that can be written twice at once."""
+
     def open_read(self) -> ReadHandle:
         """Raises MediaMissing, DeviceError."""
 
@@ -115,6 +119,10 @@ class DiskDevice:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def identity(self) -> str | None:
+        return os.path.realpath(self.path)
 
     def open_read(self) -> ReadHandle:
         descriptor = self._open(os.O_RDONLY)
@@ -327,57 +335,3 @@ class _DiskWriter:
                 self._temporary.unlink(missing_ok=True)
             else:
                 os.ftruncate(self.descriptor, self._start)
-
-
-class NullDevice:
-    """``DISK = 'NUL'``: takes everything, keeps nothing, holds no medium."""
-
-    def __init__(self, name: str = "NUL") -> None:
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def open_read(self) -> ReadHandle:
-        raise DeviceError(self._name, "open", errno.ENXIO, os.strerror(errno.ENXIO))
-
-    @contextmanager
-    def lock(self, cancelled: Callable[[], bool]) -> Iterator[LockedMedium]:
-        del cancelled
-        yield _NullMedium()
-
-
-class _NullMedium:
-    def reader(self) -> ReadHandle | None:
-        return None
-
-    def append(self, offset: int) -> WriteHandle:
-        return _NullWriter(offset)
-
-    def replace(self) -> WriteHandle:
-        return _NullWriter(0)
-
-
-class _NullWriter:
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-
-    @property
-    def offset(self) -> int:
-        return self._offset
-
-    def append(self, parts: Sequence[Part]) -> None:
-        self._offset += sum(len(part) for part in parts)
-
-    def patch(self, offset: int, data: bytes) -> None:
-        del offset, data
-
-    def sync(self) -> None:
-        return
-
-    def publish(self) -> None:
-        return
-
-    def discard(self) -> None:
-        return

@@ -27,7 +27,8 @@ class MediaHeader(msgspec.Struct, frozen=True, kw_only=True):
     """The label of a medium (LABELONLY), and what all its sets have in common.
 
     ``family_count`` stripes form the media set, this is number ``family_sequence`` of them;
-    ``mirror_count`` copies of each exist. ``compressed`` and ``encrypted`` hold for every set of the medium.
+    ``mirror_count`` copies of each exist, this is number ``mirror_sequence``, all from 1. ``compressed`` and
+    ``encrypted`` hold for every set of the medium.
     """
 
     media_set_id: UUID
@@ -154,11 +155,23 @@ class SetHeader(msgspec.Struct, frozen=True, kw_only=True):
     family_sequence: int = 1
 
 
+class FamilyContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one family holds of a set that lies in several; as the members of ``SetTrailer``."""
+
+    run_count: int
+    page_count: int
+    log_block_count: int
+    transaction_count: int
+    digest: bytes
+
+
 class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
     """The document at the end of a set: what is known only then.
 
-    ``run_count`` page runs with ``page_count`` pages in all; ``set_digest`` is the digest over their content
-    digests in order; ``index_offset`` and ``index_records`` tell where the index lies; sizes are bytes.
+    ``run_count`` page runs with ``page_count`` pages in all; ``set_digest`` is the digest over the content
+    digests of pages and log in order; sizes are bytes. All these are of the whole set; ``family`` tells the
+    part that lies here, None when there is one family. ``index_offset`` and ``index_records`` tell where the
+    indexes lie. ``sealed_digest`` is the set digest sealed, of a set that is encrypted.
     Members of the same name as in the description are its final values. ``page_count`` counts the pages that
     are stored, which in a differential set are only the changed ones.
 
@@ -183,6 +196,8 @@ class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
     transaction_count: int = 0
     consistent_ns: int | None = None
     through_ns: int | None = None
+    family: FamilyContent | None = None
+    sealed_digest: bytes | None = None
 
 
 def encode(document: msgspec.Struct) -> bytes:

@@ -30,13 +30,26 @@ class MediaDamaged(MediaError):
     """The bytes are not those that were written.
 
     ``offset`` is where in the file the damaged part begins, ``part`` what it is: ``media header``,
-    ``anchor``, ``set header``, ``pages``, ``log``, ``index``, ``trailer``.
+    ``anchor``, ``set header``, ``pages``, ``log``, ``index``, ``trailer``. ``page`` is the first page of a
+    run of pages that is damaged, where it is known; ``cut_off`` tells that the file ends too early.
     """
 
-    def __init__(self, device: str, part: str, offset: int, detail: str) -> None:
+    def __init__(
+        self,
+        device: str,
+        part: str,
+        offset: int,
+        detail: str,
+        *,
+        page: int | None = None,
+        cut_off: bool = False,
+    ) -> None:
         super().__init__(device, f"damaged {part} at byte {offset}: {detail}")
         self.part = part
         self.offset = offset
+        self.detail = detail
+        self.page = page
+        self.cut_off = cut_off
 
 
 class SetMissing(MediaError):
@@ -49,11 +62,62 @@ class SetMissing(MediaError):
 
 
 class MediaIncompatible(MediaError):
-    """The medium was formatted for other backups: ``reason`` is ``compression`` or ``families``."""
+    """The medium was formatted for other backups. ``reason``: ``compression``, when the other way was asked
+    for; ``encryption``, when it was asked for and the medium is there already; ``encrypted``, when it was not
+    asked for and the medium's sets are."""
 
     def __init__(self, device: str, reason: str, message: str) -> None:
         super().__init__(device, message)
         self.reason = reason
+
+
+class FamiliesMissing(MediaError):
+    """The media set has ``count`` families, and only ``given`` were named."""
+
+    def __init__(self, device: str, count: int, given: int) -> None:
+        super().__init__(device, f"{given} of {count} families")
+        self.count = count
+        self.given = given
+
+
+class FamilyCountWrong(MediaError):
+    """The medium is one of ``count`` families; ``given``, more than that, were named."""
+
+    def __init__(self, device: str, count: int, given: int) -> None:
+        super().__init__(device, f"one of {count} families instead of {given}")
+        self.count = count
+        self.given = given
+
+
+class FamilyTwice(MediaError):
+    """Two devices hold the same family; ``other`` was named first."""
+
+    def __init__(self, device: str, family: int, other: str) -> None:
+        super().__init__(device, f"family {family}, as on {other}")
+        self.family = family
+        self.other = other
+
+
+class ForeignFamily(MediaError):
+    """The medium belongs to another media set than the others that were named."""
+
+
+class SetMismatch(MediaError):
+    """The family ``sequence`` holds another backup set at a position than the others do, or none: it was
+    overwritten, or is an older copy."""
+
+    def __init__(self, device: str, sequence: int, position: int) -> None:
+        super().__init__(device, f"family {sequence} holds another backup set at position {position}")
+        self.sequence = sequence
+        self.position = position
+
+
+class MirrorsMissing(MediaError):
+    """A mirrored media set is appended to with all its mirrors or not at all."""
+
+
+class NotMirrored(MediaError):
+    """The medium was not formatted for so many mirrors."""
 
 
 class DeviceError(MediaError):

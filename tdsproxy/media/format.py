@@ -1,7 +1,9 @@
-"""The backup medium, to the byte. Format version 1.1.
+"""The backup medium, to the byte. Format version 1.2.
 
-1.1 adds log blocks, log indexes and page lists (kinds 5 to 7), so log and differential sets. A reader of 1.0
-shows the headers of such sets and refuses to restore them; media of 1.0 are read as they are.
+1.1 added log blocks, log indexes and page lists (kinds 5 to 7), so log and differential sets. 1.2 adds sets
+that are striped over several media and mirrored, sealed payloads, and the codecs 2 to 4. An older reader
+shows the headers of what it does not know and refuses to restore it; media of older versions are read as
+they are.
 
 All integers are little-endian. "Seal" and "digest" mean the first 16 bytes of a SHA-256. Every byte of a
 medium, padding included, lies under at least one of them, so that any single changed byte is noticed.
@@ -16,6 +18,20 @@ Medium
     backup set 2   right behind it
     ...
     (what an interrupted append left; overwritten by the next append)
+
+Media set
+=========
+
+``family_count`` media, the *families* or stripes, hold every set together; of each family there are
+``mirror_count`` copies. The media header says which one a medium is. All families hold the same sets, under
+the same positions and GUIDs. A set lies in all of them, each with an anchor, a set header, indexes and a
+trailer of its own; its content, counted from 0 over page runs, page lists and log blocks in the order in
+which a set in one family would have them, is dealt out in turn: of n families, number i holds what leaves
+the rest i - 1 when divided by n. The copies of a family hold the same records; a single medium may be
+rewritten with another codec.
+
+All trailers are durable before the first anchor is closed. A set that is complete in some families only, with
+open anchors, is what an interrupted append left.
 
 Media header (4096 bytes)
 =========================
@@ -88,19 +104,21 @@ offset  size  content
 0       4     ``TBR1``
 4       1     kind: 1 set header, 2 pages, 3 index, 4 trailer, 5 log block, 6 log index,
               7 page list
-5       1     codec of the payload: 0 stored, 1 Zstandard frame
-6       2     flags (bit 0 is reserved for encryption); kind 5: bit 1, the block goes on with
-              the transaction of the block before; bit 2, its transaction goes on in the next
-8       8     sequence number in the set, from 0
+5       1     codec of the payload: 0 stored, 1 Zstandard frame, 2 gzip member, 3 bzip2 stream,
+              4 XZ stream
+6       2     flags: bit 0, the payload is sealed; kind 5: bit 1, the block goes on with the
+              transaction of the block before; bit 2, its transaction goes on in the next
+8       8     sequence number in the set, in this family, from 0
 16      8     kinds 2, 7: first page, from 1; kinds 3, 6: number of the first entry; kind 5:
               number of its first transaction in the set, from 0; else 0
 24      4     kinds 2, 7: number of pages; kinds 3, 6: number of entries; kind 5: number of
               transactions that end in it; else 0
 28      4     length of the payload as it lies here
-32      4     length of the payload decoded
+32      4     length of the payload decoded (opened and decompressed)
 36      4     zeros
 40      16    BackupSetGUID
-56      16    digest of the decoded payload (the *content digest*)
+56      16    digest of the decoded payload (the *content digest*); of a sealed one that of
+              the payload as it lies here, so that nothing tells what is in it
 72      16    digest of the payload as it lies here
 88      8     zeros
 96      16    seal over bytes 0..95
@@ -124,7 +142,17 @@ covers at most 1 MiB (one page, if pages are greater).
 * Kind 4: ``SetTrailer`` as JSON, zeros up to the end mark, and the end mark, the set's last 32 bytes:
   ``TDSEND`` 0D 0A, offset of the trailer's record from the anchor (8), offset of the anchor in the medium
   (8), zeros (8). The trailer names the digest over all content digests of pages and log in order, the *set
-  digest*.
+  digest*, and with several families that over those of its own, the *family digest*. The trailer of a sealed
+  set also holds the set digest sealed.
+
+Sealed payload
+--------------
+
+When the set header has an encryption envelope, kinds 2, 5 and 7 are compressed and then sealed, each by
+itself, with a cipher of the set (see ``sealing``). The number of a seal is (family - 1) * 2**40 + the
+record's sequence number. What is authenticated besides: kind (1), codec (1), flags (2), number (8), first
+(8), count (4) and decoded length (4) of the record, little-endian, and the BackupSetGUID (16). The sealed
+set digest has the number 2**62 and as associated data kind 4, the GUID and zeros elsewhere.
 
 Log block
 ---------
@@ -159,7 +187,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 MEDIA_MAGIC = b"\x89tdsproxy.bak\r\n\x1a"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 MEDIA_HEADER_SIZE = 4096
 ANCHOR_SIZE = 512
 RECORD_HEADER_SIZE = 112
@@ -174,9 +202,12 @@ DIGEST_SIZE = 16
 
 OPEN, CLOSED = 0, 1
 SET_HEADER, PAGES, INDEX, TRAILER, LOG, LOG_INDEX, PAGE_LIST = 1, 2, 3, 4, 5, 6, 7
-STORED, ZSTD = 0, 1
-# Flags of a log block.
+STORED, ZSTD, GZIP, BZIP2, XZ = 0, 1, 2, 3, 4
+# Flags of any content record, and of a log block.
+SEALED = 1
 CONTINUES, UNFINISHED = 2, 4
+# The number of the seal over the set digest.
+TRAILER_SEAL = 1 << 62
 
 # No payload of ours is longer; a longer one in a record header is not believed.
 LONGEST_PAYLOAD = 64 << 20
@@ -191,6 +222,8 @@ _RECORD = struct.Struct("<4sBBHQQIIII16s16s16s8x")
 _ENTRY = struct.Struct("<QQIIB7x16s")
 _LOG_ENTRY = struct.Struct("<QII16s16sqqBB14x16s")
 _END = struct.Struct("<8sQQ8x")
+_ASSOCIATED = struct.Struct("<BBHQQII16s")
+_FAMILY_SHIFT = 40
 
 
 class FormatError(ValueError):
@@ -327,6 +360,25 @@ def unpack_record_header(data: bytes) -> RecordHeader:
     return RecordHeader(
         kind, sequence, UUID(bytes=guid), stored, raw, content, payload, codec, flags, first, count
     )
+
+
+def seal_number(family: int, sequence: int) -> int:
+    """The number under which a record is sealed; ``family`` from 1."""
+    return (family - 1 << _FAMILY_SHIFT) + sequence
+
+
+def associated_data(
+    set_guid: UUID,
+    number: int,
+    kind: int,
+    codec: int = STORED,
+    flags: int = 0,
+    first: int = 0,
+    count: int = 0,
+    raw_length: int = 0,
+) -> bytes:
+    """What a seal authenticates besides the payload."""
+    return _ASSOCIATED.pack(kind, codec, flags, number, first, count, raw_length, set_guid.bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Decompressor
 from tdsproxy.media.errors import MediaDamaged
 from tdsproxy.media.log_blocks import Piece, StoredTransaction, unpack_block
-from tdsproxy.media.reader import MediaReader, SetInfo, SetLocation
+from tdsproxy.media.reader import SetInfo
+from tdsproxy.media.set_reader import LogPlace, MediaSetReader, SetPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class _LargePages:
     """The pages of a transaction that lies in several blocks, read while they are iterated."""
 
     log: LogReader
-    blocks: tuple[layout.LogEntry, ...]
+    blocks: tuple[LogPlace, ...]
     total: int
 
     def __len__(self) -> int:
@@ -40,29 +41,30 @@ class _LargePages:
 class LogReader:
     """The log of one set, valid as long as its medium's reader is open. For one thread at a time.
 
-    Raises MediaDamaged, DeviceError.
+    Raises MediaDamaged, DeviceError, KeyMissing.
     """
 
-    def __init__(self, reader: MediaReader, location: SetLocation, info: SetInfo) -> None:
+    def __init__(self, reader: MediaSetReader, place: SetPlace, info: SetInfo) -> None:
         self._reader = reader
-        self._location = location
+        self._place = place
         self._decompressor = Decompressor()
-        self._entries = reader.log_index(location, info)
+        self._entries = reader.log_index(place, info)
+        self._cipher = reader.cipher(info)
 
     @property
     def first_ns(self) -> int | None:
         """When the first transaction was committed; None if there is none."""
         return self._entries[0].first_ns if self._entries else None
 
-    def damaged(self, entry: layout.LogEntry, detail: str) -> MediaDamaged:
+    def damaged(self, entry: LogPlace, detail: str) -> MediaDamaged:
         """What to raise when a block's content is wrong."""
-        return MediaDamaged(self._reader.name, "log", self._location.offset + entry.offset, detail)
+        return self._reader.log_damaged(self._place, entry, detail)
 
-    def pieces(self, entry: layout.LogEntry) -> Iterator[Piece]:
+    def pieces(self, entry: LogPlace) -> Iterator[Piece]:
         """What lies in one block."""
-        run = self._reader.read_block(self._location, entry)
+        run = self._reader.block(self._place, entry, self._cipher)
         try:
-            yield from unpack_block(self._reader.decode_run(run, self._decompressor))
+            yield from unpack_block(run.decode(self._decompressor))
         except layout.FormatError as error:
             raise self.damaged(entry, str(error)) from error
 
@@ -85,12 +87,12 @@ class LogReader:
                 if transaction.lsn >= first_lsn:
                     yield transaction
 
-    def _is_whole(self, entry: layout.LogEntry, piece: Piece) -> bool:
+    def _is_whole(self, entry: LogPlace, piece: Piece) -> bool:
         if len(piece.pages) != piece.total:
             raise self.damaged(entry, "a transaction is not whole")
         return True
 
-    def _large(self, entry: layout.LogEntry, rest: deque[layout.LogEntry]) -> StoredTransaction:
+    def _large(self, entry: LogPlace, rest: deque[LogPlace]) -> StoredTransaction:
         blocks = [entry]
         while blocks[-1].flags & layout.UNFINISHED:
             if not rest or not rest[0].flags & layout.CONTINUES:

@@ -1,9 +1,12 @@
-"""Reading a medium: which sets are there, what they say, and their pages, every byte checked."""
+"""Reading one medium: which sets are there, what they say, and the records of their content.
+
+What several media hold together is read through ``set_reader``.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -14,10 +17,12 @@ import msgspec
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import CodecError, Decompressor
 from tdsproxy.media.device import ReadHandle
-from tdsproxy.media.documents import Image, MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.documents import FamilyContent, MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import MediaDamaged, MediaEmpty, NotMedia, SetMissing, UnsupportedVersion
+from tdsproxy.media.sealing import ChunkCipher, SealBroken
 
 _PAGE_SIZES = frozenset(1 << bits for bits in range(9, 17))
+_CONTENT = (layout.PAGES, layout.PAGE_LIST, layout.LOG)
 # sqlite.org/limits.html, SQLITE_MAX_PAGE_COUNT
 _MOST_PAGES = 4294967294
 
@@ -67,12 +72,51 @@ class SetInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run of pages, a page list or a block of log as it lies on the medium, not yet checked; ``offset`` is
-    its record's in the medium."""
+    """A run of pages, a page list or a block of log as it lies on a medium. Only its header is read yet, so
+    that other threads can read the payload; ``offset`` is its record's in the medium. ``cipher`` opens it
+    where the set is encrypted, ``family`` counts from 1."""
 
+    reader: MediaReader
     header: layout.RecordHeader
-    payload: bytes
     offset: int
+    cipher: ChunkCipher | None = None
+    family: int = 1
+
+    def damaged(self, detail: str, *, cut_off: bool = False) -> MediaDamaged:
+        """What to raise when it is not what was written."""
+        head = self.header
+        page = head.first if head.kind in (layout.PAGES, layout.PAGE_LIST) else None
+        return MediaDamaged(self.reader.name, part_of(head), self.offset, detail, page=page, cut_off=cut_off)
+
+    def decode(self, decompressor: Decompressor) -> bytes | memoryview:
+        """The decoded payload, all digests checked. For any thread. Raises MediaDamaged, DeviceError."""
+        head = self.header
+        payload: bytes | memoryview = self.reader.payload(self)
+        stored = layout.digest(payload)
+        if stored != head.stored_digest:
+            raise self.damaged("the digest does not match")
+        if bool(head.flags & layout.SEALED) != (self.cipher is not None):
+            raise self.damaged("the payload is sealed otherwise than the set's header says")
+        try:
+            if self.cipher is not None:
+                number = layout.seal_number(self.family, head.sequence)
+                payload = self.cipher.open(number, payload, _associated(head, number))
+            data = decompressor.decompress(head.codec, payload, head.raw_length)
+        except (CodecError, SealBroken) as error:
+            raise self.damaged(str(error)) from error
+        if self.cipher is not None or head.codec == layout.STORED:
+            content = stored
+        else:
+            content = layout.digest(data)
+        if content != head.content_digest:
+            raise self.damaged("the content digest does not match")
+        return data
+
+
+def _associated(head: layout.RecordHeader, number: int) -> bytes:
+    return layout.associated_data(
+        head.set_guid, number, head.kind, head.codec, head.flags, head.first, head.count, head.raw_length
+    )
 
 
 class MediaReader:
@@ -144,7 +188,9 @@ class MediaReader:
             if anchor.position != position:
                 damage = MediaDamaged(self.name, "anchor", offset, f"it is that of set {anchor.position}")
             if offset + anchor.length > size:
-                return None, MediaDamaged(self.name, "pages", size, "the medium is cut off inside a set")
+                return None, MediaDamaged(
+                    self.name, "pages", size, "the medium is cut off inside a set", cut_off=True
+                )
             return (
                 SetLocation(
                     position,
@@ -277,49 +323,53 @@ class MediaReader:
             raise MediaDamaged(self.name, part, at, "the record belongs to another set")
         return head
 
-    def runs(self, location: SetLocation, info: SetInfo) -> Iterator[StoredRun]:
-        """The records of a set's content in order: page runs or page lists, then blocks of log.
+    def records(
+        self, location: SetLocation, info: SetInfo, cipher: ChunkCipher | None = None
+    ) -> Generator[StoredRun, None, None]:
+        """The records of the set's content on this medium, in order.
 
-        The caller passes each to ``decode_run``. Structure is checked here: order, numbering, indexes and set
-        digest; the end is reached without an error only if all of them fit. Raises MediaDamaged, DeviceError.
+        The numbering, the indexes and the digest over the content are checked; the end is reached without an
+        error only if all of them fit. Raises MediaDamaged, DeviceError.
         """
         trailer_at = location.offset + location.trailer
         at = location.offset + layout.ANCHOR_SIZE
         at += layout.RECORD_HEADER_SIZE + self._record_header(location, at, "set header").stored_length
         index_at = location.offset + info.trailer.index_offset
         contents = hashlib.sha256()
-        check = _Order(info.header.image)
+        check = _Listing()
+        family = self.header.family_sequence
         sequence = 1
         while at < index_at:
             head = self._record_header(location, at, "pages")
-            wrong = "a record is out of order" if head.sequence != sequence else check.add(head)
-            if wrong:
-                raise MediaDamaged(self.name, _part(head), at, wrong)
-            payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
-            if len(payload) != head.stored_length:
-                raise MediaDamaged(self.name, _part(head), at, "the medium is cut off inside a record")
-            yield StoredRun(head, payload, at)
+            if head.kind not in _CONTENT:
+                raise MediaDamaged(self.name, "pages", at, f"a record of kind {head.kind} lies there")
+            run = StoredRun(self, head, at, cipher, family)
+            if head.sequence != sequence:
+                raise run.damaged("a record is out of order")
+            yield run
             contents.update(head.content_digest)
             check.note(at - location.offset, head)
             sequence += 1
             at += layout.RECORD_HEADER_SIZE + head.stored_length
-        trailer = info.trailer
-        if (*check.counts, contents.digest()[: layout.DIGEST_SIZE]) != (
-            trailer.run_count,
-            trailer.page_count,
-            trailer.log_block_count,
-            trailer.transaction_count,
-            trailer.set_digest,
-        ):
+        found = check.content(contents.digest()[: layout.DIGEST_SIZE])
+        if found != content_of(info.trailer):
             raise MediaDamaged(self.name, "pages", at, "the content is not what the trailer names")
         pages, log = hashlib.sha256(), hashlib.sha256()
-        for head, payload in self._index_records(location, trailer):
+        for head, payload in self._index_records(location, info.trailer):
             if head.kind == layout.INDEX:
                 pages.update(payload)
             else:
                 log.update(self._log_summary(payload, trailer_at))
         if at != index_at or pages.digest() != check.pages_digest or log.digest() != check.log_digest:
             raise MediaDamaged(self.name, "index", trailer_at, "it does not list what is there")
+
+    def payload(self, run: StoredRun) -> bytes:
+        """A record's payload as it lies there. For any thread. Raises MediaDamaged, DeviceError."""
+        at = run.offset + layout.RECORD_HEADER_SIZE
+        payload = self._handle.read_at(at, run.header.stored_length)
+        if len(payload) != run.header.stored_length:
+            raise run.damaged("the medium is cut off inside a record", cut_off=True)
+        return payload
 
     def _log_summary(self, payload: bytes, at: int) -> bytes:
         """Of each entry of a log index what the block's record says, too."""
@@ -348,29 +398,52 @@ class MediaReader:
         if at != location.offset + location.trailer:
             raise MediaDamaged(self.name, "index", at, "it does not end at the trailer")
 
-    def log_index(self, location: SetLocation, info: SetInfo) -> list[layout.LogEntry]:
-        """Where the blocks of a set's log lie, checked against the set digest. Raises MediaDamaged."""
+    def index(
+        self, location: SetLocation, info: SetInfo
+    ) -> tuple[list[layout.IndexEntry], list[layout.LogEntry]]:
+        """Where the runs of pages and the blocks of log lie on this medium, checked against the digest over
+        its content. Raises MediaDamaged."""
         contents = hashlib.sha256()
-        entries: list[layout.LogEntry] = []
+        pages: list[layout.IndexEntry] = []
+        blocks: list[layout.LogEntry] = []
         at = location.offset + info.trailer.index_offset
         try:
             for head, payload in self._index_records(location, info.trailer):
                 if head.kind == layout.INDEX:
-                    for run in layout.unpack_index(payload):
-                        contents.update(run.content_digest)
+                    pages += layout.unpack_index(payload)
                 else:
-                    found = layout.unpack_log_index(payload)
-                    for entry in found:
-                        contents.update(entry.content_digest)
-                    entries += found
+                    blocks += layout.unpack_log_index(payload)
         except layout.FormatError as error:
             raise MediaDamaged(self.name, "index", at, str(error)) from error
-        if contents.digest()[: layout.DIGEST_SIZE] != info.trailer.set_digest:
+        for page_entry in pages:
+            contents.update(page_entry.content_digest)
+        for block_entry in blocks:
+            contents.update(block_entry.content_digest)
+        if contents.digest()[: layout.DIGEST_SIZE] != content_of(info.trailer).digest:
             raise MediaDamaged(self.name, "index", at, "it does not list what the trailer names")
-        return entries
+        return pages, blocks
 
-    def read_block(self, location: SetLocation, entry: layout.LogEntry) -> StoredRun:
-        """The block of log behind an entry of ``log_index``, for ``decode_run``. Raises MediaDamaged."""
+    def run_at(
+        self, location: SetLocation, entry: layout.IndexEntry, cipher: ChunkCipher | None = None
+    ) -> StoredRun:
+        """The run or list of pages behind an entry of ``index``. Raises MediaDamaged."""
+        at = location.offset + entry.offset
+        try:
+            head = self._record_header(location, at, "pages")
+        except MediaDamaged as error:
+            raise MediaDamaged(self.name, "pages", at, error.detail, page=entry.first_page) from error
+        found = layout.IndexEntry(
+            entry.offset, head.first, head.count, head.stored_length, head.codec, head.content_digest
+        )
+        if head.kind not in (layout.PAGES, layout.PAGE_LIST) or found != entry:
+            detail = "the run is not the one that the index names"
+            raise MediaDamaged(self.name, "pages", at, detail, page=entry.first_page)
+        return StoredRun(self, head, at, cipher, self.header.family_sequence)
+
+    def block_at(
+        self, location: SetLocation, entry: layout.LogEntry, cipher: ChunkCipher | None = None
+    ) -> StoredRun:
+        """The block of log behind an entry of ``index``. Raises MediaDamaged."""
         at = location.offset + entry.offset
         head = self._record_header(location, at, "log")
         fields = (head.kind, head.count, head.stored_length, head.codec, head.flags, head.content_digest)
@@ -384,26 +457,7 @@ class MediaReader:
         )
         if fields != expected:
             raise MediaDamaged(self.name, "log", at, "the block is not the one that the index names")
-        payload = self._handle.read_at(at + layout.RECORD_HEADER_SIZE, head.stored_length)
-        if len(payload) != head.stored_length:
-            raise MediaDamaged(self.name, "log", at, "the medium is cut off inside a block")
-        return StoredRun(head, payload, at)
-
-    def decode_run(self, run: StoredRun, decompressor: Decompressor) -> bytes | memoryview:
-        """The decoded payload, checked against both digests. For any thread. Raises MediaDamaged."""
-        head = run.header
-        part = _part(head)
-        stored = layout.digest(run.payload)
-        if stored != head.stored_digest:
-            raise MediaDamaged(self.name, part, run.offset, "the digest does not match")
-        try:
-            data = decompressor.decompress(head.codec, run.payload, head.raw_length)
-        except CodecError as error:
-            raise MediaDamaged(self.name, part, run.offset, str(error)) from error
-        content = stored if head.codec == layout.STORED else layout.digest(data)
-        if content != head.content_digest:
-            raise MediaDamaged(self.name, part, run.offset, "the content digest does not match")
-        return data
+        return StoredRun(self, head, at, cipher, self.header.family_sequence)
 
     def close(self) -> None:
         """Free the handle."""
@@ -421,63 +475,60 @@ class MediaReader:
         self.close()
 
 
-def _part(head: layout.RecordHeader) -> str:
+def part_of(head: layout.RecordHeader) -> str:
+    """As ``MediaDamaged`` names it."""
     return "log" if head.kind == layout.LOG else "pages"
+
+
+def content_of(trailer: SetTrailer) -> FamilyContent:
+    """What the medium that a trailer lies on holds of the set."""
+    if trailer.family is not None:
+        return trailer.family
+    return FamilyContent(
+        run_count=trailer.run_count,
+        page_count=trailer.page_count,
+        log_block_count=trailer.log_block_count,
+        transaction_count=trailer.transaction_count,
+        digest=trailer.set_digest,
+    )
 
 
 def _log_summary(offset: int, stored_length: int, count: int, codec: int, flags: int) -> bytes:
     return b"%d %d %d %d %d " % (offset, stored_length, count, codec, flags)
 
 
-class _Order:
-    """Whether the records of a content follow each other as they must, and the indexes that they ask for."""
+class _Listing:
+    """What a medium's records come to, and the indexes that they ask for."""
 
-    def __init__(self, image: Image) -> None:
-        self._image = image
-        self._next_page = 1
-        self._page_kind: int | None = None
-        self._unfinished = False
+    def __init__(self) -> None:
         self._runs = self._pages = self._blocks = self._transactions = 0
         self._page_entries = hashlib.sha256()
         self._log_entries = hashlib.sha256()
 
-    def add(self, head: layout.RecordHeader) -> str | None:
-        """What is wrong with ``head`` as the next record; None if nothing is."""
-        if head.kind == layout.LOG:
-            if head.first != self._transactions or bool(head.flags & layout.CONTINUES) != self._unfinished:
-                return "a block of log is out of order"
-            self._unfinished = bool(head.flags & layout.UNFINISHED)
-            return None
-        if head.kind not in (layout.PAGES, layout.PAGE_LIST) or self._page_kind not in (None, head.kind):
-            return f"a record of kind {head.kind} lies there"
-        if self._blocks or head.first < self._next_page:
-            return "a run is out of order"
-        length = self._image.page_size + (4 if head.kind == layout.PAGE_LIST else 0)
-        if head.first + head.count - 1 > self._image.page_count or head.raw_length != head.count * length:
-            return "a run does not fit the database"
-        return None
-
     def note(self, offset: int, head: layout.RecordHeader) -> None:
-        """``head`` was added; its record lies at ``offset`` from the anchor."""
+        """The next record; it lies at ``offset`` from the anchor."""
         if head.kind == layout.LOG:
             self._blocks += 1
             self._transactions += head.count
             summary = _log_summary(offset, head.stored_length, head.count, head.codec, head.flags)
             self._log_entries.update(summary + head.content_digest)
             return
-        self._page_kind = head.kind
         self._runs += 1
         self._pages += head.count
-        self._next_page = head.first + head.count
         entry = layout.IndexEntry(
             offset, head.first, head.count, head.stored_length, head.codec, head.content_digest
         )
         self._page_entries.update(entry.pack())
 
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """Runs, pages, blocks and transactions."""
-        return self._runs, self._pages, self._blocks, self._transactions
+    def content(self, digest: bytes) -> FamilyContent:
+        """Of what was noted, with the digest over it."""
+        return FamilyContent(
+            run_count=self._runs,
+            page_count=self._pages,
+            log_block_count=self._blocks,
+            transaction_count=self._transactions,
+            digest=digest,
+        )
 
     @property
     def pages_digest(self) -> bytes:

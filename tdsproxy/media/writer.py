@@ -1,83 +1,127 @@
-"""Writing one backup set onto a medium, in the order that ``format`` fixes."""
+"""Writing one backup set onto one medium, in the order that ``format`` fixes."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Compressor
 from tdsproxy.media.device import Part, WriteHandle
-from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer, encode
+from tdsproxy.media.documents import FamilyContent, MediaHeader, SetHeader, SetTrailer, encode
 from tdsproxy.media.log_blocks import LogBlock
+from tdsproxy.media.sealing import ChunkCipher
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedRun:
-    """A run of pages, compressed and sealed, ready to be written."""
+class EncodedRecord:
+    """Pages or a block of log, compressed and sealed, ready to be written.
+
+    ``block`` is given for log. ``borrowed`` tells that the payload is the buffer that was encoded, which must
+    stay as it is until the record is written.
+    """
 
     header: layout.RecordHeader
     payload: Part
+    block: LogBlock | None = None
+    borrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedBlock:
-    """A block of log, compressed and sealed, ready to be written."""
+class Slot:
+    """Where a record of the content goes: ``family`` from 1, and its sequence number there."""
 
-    header: layout.RecordHeader
-    payload: Part
-    block: LogBlock
-
-
-def encode_run(
-    compressor: Compressor,
-    set_guid: UUID,
-    sequence: int,
-    first_page: int,
-    count: int,
-    data: memoryview,
-    kind: int = layout.PAGES,
-) -> EncodedRun:
-    """Compress and seal ``count`` pages, or a list of as many. For any thread; frees the interpreter lock."""
-    content = layout.digest(data)
-    codec, payload = compressor.compress(data)
-    stored = content if codec == layout.STORED else layout.digest(payload)
-    header = layout.RecordHeader(
-        kind,
-        sequence,
-        set_guid,
-        len(payload),
-        len(data),
-        content,
-        stored,
-        codec,
-        0,
-        first_page,
-        count,
-    )
-    return EncodedRun(header, payload)
+    family: int
+    sequence: int
 
 
-def encode_block(compressor: Compressor, set_guid: UUID, sequence: int, block: LogBlock) -> EncodedBlock:
-    """Compress and seal a block of log. Pure, for any thread."""
-    codec, payload = compressor.compress(memoryview(block.data))
-    content = layout.digest(block.data)
-    header = layout.RecordHeader(
-        layout.LOG,
-        sequence,
-        set_guid,
-        len(payload),
-        len(block.data),
-        content,
-        content if codec == layout.STORED else layout.digest(payload),
-        codec,
-        block.flags,
-        block.first,
-        block.count,
-    )
-    return EncodedBlock(header, payload, block)
+def slot_of(number: int, families: int) -> Slot:
+    """Where content number ``number``, from 0, goes: in turn to each family, behind its set header."""
+    return Slot(number % families + 1, number // families + 1)
+
+
+class Encoder:
+    """Compresses, seals and digests the content of one set. For any thread; frees the interpreter lock."""
+
+    def __init__(self, set_guid: UUID, compressor: Compressor, cipher: ChunkCipher | None = None) -> None:
+        self._set_guid = set_guid
+        self._compressor = compressor
+        self._cipher = cipher
+
+    def pages(
+        self, slot: Slot, first_page: int, count: int, data: memoryview, kind: int = layout.PAGES
+    ) -> EncodedRecord:
+        """``count`` pages in a run, or a list of as many."""
+        return self._encode(slot, kind, 0, first_page, count, data, None)
+
+    def log(self, slot: Slot, block: LogBlock) -> EncodedRecord:
+        """A block of log."""
+        data = memoryview(block.data)
+        return self._encode(slot, layout.LOG, block.flags, block.first, block.count, data, block)
+
+    def _encode(
+        self,
+        slot: Slot,
+        kind: int,
+        flags: int,
+        first: int,
+        count: int,
+        data: memoryview,
+        block: LogBlock | None,
+    ) -> EncodedRecord:
+        codec, payload = self._compressor.compress(data)
+        if self._cipher is None:
+            content = layout.digest(data)
+            stored = content if codec == layout.STORED else layout.digest(payload)
+        else:
+            flags |= layout.SEALED
+            number = layout.seal_number(slot.family, slot.sequence)
+            associated = layout.associated_data(
+                self._set_guid, number, kind, codec, flags, first, count, len(data)
+            )
+            payload = self._cipher.seal(number, payload, associated)
+            content = stored = layout.digest(payload)
+        header = layout.RecordHeader(
+            kind,
+            slot.sequence,
+            self._set_guid,
+            len(payload),
+            len(data),
+            content,
+            stored,
+            codec,
+            flags,
+            first,
+            count,
+        )
+        return EncodedRecord(header, payload, block, payload is data)
+
+    def sealed_digest(self, set_digest: bytes) -> bytes | None:
+        """What the trailer of an encrypted set holds."""
+        if self._cipher is None:
+            return None
+        associated = layout.associated_data(self._set_guid, layout.TRAILER_SEAL, layout.TRAILER)
+        return self._cipher.seal(layout.TRAILER_SEAL, set_digest, associated)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSet:
+    """What all trailers of a set say alike; the members are those of ``SetTrailer``."""
+
+    finished: dt.datetime
+    content: FamilyContent
+    families: int
+    backup_size: int
+    stored_size: int
+    is_damaged: bool = False
+    last_lsn: int | None = None
+    last_valid_restore_time: dt.datetime | None = None
+    consistent_ns: int | None = None
+    through_ns: int | None = None
+    sealed_digest: bytes | None = None
 
 
 def write_media_header(handle: WriteHandle, header: MediaHeader) -> None:
@@ -86,7 +130,7 @@ def write_media_header(handle: WriteHandle, header: MediaHeader) -> None:
 
 
 class SetWriter:
-    """One backup set, written from where ``handle`` stands. Raises DeviceError."""
+    """One backup set on one medium, written from where ``handle`` stands. Raises DeviceError."""
 
     def __init__(self, handle: WriteHandle, position: int, set_guid: UUID) -> None:
         self._handle = handle
@@ -96,11 +140,12 @@ class SetWriter:
         self._contents = hashlib.sha256()
         self._runs = 0
         self._pages = 0
-        self._raw = 0
         self._log_entries = bytearray()
         self._log_blocks = 0
         self._transactions = 0
         self._header_digest = b""
+        self._index: tuple[int, int] = (0, 0)
+        self._closed: layout.Anchor | None = None
         handle.append([self._anchor.pack()])
 
     @property
@@ -108,57 +153,43 @@ class SetWriter:
         """Bytes of the set so far."""
         return self._handle.offset - self._anchor.offset
 
-    @property
-    def next_sequence(self) -> int:
-        """The sequence number of the next record."""
-        return self._sequence
-
     def write_header(self, header: SetHeader) -> None:
         """The set's first record."""
         document = encode(header)
         self._header_digest = layout.digest(document)
         self._record(layout.SET_HEADER, document)
 
-    def write_run(self, run: EncodedRun) -> None:
-        """The next run of pages; runs come in ascending order, numbered without gaps."""
-        head = run.header
+    def write(self, record: EncodedRecord) -> None:
+        """The next record of the content: pages in ascending order, then log, numbered without gaps."""
+        head, block = record.header, record.block
         if head.sequence != self._sequence:
-            raise ValueError(f"run {head.sequence} written as record {self._sequence}")
-        entry = layout.IndexEntry(
-            self.offset, head.first, head.count, head.stored_length, head.codec, head.content_digest
-        )
-        self._handle.append([head.pack(), run.payload])
-        self._entries += entry.pack()
+            raise ValueError(f"content {head.sequence} written as record {self._sequence}")
+        if block is None:
+            entry = layout.IndexEntry(
+                self.offset, head.first, head.count, head.stored_length, head.codec, head.content_digest
+            )
+            self._entries += entry.pack()
+            self._runs += 1
+            self._pages += head.count
+        else:
+            log_entry = layout.LogEntry(
+                self.offset,
+                head.stored_length,
+                head.count,
+                block.lsn,
+                block.next_lsn,
+                block.first_ns,
+                block.last_ns,
+                head.codec,
+                head.flags,
+                head.content_digest,
+            )
+            self._log_entries += log_entry.pack()
+            self._log_blocks += 1
+            self._transactions += head.count
+        self._handle.append([head.pack(), record.payload])
         self._contents.update(head.content_digest)
         self._sequence += 1
-        self._runs += 1
-        self._pages += head.count
-        self._raw += head.raw_length
-
-    def write_block(self, encoded: EncodedBlock) -> None:
-        """The next block of log; log comes behind all pages, numbered without gaps."""
-        head, block = encoded.header, encoded.block
-        if head.sequence != self._sequence:
-            raise ValueError(f"block {head.sequence} written as record {self._sequence}")
-        entry = layout.LogEntry(
-            self.offset,
-            head.stored_length,
-            head.count,
-            block.lsn,
-            block.next_lsn,
-            block.first_ns,
-            block.last_ns,
-            head.codec,
-            head.flags,
-            head.content_digest,
-        )
-        self._handle.append([head.pack(), encoded.payload])
-        self._log_entries += entry.pack()
-        self._contents.update(head.content_digest)
-        self._sequence += 1
-        self._log_blocks += 1
-        self._transactions += head.count
-        self._raw += head.raw_length
 
     def _record(self, kind: int, payload: bytes, first: int = 0, count: int = 0) -> None:
         seal = layout.digest(payload)
@@ -176,8 +207,19 @@ class SetWriter:
         self._handle.append([header.pack(), payload])
         self._sequence += 1
 
-    def write_index(self) -> tuple[int, int]:
-        """All index records. Returns the offset of the first, and their number."""
+    @property
+    def content(self) -> FamilyContent:
+        """What was written onto this medium."""
+        return FamilyContent(
+            run_count=self._runs,
+            page_count=self._pages,
+            log_block_count=self._log_blocks,
+            transaction_count=self._transactions,
+            digest=self._contents.digest()[: layout.DIGEST_SIZE],
+        )
+
+    def write_index(self) -> None:
+        """All index records; no content follows."""
         offset = self.offset
         records = 0
         for kind, entries, size in (
@@ -188,42 +230,34 @@ class SetWriter:
                 part = bytes(entries[start : start + layout.INDEX_ENTRIES * size])
                 self._record(kind, part, start // size, len(part) // size)
                 records += 1
-        return offset, records
+        self._index = offset, records
 
-    def write_trailer(
-        self,
-        index: tuple[int, int],
-        finished: dt.datetime,
-        *,
-        is_damaged: bool = False,
-        last_lsn: int | None = None,
-        last_valid_restore_time: dt.datetime | None = None,
-        consistent_ns: int | None = None,
-        through_ns: int | None = None,
-    ) -> tuple[SetTrailer, layout.Anchor]:
-        """The last record. Returns the trailer and the anchor that closes the set once this is durable."""
+    def write_trailer(self, whole: WholeSet) -> SetTrailer:
+        """The last record, behind the index."""
         record_offset = self.offset
         trailer = SetTrailer(
-            finished=finished,
-            run_count=self._runs,
-            page_count=self._pages,
-            backup_size=self._raw,
-            stored_size=record_offset,
-            set_digest=self._contents.digest()[: layout.DIGEST_SIZE],
+            finished=whole.finished,
+            run_count=whole.content.run_count,
+            page_count=whole.content.page_count,
+            backup_size=whole.backup_size,
+            stored_size=whole.stored_size,
+            set_digest=whole.content.digest,
             header_digest=self._header_digest,
-            index_offset=index[0],
-            index_records=index[1],
-            is_damaged=is_damaged,
-            last_lsn=last_lsn,
-            last_valid_restore_time=last_valid_restore_time,
-            log_block_count=self._log_blocks,
-            transaction_count=self._transactions,
-            consistent_ns=consistent_ns,
-            through_ns=through_ns,
+            index_offset=self._index[0],
+            index_records=self._index[1],
+            is_damaged=whole.is_damaged,
+            last_lsn=whole.last_lsn,
+            last_valid_restore_time=whole.last_valid_restore_time,
+            log_block_count=whole.content.log_block_count,
+            transaction_count=whole.content.transaction_count,
+            consistent_ns=whole.consistent_ns,
+            through_ns=whole.through_ns,
+            family=self.content if whole.families > 1 else None,
+            sealed_digest=whole.sealed_digest,
         )
         payload = layout.pad_trailer(encode(trailer), record_offset, self._anchor.offset)
         self._record(layout.TRAILER, payload)
-        closed = layout.Anchor(
+        self._closed = layout.Anchor(
             self._anchor.offset,
             self._anchor.position,
             self._anchor.set_guid,
@@ -232,8 +266,15 @@ class SetWriter:
             record_offset,
             layout.digest(payload),
         )
-        return trailer, closed
+        return trailer
 
-    def close(self, anchor: layout.Anchor) -> None:
+    def close(self) -> None:
         """Close the set; the trailer must be durable. The caller makes this durable in turn."""
-        self._handle.patch(anchor.offset, anchor.pack())
+        if self._closed is None:
+            raise ValueError("the set has no trailer")
+        self._handle.patch(self._closed.offset, self._closed.pack())
+
+
+def stored_size(writers: Sequence[SetWriter]) -> int:
+    """Bytes that a set takes on one copy of its families, up to the trailers."""
+    return sum(writer.offset for writer in writers)

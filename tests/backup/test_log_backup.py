@@ -22,13 +22,13 @@ from tdsproxy.log.records import LogGap, Transaction
 from tdsproxy.media.device import DiskDevice
 from tdsproxy.media.documents import LOG
 from tdsproxy.media.log_reader import LogReader
-from tdsproxy.media.reader import MediaReader
+from tdsproxy.media.set_reader import open_media
 from tests.backup.history import History
 from tests.backup.making import description, disk
 
 
 def log_of(device: DiskDevice, position: int, first_lsn: int = 0) -> list[Transaction]:
-    with MediaReader(device.open_read()) as reader:
+    with open_media(device) as reader:
         location = reader.find(position)
         log = LogReader(reader, location, reader.info(location))
         # The pages of a large one can be read only while the medium is open.

@@ -19,9 +19,9 @@ from tdsproxy.backup.operations import (
     restore_database,
     verify_set,
 )
-from tdsproxy.media.device import NullDevice
 from tdsproxy.media.documents import DIFFERENTIAL
 from tdsproxy.media.errors import MediaEmpty, MediaIncompatible, MediaMissing, NotMedia, SetMissing
+from tdsproxy.media.null_device import NullDevice
 from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing
 from tests.backup.making import description, disk
 from tests.store import processes
@@ -114,10 +114,15 @@ def test_the_check_sees_the_medium_and_forbids(tmp_path: Path) -> None:
     source, medium = tmp_path / "x.db", disk(tmp_path / "m.bak")
     processes.build(source, rows=5)
     seen: list[MediaInfo | None] = []
-    backup_database(source, medium, description(), BackupOptions(check=seen.append))
 
-    def refuse(info: MediaInfo | None) -> None:
+    def note(device: str, info: MediaInfo | None) -> None:
+        assert device == medium.name
         seen.append(info)
+
+    backup_database(source, medium, description(), BackupOptions(check=note))
+
+    def refuse(device: str, info: MediaInfo | None) -> None:
+        note(device, info)
         raise RuntimeError("not expired")
 
     before = medium.path.read_bytes()

@@ -24,7 +24,7 @@ from tdsproxy.log.roll import StopAt
 from tdsproxy.media import format as layout
 from tdsproxy.media.device import DiskDevice
 from tdsproxy.media.errors import MediaDamaged
-from tdsproxy.media.reader import MediaReader
+from tdsproxy.media.set_reader import open_media
 from tdsproxy.store.install import undo_copies
 from tests.backup.history import History, state_of
 from tests.backup.making import disk
@@ -210,7 +210,7 @@ def test_a_damaged_log_writes_nothing(chain: Chain, tmp_path: Path) -> None:
     apply_log(chain.medium, 3, image, history.lsn(12))
     before = image.read_bytes()
     content = bytearray(chain.medium.path.read_bytes())
-    with MediaReader(chain.medium.open_read()) as reader:
+    with open_media(chain.medium) as reader:
         location = reader.find(5)
         entries = reader.log_index(location, reader.info(location))
     assert len(entries) == 4

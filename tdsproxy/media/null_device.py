@@ -1,4 +1,4 @@
-"""The device NUL: a backup to it is read, packed and recorded as any other, and kept nowhere."""
+"""``DISK = 'NUL'``: a backup to it is read, packed and recorded as any other, and kept nowhere."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ NAMES: Final = frozenset({"nul", "nul:", "/dev/null"})
 
 
 def is_null(name: str) -> bool:
+    """Whether a device of type DISK has this meaning."""
     return name.strip().lower() in NAMES
 
 
 class NullDevice:
-    """Implements ``media.device.MediaDevice``; always empty."""
+    """Takes everything; always empty."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str = "NUL") -> None:
         self._name = name
 
     @property
     def name(self) -> str:
         return self._name
 
+    @property
+    def identity(self) -> str | None:
+        return None
+
     def open_read(self) -> ReadHandle:
         return _NullReader(self._name)
 
     @contextmanager
     def lock(self, cancelled: Callable[[], bool]) -> Iterator[LockedMedium]:
+        del cancelled
         yield _NullMedium()
 
 
@@ -41,6 +47,7 @@ class _NullReader:
         return 0
 
     def read_at(self, offset: int, length: int) -> bytes:
+        del offset, length
         return b""
 
     def close(self) -> None:
@@ -52,21 +59,25 @@ class _NullMedium:
         return None
 
     def append(self, offset: int) -> WriteHandle:
-        return _NullWriter()
+        return _NullWriter(offset)
 
     def replace(self) -> WriteHandle:
-        return _NullWriter()
+        return _NullWriter(0)
 
 
 class _NullWriter:
-    def __init__(self) -> None:
-        self.offset = 0
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    @property
+    def offset(self) -> int:
+        return self._offset
 
     def append(self, parts: Sequence[Part]) -> None:
-        self.offset += sum(len(part) for part in parts)
+        self._offset += sum(len(part) for part in parts)
 
     def patch(self, offset: int, data: bytes) -> None:
-        return
+        del offset, data
 
     def sync(self) -> None:
         return
