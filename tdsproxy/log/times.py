@@ -18,7 +18,7 @@ from dataclasses import dataclass
 _TRUSTED_NS = 2_000_000_000
 _MOST_NOTES = 100_000
 _MOST_LOOKS = 10_000
-_REALTIME_COARSE = 5
+# Kernels stamp files at their timer's ticks, of 1 to 10 ms. A busy virtual machine misses some.
 _TICK_NS = 10_000_000
 
 
@@ -46,11 +46,11 @@ class CommitTimes:
     the rest for one thread at a time."""
 
     def __init__(
-        self, clock_ns: Callable[[], int] | None = None, since_ns: int = 0, tick_ns: int | None = None
+        self, clock_ns: Callable[[], int] | None = None, since_ns: int = 0, tick_ns: int = _TICK_NS
     ) -> None:
-        """``since_ns``: whatever is seen first was committed after it. ``tick_ns``: how coarse the stamps of
-        files are, by default what the kernel says."""
-        self._tick_ns = _kernel_tick_ns() if tick_ns is None else tick_ns
+        """``since_ns``: whatever is seen first was committed after it. ``tick_ns``: by how much the stamps of
+        files may be behind the clock."""
+        self._tick_ns = tick_ns
         self.clock_ns = clock_ns or time.time_ns
         self.is_system_clock = clock_ns is None
         self._lock = threading.Lock()
@@ -138,10 +138,3 @@ class CommitTimes:
         with self._lock:
             newest = self._now - _TRUSTED_NS
             self._notes = {frame: at for frame, at in self._notes.items() if at >= newest}
-
-
-def _kernel_tick_ns() -> int:
-    try:
-        return int(time.clock_getres(_REALTIME_COARSE) * 1e9) + 1
-    except OSError:
-        return _TICK_NS
