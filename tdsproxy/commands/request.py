@@ -7,6 +7,7 @@ shell send the same thing and get the same errors.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tdsproxy.tsql.values import Value
 
@@ -46,3 +47,14 @@ class NativeRequest:
     session: SessionContext
     line: int = 1
     variables: dict[str, Value] = field(default_factory=dict)
+
+
+class StatementProgress(NamedTuple):
+    """A running statement as others see it: ``percent`` of 100 done, ``milliseconds_left`` as estimated."""
+
+    spid: int
+    command: str
+    database: str
+    percent: float
+    milliseconds_left: int
+    elapsed_milliseconds: int

@@ -7,11 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 from tdsproxy.catalog.names import name_key
-
-NANOSECONDS: Final = 10**9
+from tdsproxy.commands.request import StatementProgress
 
 
 @dataclass(slots=True)
@@ -65,6 +63,20 @@ class RunningStatements:
     def all(self) -> list[RunningStatement]:
         with self._guard:
             return list(self._running)
+
+    def progress(self) -> list[StatementProgress]:
+        now = time.monotonic_ns()
+        return [
+            StatementProgress(
+                statement.spid,
+                statement.command,
+                statement.database,
+                round(statement.fraction * 100, 2),
+                statement.milliseconds_left,
+                (now - statement.started_ns) // 10**6,
+            )
+            for statement in self.all()
+        ]
 
     def sessions_on(self, database: str) -> set[int]:
         """The sessions whose statement works on a database, wherever they are themselves."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.address import KeeperUnavailable as KeeperUnavailable
 from tdsproxy.keeper.address import connect_socket
@@ -29,6 +29,7 @@ Starter = Callable[[], Awaitable[None]]
 _GREETING_SECONDS = 10.0
 _RETURN_SECONDS = 0.3
 _NOTE_SECONDS = 0.25
+_ANSWER_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +71,7 @@ class KeeperClient:
         self._connecting = asyncio.Lock()
         self._statements: dict[int, _Statement] = {}
         self._notes: dict[int, threading.Event] = {}
+        self._questions: dict[int, asyncio.Future[list[StatementProgress]]] = {}
         self._next_id = 0
         self._sessions: dict[int, tuple[str, str]] = {}
         self._on_release: list[Callable[[str], None]] = []
@@ -136,6 +138,22 @@ class KeeperClient:
             del self._statements[id_]
         if statement.failed:
             raise KeeperLost
+
+    async def running(self) -> list[StatementProgress]:
+        """The statements that run now; none while there is no keeper."""
+        if self._writer is None:
+            return []
+        self._next_id += 1
+        answer: asyncio.Future[list[StatementProgress]] = asyncio.get_running_loop().create_future()
+        id_ = self._next_id
+        self._questions[id_] = answer
+        self._send(Kind.PROGRESS, id_)
+        try:
+            return await asyncio.wait_for(answer, _ANSWER_SECONDS)
+        except TimeoutError:
+            return []
+        finally:
+            self._questions.pop(id_, None)
 
     async def run(self, request: NativeRequest) -> AsyncIterator[Reply]:
         """The statement's replies as they come. Closing the generator cancels the statement and returns when
@@ -225,6 +243,9 @@ class KeeperClient:
             for known in self._notes.values():
                 known.set()
             self._notes.clear()
+            for answer in self._questions.values():
+                if not answer.done():
+                    answer.set_result([])
             if self._sessions and self._starter is not None and not self._closed:
                 self._start_callback(self._come_back())
 
@@ -252,6 +273,11 @@ class KeeperClient:
                 statement.end(failed=failure is not None)
         elif kind is Kind.RELEASE:
             self._start_callback(self._release(*fields))
+        elif kind is Kind.RUNNING:
+            id_, statements = fields
+            answer = self._questions.get(id_)
+            if answer is not None and not answer.done():
+                answer.set_result([StatementProgress(*statement) for statement in statements])
         elif kind is Kind.KILL:
             self._start_callback(self._kill(*fields))
         else:
@@ -308,6 +334,13 @@ class SyncKeeper:
     def run(self, request: NativeRequest) -> SyncReplies:
         """See ``port.KeeperPort``. Iterating raises KeeperUnavailable, KeeperLost."""
         return SyncReplies(self._client.run(request), self._loop)
+
+    def running(self) -> list[StatementProgress]:
+        """See ``port.KeeperPort``."""
+        try:
+            return self._wait(self._client.running())
+        except RuntimeError:  # the loop is closed
+            return []
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told

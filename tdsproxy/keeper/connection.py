@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.protocol import Kind, ProtocolError
@@ -38,6 +38,7 @@ class ClientConnection:
         runner: Runner,
         executor: Executor,
         log_events: LogEvents | None = None,
+        progress: Callable[[], Sequence[StatementProgress]] = tuple,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -45,6 +46,7 @@ class ClientConnection:
         self._runner = runner
         self._executor = executor
         self._log_events = log_events
+        self._progress = progress
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, threading.Event] = {}
         self._statements: set[asyncio.Future[None]] = set()
@@ -116,6 +118,9 @@ class ClientConnection:
                 cancelled = self._running.get(fields[0])
                 if cancelled is not None:
                     cancelled.set()
+            elif kind is Kind.PROGRESS:
+                (id_,) = fields
+                self._send(Kind.RUNNING, id_, [list(found) for found in self._progress()])
             elif kind is Kind.NOTE:
                 spid, login, database = fields
                 self._sessions.note(self, spid, login, database)

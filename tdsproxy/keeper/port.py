@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.tsql.replies import Reply
 
 
@@ -28,6 +28,10 @@ class KeeperPort(Protocol):
         ...
 
     def run(self, request: NativeRequest) -> NativeReplies: ...
+
+    def running(self) -> Sequence[StatementProgress]:
+        """The native statements that run now, of all clients; none when the keeper does not answer soon."""
+        ...
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         """Tells the session's current database; None when it has ended."""

@@ -166,6 +166,7 @@ class Keeper:
             runner=self._run,
             executor=self._executor,
             log_events=self._log_events,
+            progress=self._environment.running.progress,
         )
         task = asyncio.current_task()
         if task is not None:

@@ -32,8 +32,9 @@ class ProtocolError(Exception):
 class Kind(IntEnum):
     """Client to keeper: HELLO (version, pid), RUN (id, request), CANCEL (id), NOTE (spid, login, database),
     RELEASED (token), COMMIT (id, database GUID, frame, time), MARK (id, database GUID, name, description,
-    login: None before the commit). Keeper to client: WELCOME (version, spid base, pid), REPLIES (id,
-    replies), END (id, failure), RELEASE (token, database), KILL (spid)."""
+    login: None before the commit), PROGRESS (id). Keeper to client: WELCOME (version, spid base, pid),
+    REPLIES (id, replies), END (id, failure), RELEASE (token, database), KILL (spid), RUNNING (id, the
+    statements that run, each as the fields of a ``StatementProgress``)."""
 
     HELLO = 1
     RUN = 2
@@ -42,11 +43,13 @@ class Kind(IntEnum):
     RELEASED = 5
     COMMIT = 6
     MARK = 7
+    PROGRESS = 8
     WELCOME = 16
     REPLIES = 17
     END = 18
     RELEASE = 19
     KILL = 20
+    RUNNING = 21
 
 
 class _Ext(IntEnum):

@@ -13,6 +13,7 @@ from tdsproxy.server import dbcc
 from tdsproxy.server.evaluator import SqliteEvaluator
 from tdsproxy.server.functions import FUNCTIONS
 from tdsproxy.server.globals import global_variable
+from tdsproxy.server.kill import run_kill
 from tdsproxy.server.native import NATIVE, run_native
 from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
@@ -113,7 +114,7 @@ class Dispatcher:
             case ast.Dbcc():
                 yield from dbcc.run_dbcc(self._session, statement, frame)
             case ast.Kill():
-                yield from self._kill(statement, frame)
+                yield from run_kill(self._session, statement, frame)
             case ast.Reconfigure():
                 yield from reconfigure(self._session, statement)
             case ast.Declare() | ast.Checkpoint() | ast.Accepted() | ast.AlterIndex():
@@ -161,21 +162,6 @@ class Dispatcher:
         if statement.names != ("QUOTED_IDENTIFIER",):  # set while the batch is parsed: no token of its own
             on = {"ON": _SET_ON, "OFF": _SET_OFF}
             yield Done(on.get(value.upper(), Command.SET))
-
-    def _kill(self, statement: ast.Kill, frame: Frame) -> Iterator[Reply]:
-        session = self._session
-        session.rights.require_server_role("processadmin")
-        made = session.interpreter.scalar(statement.session, frame)
-        wanted = convert(made.value, made.type, t.INT)
-        spid = wanted if isinstance(wanted, int) else 0
-        if spid <= 0:
-            raise SqlError.of(6101, 16, 1, f"Session ID {spid} is not valid.")
-        if spid == session.spid:
-            raise SqlError.of(6104, 16, 1, "Cannot use KILL to kill your own process.")
-        if session.engine.session(spid) is None:
-            raise SqlError.of(6106, 16, 2, f"Process ID {spid} is not an active process ID.")
-        session.engine.kill(spid)
-        yield Done(Command.NONE)
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
         self._session.statement_begins(frame)

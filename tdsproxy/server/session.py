@@ -14,7 +14,7 @@ import apsw
 
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.logins import Login
-from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.keeper.port import NativeReplies
 from tdsproxy.server.dispatch import Dispatcher
@@ -460,11 +460,19 @@ class Session:
 
     def visible_sessions(self) -> list[SessionFacts]:
         """All sessions for those who may see the server's state, otherwise only this one."""
-        if self.rights.is_sysadmin:
-            return [session.facts() for session in self.engine.sessions()]
-        return [self.facts()]
+        seen = self.engine.sessions() if self.rights.is_sysadmin else [self]
+        keeper = self.engine.keeper
+        working = keeper is not None and any(session.is_in_keeper for session in seen)
+        progress = {found.spid: found for found in keeper.running()} if keeper and working else {}
+        return [session.facts(progress.get(session.spid)) for session in seen]
 
-    def facts(self) -> SessionFacts:
+    @property
+    def is_in_keeper(self) -> bool:
+        """Whether a native statement of the session runs."""
+        return self._keeper_replies is not None
+
+    def facts(self, work: StatementProgress | None = None) -> SessionFacts:
+        """``work`` is the native statement that the session runs."""
         options = self._active if self._running else self.options
         return SessionFacts(
             spid=self._spid,
@@ -496,6 +504,9 @@ class Session:
             open_transactions=self.evaluator.transaction_count(),
             row_count=self.state.rowcount,
             last_error=self.state.error,
+            command="" if work is None else work.command,
+            percent=0.0 if work is None else work.percent,
+            milliseconds_left=0 if work is None else work.milliseconds_left,
         )
 
     @staticmethod

@@ -12,7 +12,7 @@ from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
-from tdsproxy.commands.request import NativeRequest
+from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.frontend.handler import LoginRequest, RpcParameter, RpcRequest
 from tdsproxy.server.engine import Engine
 from tdsproxy.server.passwords import hash_password
@@ -70,6 +70,12 @@ class LocalKeeper:
             threading.Event(),
         )
         return LocalReplies(request, env)
+
+    def running(self) -> Sequence[StatementProgress]:
+        return ()
+
+    def login_of(self, spid: int) -> str | None:
+        return None
 
     def note_session(self, spid: int, login: str, database: str | None) -> None:
         if database is None:

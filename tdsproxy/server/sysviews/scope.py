@@ -114,6 +114,9 @@ class SessionFacts(msgspec.Struct, frozen=True):
     open_transactions: int = 0
     row_count: int = 0
     last_error: int = 0
+    command: str = ""
+    percent: float = 0.0
+    milliseconds_left: int = 0
 
 
 class LoginFacts(msgspec.Struct, frozen=True):

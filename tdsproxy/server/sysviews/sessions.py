@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import platform
 from collections.abc import Iterator
@@ -101,16 +102,33 @@ def _requests(scope: Scope) -> Iterator[Row]:
         if session.running:
             yield _options(session) | {
                 "start_time": session.request_start,
-                "status": "running",
-                "command": session.request_command or "SELECT",
+                "status": "suspended" if session.command else "running",
+                "command": session.command or session.request_command or "SELECT",
+                "percent_complete": session.percent,
+                "estimated_completion_time": session.milliseconds_left,
+                "total_elapsed_time": _elapsed(session),
                 "user_id": 1,
                 "blocking_session_id": 0,
-                "last_wait_type": "MISCELLANEOUS",
+                "wait_type": "BACKUPIO" if session.command.startswith(("BACKUP", "RESTORE")) else None,
+                "last_wait_type": "BACKUPIO" if session.command else "MISCELLANEOUS",
                 "statement_start_offset": 0,
                 "statement_end_offset": -1,
                 "sql_handle": session.spid.to_bytes(20, "big"),
                 "dop": 1,
             }
+
+
+def command_of(session: SessionFacts) -> str:
+    """What sysprocesses and sp_who call a session's work."""
+    if not session.running:
+        return "AWAITING COMMAND"
+    return session.command or session.request_command or "SELECT"
+
+
+def _elapsed(session: SessionFacts) -> int:
+    """Milliseconds since the request began."""
+    now = dt.datetime.now()
+    return max(0, int((now - session.request_start.to_python()).total_seconds() * 1000))
 
 
 def _connections(scope: Scope) -> Iterator[Row]:
@@ -148,7 +166,7 @@ def _sysprocesses(scope: Scope) -> Iterator[Row]:
             "hostname": session.host.ljust(128),
             "program_name": session.application.ljust(128),
             "hostprocess": str(session.client_pid).ljust(10),
-            "cmd": ("SELECT" if session.running else "AWAITING COMMAND").ljust(26),
+            "cmd": command_of(session)[:26].ljust(26),
             "net_library": "TCP/IP".ljust(12),
             "loginame": session.login.ljust(128),
         }

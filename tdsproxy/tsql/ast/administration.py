@@ -20,6 +20,7 @@ class Dbcc(Statement):
 
 class Kill(Statement):
     session: Expr
+    status_only: bool = False
 
 
 class Checkpoint(Statement):

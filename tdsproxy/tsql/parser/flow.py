@@ -460,5 +460,4 @@ class Flow(Security):
     def kill(self) -> ast.Statement:
         self.expect("KILL")
         session = self.unary()
-        self.accept_words("WITH", "STATUSONLY")
-        return ast.Kill(session)
+        return ast.Kill(session, self.accept_words("WITH", "STATUSONLY"))
