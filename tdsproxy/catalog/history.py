@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -102,6 +102,32 @@ class History:
         """Writes a restore without a backup set in one transaction: that from a snapshot."""
         with self._file.write():
             return self._restore(rows, 0)
+
+    def record_suspect(self, database_id: int, pages: Iterable[int], now: Value) -> None:
+        """Writes, or counts up, the rows of damaged pages in suspect_pages."""
+        moment = to_storage(now, t.DATETIME)
+        with self._file.write():
+            for page in pages:
+                self._file.read(
+                    "UPDATE suspect_pages SET error_count = error_count + 1, event_type = 1,"
+                    " last_update_date = ? WHERE database_id = ? AND file_id = 1 AND page_id = ?",
+                    (moment, database_id, page),
+                )
+                self._file.read(
+                    "INSERT INTO suspect_pages SELECT ?, 1, ?, 1, 1, ? WHERE NOT EXISTS (SELECT 1 FROM"
+                    " suspect_pages WHERE database_id = ? AND file_id = 1 AND page_id = ?)",
+                    (database_id, page, moment, database_id, page),
+                )
+
+    def record_restored_pages(self, database_id: int, pages: Iterable[int], now: Value) -> None:
+        """Damaged pages that are known were restored: event type 4."""
+        with self._file.write():
+            for page in pages:
+                self._file.read(
+                    "UPDATE suspect_pages SET event_type = 4, last_update_date = ? WHERE database_id = ?"
+                    " AND file_id = 1 AND page_id = ?",
+                    (to_storage(now, t.DATETIME), database_id, page),
+                )
 
     def record_mark(self, values: Values) -> None:
         """Writes a row of logmarkhistory."""

@@ -14,6 +14,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.history import KnownSet
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError
+from tdsproxy.commands.key_encryption import keys_of
 from tdsproxy.commands.log_chain import start_log
 from tdsproxy.commands.roll_rules import consistent_ns_of, last_lsn_of
 from tdsproxy.log.archive import Archive
@@ -205,7 +206,9 @@ class _Media:
             with MediaReader(device.open_read()) as reader:
                 for location in reader.map().sets:
                     if location.damage is None:
-                        found[location.set_guid] = MediaPlace(DeviceSet((device,)), reader.info(location))
+                        found[location.set_guid] = MediaPlace(
+                            DeviceSet((device,), keys=keys_of(self._context)), reader.info(location)
+                        )
         except (CommandError, MediaError):
             return found
         return found

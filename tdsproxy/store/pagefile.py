@@ -1,4 +1,4 @@
-"""Raw bytes of a database through SQLite's own descriptor.
+"""Raw bytes of a database through SQLite's own descriptor, read and, by ``mend`` alone, written.
 
 POSIX locks belong to the process and the inode: closing *any* descriptor of a main file or of a WAL index
 drops all the locks that SQLite holds there. So neither is ever opened here. SQLite hands out its own file
@@ -19,11 +19,13 @@ VFS = "unix"
 
 _SHM_BLOCK = 32768
 _IOERR_SHORT_READ = 522
+_SYNC_FULL = 3
 _OK = 0
 
 _READ = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, use_errno=False
 )
+_SYNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 _FILE_SIZE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64))
 _SHM_MAP = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -42,9 +44,9 @@ class _IoMethods(ctypes.Structure):
         ("iVersion", ctypes.c_int),
         ("xClose", ctypes.c_void_p),
         ("xRead", _READ),
-        ("xWrite", ctypes.c_void_p),
+        ("xWrite", _READ),
         ("xTruncate", ctypes.c_void_p),
-        ("xSync", ctypes.c_void_p),
+        ("xSync", _SYNC),
         ("xFileSize", _FILE_SIZE),
         ("xLock", ctypes.c_void_p),
         ("xUnlock", ctypes.c_void_p),
@@ -95,6 +97,19 @@ class PageFile:
         code = self._methods.xRead(self._file, ctypes.addressof(target), len(buffer), offset)
         if code not in (_OK, _IOERR_SHORT_READ):
             raise OSError(f"SQLite cannot read {len(buffer)} bytes at {offset} (code {code})")
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Put ``data`` at byte ``offset``, past SQLite's own bookkeeping. Raises OSError."""
+        source = ctypes.create_string_buffer(data, len(data))
+        code = self._methods.xWrite(self._file, ctypes.addressof(source), len(data), offset)
+        if code != _OK:
+            raise OSError(f"SQLite cannot write {len(data)} bytes at {offset} (code {code})")
+
+    def sync(self) -> None:
+        """Make what was written durable. Raises OSError."""
+        code = self._methods.xSync(self._file, _SYNC_FULL)
+        if code != _OK:
+            raise OSError(f"SQLite cannot sync the file (code {code})")
 
     def index_block(self, number: int) -> memoryview | None:
         """Block ``number`` (32 KiB) of the shared WAL index, live; None if there is no such block.
