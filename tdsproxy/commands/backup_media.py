@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,11 +16,13 @@ from tdsproxy.commands.backup_options import BackupOptions, stored_algorithm
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
+from tdsproxy.commands.key_encryption import sealing_of
 from tdsproxy.commands.messages import message
 from tdsproxy.media.codecs import ALGORITHMS, DEFAULT_ALGORITHM, Compression
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.format import RUN_BYTES
+from tdsproxy.media.sealing import SetSealing
 from tdsproxy.tsql.replies import Reply
 
 LOG_PAGES: Final = 2
@@ -33,8 +35,10 @@ _ALGORITHM_NUMBERS: Final = {"3": "ZSTD"}
 _log = logging.getLogger(__name__)
 
 
-def media_options(context: Context, device: DeviceSet, options: BackupOptions) -> operations.BackupOptions:
-    """How the medium is to be written."""
+def media_options(
+    context: Context, device: DeviceSet, options: BackupOptions, sealing: SetSealing | None
+) -> operations.BackupOptions:
+    """How the media are to be written."""
     return operations.BackupOptions(
         init=options.init,
         format=options.format,
@@ -44,8 +48,18 @@ def media_options(context: Context, device: DeviceSet, options: BackupOptions) -
         media_description=options.media_description,
         block_size=options.block_size or 512,
         check=_MediumCheck(options, context.env.clock()),
+        sealing=sealing,
         run_bytes=min(options.max_transfer_size or RUN_BYTES, RUN_BYTES),
     )
+
+
+def encryption(context: Context, options: BackupOptions) -> Generator[Reply, None, SetSealing | None]:
+    """What ENCRYPTION asks for, after its warnings. Raises CommandError."""
+    if options.encryption is None:
+        return None
+    sealing, warnings = sealing_of(context, options.encryption)
+    yield from warnings
+    return sealing
 
 
 def record(context: Context, result: operations.BackupResult) -> None:

@@ -63,6 +63,7 @@ class BackupOptions:
     algorithm: str | None = None
     level: str | None = None
     checksum: bool | None = None
+    encryption: ast.Option | None = None
     stats: int | None = None
     block_size: int | None = None
     max_transfer_size: int | None = None
@@ -174,6 +175,8 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             return {"compression": True, **_compression(option, operands)}
         case "NO_COMPRESSION":
             return {"compression": False}
+        case "ENCRYPTION":
+            return {"encryption": option}
     raise fail(3015, f"BACKUP WITH {option.name}")
 
 

@@ -10,7 +10,7 @@ from tdsproxy.backup.errors import BaseMissing
 from tdsproxy.backup.page_map import map_directory
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.names import name_key
-from tdsproxy.commands.backup_media import LOG_PAGES, media_options, record, recorded, summary
+from tdsproxy.commands.backup_media import LOG_PAGES, encryption, media_options, record, recorded, summary
 from tdsproxy.commands.backup_options import BackupOptions, read_backup_options
 from tdsproxy.commands.context import BACKUP_ROLES, Context
 from tdsproxy.commands.devices import backup_devices
@@ -108,9 +108,10 @@ def _back_up(
     description = describe(context, database, options, log.range(), backup_type=kind, base=base)
     source = database.path(env.catalog.store)
     maps = map_directory(env.catalog.store, database.guid)
+    sealing = yield from encryption(context, options)
 
     def run(report: Report) -> operations.BackupResult:
-        how = media_options(context, device, options)
+        how = media_options(context, device, options, sealing)
         try:
             if base is not None:
                 return operations.backup_differential(

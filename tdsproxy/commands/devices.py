@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
+from tdsproxy.commands.key_encryption import keys_of
 from tdsproxy.commands.paths import DeviceFile
 from tdsproxy.media.device import DiskDevice, MediaDevice
 from tdsproxy.media.device_set import DeviceSet
@@ -43,7 +44,7 @@ def restore_devices(context: Context, devices: Sequence[ast.Device]) -> DeviceSe
         raise fail(3205, MAX_DEVICES)
     found = _devices(context, devices, "RESTORE", writing=False)
     _check_classes(found)
-    return DeviceSet(_media(found))
+    return DeviceSet(_media(found), keys=keys_of(context))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from tdsproxy.tsql.replies import Message
 
 CERTIFICATE: Final = "CERTIFICATE"
 ASYMMETRIC_KEY: Final = "ASYMMETRIC_KEY"
+_CERTIFICATE_WORD: Final = "SERVER CERTIFICATE"
 _NOUNS: Final = {CERTIFICATE: "certificate", ASYMMETRIC_KEY: "asymmetric key"}
 
 
@@ -39,7 +40,7 @@ def sealing_of(context: Context, option: ast.Option) -> tuple[SetSealing, tuple[
     if algorithm not in KEY_SIZES:
         raise fail(3217, "ALGORITHM")
     ring = ring_of(context)
-    kind = CERTIFICATE if CERTIFICATE in words else ASYMMETRIC_KEY
+    kind = CERTIFICATE if _CERTIFICATE_WORD in words else ASYMMETRIC_KEY
     name = next(text for word, text in words.items() if word != "ALGORITHM")
     holder = ring.keys.certificate(name) if kind == CERTIFICATE else ring.keys.asymmetric_key(name)
     if holder is None or not _may_see(context):

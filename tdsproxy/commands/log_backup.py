@@ -10,7 +10,7 @@ from tdsproxy.backup import operations
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.catalog.names import name_key
 from tdsproxy.catalog.recovery import Redo
-from tdsproxy.commands.backup_media import media_options, record, recorded, summary
+from tdsproxy.commands.backup_media import encryption, media_options, record, recorded, summary
 from tdsproxy.commands.backup_options import BackupOptions
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.environment import CommandEnvironment
@@ -94,6 +94,7 @@ def _write(
     first = chain.log_backup_lsn
     assert first is not None
     archive = logs.archive(database.guid)
+    sealing = yield from encryption(context, options)
     through_ns: int | None = None
     if options.tail or database.state is not DatabaseState.ONLINE:
         last = archive.last_lsn()
@@ -126,7 +127,7 @@ def _write(
                 _transactions(env, logs, database, last),
                 device,
                 description,
-                media_options(context, device, options),
+                media_options(context, device, options, sealing),
                 report,
                 env.cancelled,
                 through_ns=through_ns,

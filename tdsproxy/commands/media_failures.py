@@ -15,6 +15,7 @@ from tdsproxy.backup.errors import (
     WrongSet,
 )
 from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.key_encryption import missing_key
 from tdsproxy.commands.messages import OsError, message
 from tdsproxy.log.records import LogError
 from tdsproxy.media.errors import (
@@ -36,6 +37,7 @@ from tdsproxy.media.errors import (
     SetMissing,
     UnsupportedVersion,
 )
+from tdsproxy.media.sealing import KeyMissing
 from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreadable, StoreError
 from tdsproxy.tsql.replies import Message
 
@@ -57,6 +59,8 @@ def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
         raise fail(3204) from error
     except MediaError as error:
         raise media_failure(error) from error
+    except KeyMissing as error:
+        raise CommandError(missing_key(error)) from error
     except DatabaseBusy as error:
         raise fail(3101) from error
     except (DatabaseMissing, DatabaseUnreadable) as error:
