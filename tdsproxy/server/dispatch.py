@@ -62,6 +62,7 @@ _STARTS_TRANSACTION: Final = (
     ast.Insert,
     ast.Update,
     ast.Delete,
+    ast.Merge,
     ast.Truncate,
     ast.CreateTable,
     ast.AlterTable,
@@ -338,7 +339,7 @@ class Dispatcher:
         return int(str(value))
 
 
-_WORDS: Final = {"Merge": "MERGE", "InsertBulk": "INSERT BULK", "UpdatePredicate": "UPDATE()"}
+_WORDS: Final = {"InsertBulk": "INSERT BULK", "UpdatePredicate": "UPDATE()"}
 
 
 @lru_cache(maxsize=256)

@@ -408,19 +408,38 @@ class DmlRunner:
                         statement.line,
                     )
                 seen.add(column.name)
-                if column.identity is not None:
-                    raise error(8102, f"Cannot update identity column '{column.name}'.", statement.line)
-                if not column.writable:
-                    raise error(
-                        271,
-                        f'The column "{column.name}" cannot be modified because it is either a computed'
-                        " column or is the result of a UNION operator.",
-                        statement.line,
-                    )
-                if column.type.name == "timestamp":
-                    raise error(272, "Cannot update a timestamp column.", statement.line)
+                self._may_be_set(column, statement.line)
             plan.append((assignment, column))
         return plan
+
+    @staticmethod
+    def _may_be_set(column: ColumnInfo, line: int) -> None:
+        """Raises SqlError 271, 272, 8102."""
+        if column.identity is not None:
+            raise error(8102, f"Cannot update identity column '{column.name}'.", line)
+        if not column.writable:
+            raise error(
+                271,
+                f'The column "{column.name}" cannot be modified because it is either a computed column or is'
+                " the result of a UNION operator.",
+                line,
+            )
+        if column.type.name == "timestamp":
+            raise error(272, "Cannot update a timestamp column.", line)
+
+    def updated_columns(
+        self, assignments: Sequence[ast.SetColumn], found: FoundTable, line: int
+    ) -> tuple[ColumnInfo, ...]:
+        """The columns of a table that assignments name. Raises SqlError 207, 271, 272, 8102."""
+        made = []
+        for assignment in assignments:
+            name = (assignment.column or ("",))[-1]
+            column = found.table.column(name)
+            if column is None:
+                raise error(207, f"Invalid column name '{name}'.", line)
+            self._may_be_set(column, line)
+            made.append(column)
+        return tuple(made)
 
     @staticmethod
     def _top(top: ast.Top | None, compiler: QueryCompiler, rows: str) -> str:

@@ -24,6 +24,7 @@ from tdsproxy.server.failures import deadlocked, sqlite_errors, update_conflict
 from tdsproxy.server.for_clause import for_replies
 from tdsproxy.server.frame_names import FrameNames, parse_expression, temp_scope
 from tdsproxy.server.insert import InsertRunner
+from tdsproxy.server.merge import MergeRunner
 from tdsproxy.server.metadata import Metadata
 from tdsproxy.server.options import ISOLATION_LEVELS, isolation
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
@@ -113,6 +114,7 @@ class SqliteEvaluator:
         self.triggers = Triggers(self)
         self.dml = DmlRunner(self)
         self.inserts = InsertRunner(self)
+        self.merges = MergeRunner(self)
         self.ddl = DdlRunner(self)
         self.select_into = SelectInto(self)
         self.global_tables: set[str] = set()
@@ -124,6 +126,7 @@ class SqliteEvaluator:
             ast.Insert: self.inserts.run,  # type: ignore[dict-item]
             ast.Update: self.dml.update,  # type: ignore[dict-item]
             ast.Delete: self.dml.delete,  # type: ignore[dict-item]
+            ast.Merge: self.merges.run,  # type: ignore[dict-item]
             ast.Truncate: self.dml.truncate,  # type: ignore[dict-item]
             ast.Declare: self._declare_tables,  # type: ignore[dict-item]
             ast.Transaction: self._transaction,  # type: ignore[dict-item]

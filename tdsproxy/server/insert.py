@@ -53,7 +53,7 @@ class InsertRunner:
             found = self._dml.target(context, statement.target)
             named = self._dml.view_columns(context, statement.target, statement.columns)
             statement = ast.replace(statement, columns=named)
-            columns = self._insert_columns(statement, found)
+            columns = self.insert_columns(statement, found)
         if statement.default_values:
             columns = ()
         rows = partial(self._rows, statement, columns, found, context, frame)
@@ -79,8 +79,8 @@ class InsertRunner:
     ) -> Iterator[Reply]:
         """INSERT into a table or view with an INSTEAD OF trigger: nothing but the trigger runs."""
         found = trigger.found
-        columns = () if statement.default_values else self._insert_columns(statement, found)
-        defaults = self._defaults(found, columns, frame)
+        columns = () if statement.default_values else self.insert_columns(statement, found)
+        defaults = self.defaults(found, columns, frame)
         everything = tuple(column for column in found.table.columns if column.computed is None)
         places = {column.name: place for place, column in enumerate(columns)}
         made: list[tuple[Stored, ...]] = []
@@ -108,7 +108,7 @@ class InsertRunner:
         context = self._evaluator.compilation(frame)
         trigger = self._dml.instead.target(context, statement.target, "INSERT", frame)
         found = self._dml.target(context, statement.target) if trigger is None else trigger.found
-        columns = self._insert_columns(statement, found)
+        columns = self.insert_columns(statement, found)
         for described, _ in results:
             if len(described) != len(columns):
                 raise self._width_error()
@@ -150,7 +150,7 @@ class InsertRunner:
             self._evaluator.writing(found, statement.line),
         ):
             writer = self._dml.writer(context, found, "INSERT", statement.line)
-            defaults = self._defaults(found, columns, frame)
+            defaults = self.defaults(found, columns, frame)
             names = tuple(column.name for column in columns)
             extra = tuple(column.name for column in defaults)
             with self._evaluator.workspace.reads_only():
@@ -183,7 +183,9 @@ class InsertRunner:
             yield from output.replies()
         yield Done(Command.INSERT, count)
 
-    def _insert_columns(self, statement: ast.Insert, found: FoundTable) -> tuple[ColumnInfo, ...]:
+    def insert_columns(self, statement: ast.Insert, found: FoundTable) -> tuple[ColumnInfo, ...]:
+        """The columns that the statement gives values for. Raises SqlError 109, 110, 207, 213, 264, 271, 273,
+        544, 545, 8101."""
         table = found.table
         identity_insert = self._evaluator.identity_insert_on(found)
         if not statement.columns:
@@ -275,7 +277,7 @@ class InsertRunner:
     def _shown(found: FoundTable) -> str:
         return found.table.name
 
-    def _defaults(
+    def defaults(
         self, found: FoundTable, columns: tuple[ColumnInfo, ...], frame: Frame
     ) -> dict[ColumnInfo, Callable[[], Stored]]:
         """The columns that INSERT doesn't name and that have a value all the same."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tdsproxy.server.table_writer import RowKey
 from tdsproxy.server.workspace import quoted
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
+from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Reply, ResultSet, Rows
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import Value
@@ -38,6 +39,8 @@ class OutputRows:
         *,
         inserted: bool,
         deleted: bool,
+        extra: Sequence[Relation] = (),
+        action: bool = False,
     ) -> None:
         self._evaluator = evaluator
         self._clause = clause
@@ -52,6 +55,12 @@ class OutputRows:
         for name, wanted in (("inserted", inserted), ("deleted", deleted)):
             if wanted:
                 scope.relations.append(self._relation(name))
+        self._extra: list[str] = []
+        scope.relations += [self._given(relation, self._extra) for relation in extra]
+        self._action = ""
+        if action:
+            sql, self._action = self._context.parameters.slot()
+            scope.relations.append(Relation("", (BoundColumn("$action", sql, t.nvarchar(10), False),)))
         compiler = QueryCompiler(self._context)
         select = ast.Select(items=clause.items)
         self._outputs: list[Output] = compiler.select_list(select, scope)[0]
@@ -71,10 +80,32 @@ class OutputRows:
         *,
         inserted: bool = False,
         deleted: bool = False,
+        extra: Sequence[Relation] = (),
+        action: bool = False,
     ) -> OutputRows | None:
+        """``extra`` are relations whose columns the clause may name, too, and ``action`` MERGE's $action:
+        their values are given to ``about``."""
         if clause is None:
             return None
-        return cls(evaluator, clause, found, frame, inserted=inserted, deleted=deleted)
+        return cls(
+            evaluator, clause, found, frame, inserted=inserted, deleted=deleted, extra=extra, action=action
+        )
+
+    def _given(self, relation: Relation, slots: list[str]) -> Relation:
+        """A relation whose columns are parameters."""
+        columns = []
+        for column in relation.columns:
+            sql, key = self._context.parameters.slot()
+            slots.append(key)
+            columns.append(BoundColumn(column.name, sql, column.type, True, collation=column.collation))
+        return Relation(relation.name, tuple(columns), relation.qualifiers)
+
+    def about(self, action: str, extra: Stored_) -> None:
+        """What the next row that is added comes from."""
+        if self._action:
+            self._values[self._action] = action
+        for place, key in enumerate(self._extra):
+            self._values[key] = extra[place] if place < len(extra) else None
 
     def _relation(self, name: str) -> Relation:
         columns = []
@@ -104,8 +135,8 @@ class OutputRows:
         """One row of the statement, before and after."""
         for name, row in (("deleted", deleted), ("inserted", inserted)):
             slots = self._slots.get(name)
-            if slots is not None and row is not None:
-                self._values.update(zip(slots, row, strict=True))
+            if slots is not None:
+                self._values.update(zip(slots, row or (None,) * len(slots), strict=True))
         for made in self._evaluator.workspace.run(self._sql, self._values):
             self._rows.append(self._decode(made))  # type: ignore[arg-type]
 

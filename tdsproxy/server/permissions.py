@@ -47,6 +47,10 @@ def require_permission(session: Session, node: object) -> None:
         target = _behind_alias(node)
         if action is not None and target is not None:
             _require(session, action, target)
+    if isinstance(node, ast.Merge):
+        target = node.target
+        for kind in sorted({action.kind for action in node.actions}):
+            _require(session, kind, target)
     common = {table.name.lower() for table in _nodes(node, ast.CommonTable)}
     for source in _nodes(node, ast.TableSource):
         name = source.name

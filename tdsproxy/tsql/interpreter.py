@@ -80,6 +80,7 @@ _COMMANDS: Final[dict[type[ast.Statement], int]] = {
     ast.Insert: Command.INSERT,
     ast.Update: Command.UPDATE,
     ast.Delete: Command.DELETE,
+    ast.Merge: Command.MERGE,
     ast.CreateTable: Command.CREATE_TABLE,
     ast.AlterTable: Command.ALTER_TABLE,
     ast.CreateIndex: Command.CREATE_INDEX,

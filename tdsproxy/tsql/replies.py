@@ -186,5 +186,6 @@ class Command:
     SET: Final = 0xF9
     RESTORE_HEADERONLY: Final = 250
     PARSE_ERROR: Final = 253
+    MERGE: Final = 279
     RESTORE_FILELISTONLY: Final = 376
     RESTORE_VERIFYONLY: Final = 377

@@ -405,6 +405,27 @@ class ExpressionCompiler:
     def _given(self, expr: Given, scope: Scope) -> Typed:
         return expr.typed
 
+    def _call_grouping(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        """GROUPING(column): 1 where the row sums up over all of its values."""
+        return Typed(str(self._is_absent(expr.args[0], scope)), t.TINYINT, False)
+
+    def _call_grouping_id(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
+        number = 0
+        for arg in expr.args:
+            number = number * 2 + self._is_absent(arg, scope)
+        return Typed(str(number), t.INT, False)
+
+    def _is_absent(self, expr: ast.Expr, scope: Scope) -> int:
+        groups, scope.groups = scope.groups, None
+        try:
+            sql = self.value(expr, scope).sql
+        finally:
+            scope.groups = groups
+        if groups is None or sql not in groups:
+            text = "Argument 1 of the GROUPING function does not match any of the expressions in the GROUP BY"
+            raise error(8161, f"{text} clause.", expr.line)
+        return int(sql in scope.absent)
+
     def _call_coalesce(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
         items = [self.value(arg, scope) for arg in expr.args]
         type_ = self._common(items)

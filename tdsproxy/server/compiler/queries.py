@@ -118,6 +118,8 @@ class QueryCompiler:
 
     def body(self, query: ast.Query, parent: Scope | None) -> CompiledQuery:
         if isinstance(query, ast.Select):
+            if query.grouping is not None:
+                return self._grouping_sets(query, query.grouping, parent)
             return self._select(query, parent)
         if isinstance(query, ast.SetOperation):
             return self._set_operation(query, parent)
@@ -219,12 +221,17 @@ class QueryCompiler:
 
     # ------------------------------------------------------------------ SELECT
 
-    def _select(self, query: ast.Select, parent: Scope | None) -> CompiledQuery:
+    def _select(
+        self, query: ast.Select, parent: Scope | None, among: tuple[ast.Expr, ...] | None = None
+    ) -> CompiledQuery:
+        """``among`` are the expressions that one of several grouping sets groups by."""
         scope = Scope(parent=parent)
         source = self.sources.compile(query.sources, scope) if query.sources else ""
         where = [self.expressions.predicate(query.where, scope)] if query.where is not None else []
         grouped = self._grouped(query)
-        group_sql = self._group_by(query, scope) if grouped else ""
+        group_sql = self._group_by(query, scope, among) if grouped else ""
+        if among == () and not any(contains_aggregate(item.expr) for item in query.items):
+            group_sql = " GROUP BY NULL"  # one row of all
         outputs, variables = self.select_list(query, scope)
         having = ""
         if query.having is not None:
@@ -251,6 +258,86 @@ class QueryCompiler:
         tail = f" ORDER BY {', '.join(order)}" if order else ""
         return replace(made, sql=sql + tail + self._offset(query, scope))
 
+    def _grouping_sets(
+        self, query: ast.Select, sets: tuple[tuple[ast.Expr, ...], ...], parent: Scope | None
+    ) -> CompiledQuery:
+        """One query for each set, put together; ORDER BY's expressions are columns behind the others."""
+        extra = tuple(
+            ast.SelectItem(item.expr) for item in query.order if not self._names_output(item, query)
+        )
+        plain = ast.replace(
+            query,
+            items=(*query.items, *extra),
+            order=(),
+            top=None,
+            distinct=False,
+            grouping=None,
+            offset=None,
+            fetch=None,
+        )
+        with self.context.without_keys():
+            parts = [self._select(plain, parent, one) for one in sets]
+        whole = self.context.alias()
+        width = len(parts[0].columns) - len(extra)
+        first = parts[0].columns
+        columns = tuple(
+            Output(
+                output.name, Typed(f"{whole}.c{number}", output.type, True, collation=output.typed.collation)
+            )
+            for number, output in enumerate(first[:width], 1)
+        )
+        keys: list[str] = []
+        positions: list[int] = []
+        behind = width
+        for item in query.order:
+            position = self._output_position(item, query, columns)
+            if position is None:
+                behind += 1
+                position = behind
+            else:
+                positions.append(position)
+            typed = replace(first[position - 1].typed, sql=f"{whole}.c{position}")
+            keys.append(self.expressions.sort_key(typed) + (" DESC" if item.descending else ""))
+        names = ", ".join(f"{whole}.c{number} AS c{number}" for number in range(1, width + 1))
+        union = " UNION ALL ".join(part.sql for part in parts)
+        sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{names} FROM ({union}) AS {whole}"
+        scope = Scope(parent=parent)
+        made = CompiledQuery(
+            sql, columns, order=tuple(positions) if len(positions) == len(query.order) else ()
+        )
+        if query.top is not None:
+            return self._top(query, made, keys, scope)
+        tail = f" ORDER BY {', '.join(keys)}" if keys else ""
+        return replace(made, sql=sql + tail + self._offset(query, scope))
+
+    @staticmethod
+    def _names_output(item: ast.OrderItem, query: ast.Select) -> bool:
+        expr = item.expr
+        if isinstance(expr, ast.Literal):
+            return True
+        if not isinstance(expr, ast.ColumnRef):
+            return any(other.expr == expr for other in query.items)
+        name = expr.parts[-1].lower()
+        return any(
+            (other.alias or "").lower() == name
+            or (isinstance(other.expr, ast.ColumnRef) and other.expr.parts[-1].lower() == name)
+            for other in query.items
+        )
+
+    def _output_position(
+        self, item: ast.OrderItem, query: ast.Select, columns: Sequence[Output]
+    ) -> int | None:
+        if not self._names_output(item, query):
+            return None
+        position = self._ordinal(item.expr, len(columns))
+        if position is not None:
+            return position
+        for number, other in enumerate(query.items, 1):
+            if other.expr == item.expr:
+                return number
+        name = item.expr.parts[-1].lower() if isinstance(item.expr, ast.ColumnRef) else ""
+        return next((n for n, output in enumerate(columns, 1) if output.name.lower() == name), None)
+
     def _row_keys(
         self, query: ast.Select, scope: Scope, grouped: bool
     ) -> tuple[object | None, tuple[str, ...]]:
@@ -267,8 +354,9 @@ class QueryCompiler:
             return True
         return any(contains_aggregate(item.expr) for item in query.order)
 
-    def _group_by(self, query: ast.Select, scope: Scope) -> str:
+    def _group_by(self, query: ast.Select, scope: Scope, among: tuple[ast.Expr, ...] | None = None) -> str:
         keys, groups = [], {}
+        absent = set()
         for expr in query.group:
             if contains_aggregate(expr) or any(isinstance(e, ast.Subquery) for e in expressions_of(expr)):
                 raise error(
@@ -279,9 +367,14 @@ class QueryCompiler:
                     severity=15,
                 )
             made = self.expressions.value(expr, scope)
+            if among is not None and expr not in among:
+                groups[made.sql] = Typed("NULL", made.type, True, collation=made.collation)
+                absent.add(made.sql)
+                continue
             groups[made.sql] = made
             keys.append(self._collated(made))
         scope.groups = groups
+        scope.absent = frozenset(absent)
         return f" GROUP BY {', '.join(keys)}" if keys else ""
 
     def select_list(self, query: ast.Select, scope: Scope) -> tuple[list[Output], list[ast.SelectItem]]:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tdsproxy.server.compiler.collations import collation_of
 from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context, FoundTable
+from tdsproxy.server.compiler.pivot import pivot_query, unpivot_query
 from tdsproxy.server.compiler.rewrite import with_variables
 from tdsproxy.server.compiler.typed import BoundColumn, Given, Relation, Scope, Typed, error
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
@@ -54,6 +55,15 @@ class SourceCompiler:
                 return self._function(source, scope)
             case ast.Join():
                 return self._join(source, scope)
+            case ast.Pivot() | ast.Unpivot():
+                with self.context.without_keys():
+                    outer = _outside(scope)
+                    query = (
+                        pivot_query(source, self, outer)
+                        if isinstance(source, ast.Pivot)
+                        else unpivot_query(source, self, outer)
+                    )
+                    return self._derived(self.queries.query(query, outer), source, scope)
         raise error(102, "Incorrect syntax near the table source.", source.line, severity=15)
 
     # ------------------------------------------------------------------ names

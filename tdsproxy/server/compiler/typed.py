@@ -134,6 +134,8 @@ class Scope(msgspec.Struct):
     """In a grouped query: the SQL of each grouping expression. Columns outside of aggregates must be among
     them."""
     in_aggregate: int = 0
+    absent: frozenset[str] = frozenset()
+    """Of several grouping sets: the SQL of the expressions that this one does not group by."""
 
     def common_table(self, name: str) -> CommonTableBinding | None:
         scope: Scope | None = self

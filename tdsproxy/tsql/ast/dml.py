@@ -75,10 +75,27 @@ class Delete(Statement):
     current_of: str | None = None
 
 
-class Merge(Statement):
-    """Kept as text until MERGE is built."""
+class MergeAction(Node):
+    """One WHEN clause. ``when`` is MATCHED, ``NOT MATCHED`` (by the target) or ``NOT MATCHED BY SOURCE``;
+    ``kind`` UPDATE, DELETE or INSERT. ``values`` None is DEFAULT VALUES; a None in it is DEFAULT."""
 
-    text: str
+    when: str
+    kind: str
+    condition: Predicate | None = None
+    assignments: tuple[SetColumn, ...] = ()
+    columns: tuple[str, ...] = ()
+    values: tuple[Expr | None, ...] | None = None
+
+
+class Merge(Statement):
+    target: Name
+    source: Source
+    on: Predicate
+    actions: tuple[MergeAction, ...]
+    alias: str | None = None
+    output: OutputClause | None = None
+    top: Top | None = None
+    with_: tuple[CommonTable, ...] = ()
 
 
 class Truncate(Statement):

@@ -121,8 +121,8 @@ class Select(Query):
     """The comma list of FROM; joins are single ``Join`` sources."""
     where: Predicate | None = None
     group: tuple[Expr, ...] = ()
-    grouping: str | None = None
-    """ROLLUP, CUBE or GROUPING SETS text where one was written."""
+    grouping: tuple[tuple[Expr, ...], ...] | None = None
+    """The sets that ROLLUP, CUBE or GROUPING SETS stands for; ``group`` has all of their expressions."""
     having: Predicate | None = None
     distinct: bool = False
     top: Top | None = None

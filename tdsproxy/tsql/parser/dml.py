@@ -210,15 +210,58 @@ class Dml(Queries):
 
     def merge(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
         """MERGE up to its semicolon, which T-SQL demands; without one it is error 10713."""
-        del with_  # the text holds them
         start = self.expect("MERGE")
-        while not self.at(";"):
-            if self.at_end:
-                raise error(
-                    10713, "A MERGE statement must be terminated by a semi-colon (;).", self.last.line
-                )
-            self.advance()
-        return ast.Merge(self.source(start))
+        top = self.top() if self.at("TOP") else None
+        self.accept("INTO")
+        target = self.target()
+        self.target_hints()
+        alias = self.alias()
+        self.expect("USING")
+        source = self.source_with_joins()
+        self.expect("ON")
+        on = self.predicate()
+        actions = [self._merge_action()]
+        while self.at("WHEN"):
+            actions.append(self._merge_action())
+        output = self.output_clause()
+        self.option_clause()
+        if not self.at(";"):
+            if self.at_end or self.tok.word in STATEMENT_WORDS:
+                text = "A MERGE statement must be terminated by a semi-colon (;)."
+                raise error(10713, text, self.last.line)
+            raise self.error()
+        return ast.Merge(
+            target, source, on, tuple(actions), alias, output, top, with_, pos=start.pos, line=start.line
+        )
+
+    def _merge_action(self) -> ast.MergeAction:
+        self.expect("WHEN")
+        when = "NOT MATCHED" if self.accept("NOT") else "MATCHED"
+        self.expect("MATCHED")
+        if when == "NOT MATCHED" and self.accept("BY") and self.expect("SOURCE", "TARGET").word == "SOURCE":
+            when = "NOT MATCHED BY SOURCE"
+        condition = self.predicate() if self.accept("AND") else None
+        self.expect("THEN")
+        if self.accept("DELETE"):
+            return ast.MergeAction(when, "DELETE", condition)
+        if self.accept("UPDATE"):
+            self.expect("SET")
+            assignments = [self._set_column()]
+            while self.accept(","):
+                assignments.append(self._set_column())
+            return ast.MergeAction(when, "UPDATE", condition, tuple(assignments))
+        self.expect("INSERT")
+        columns = self._insert_columns() if self.at("(") else ()
+        if self.accept("DEFAULT"):
+            self.expect("VALUES")
+            return ast.MergeAction(when, "INSERT", condition, columns=columns)
+        self.expect("VALUES")
+        self.expect("(")
+        values = [self._value_or_default()]
+        while self.accept(","):
+            values.append(self._value_or_default())
+        self.expect(")")
+        return ast.MergeAction(when, "INSERT", condition, columns=columns, values=tuple(values))
 
     def accepted(self, words: str) -> ast.Statement:
         """Read on to the semicolon or the next word that can only begin a statement."""

@@ -182,7 +182,7 @@ class Queries(Sources):
         sources = self.sources() if self.accept("FROM") else ()
         where = self.predicate() if self.accept("WHERE") else None
         group: tuple[ast.Expr, ...] = ()
-        grouping = None
+        grouping: tuple[tuple[ast.Expr, ...], ...] | None = None
         if self.accept("GROUP"):
             self.expect("BY")
             group, grouping = self._group()
@@ -260,33 +260,77 @@ class Queries(Sources):
             return None
         return str(self.advance().value)
 
-    def _group(self) -> tuple[tuple[ast.Expr, ...], str | None]:
-        """The expressions, and the grouping: the one word of ROLLUP or CUBE over all of them, or the text of
-        any other combination."""
-        start = self.tok
+    def _group(self) -> tuple[tuple[ast.Expr, ...], _Sets | None]:
+        """The expressions, and the grouping sets where ROLLUP, CUBE or GROUPING SETS makes some."""
         self.accept("ALL")
-        group: list[ast.Expr] = []
-        special: list[str] = []
-        items = 0
+        sets: _Sets = ((),)
+        special = False
         while True:
-            items += 1
-            if self.at("ROLLUP", "CUBE") and self.peek().word == "(":
-                special.append(self.advance().word)
-                self.expect("(")
-                group.extend(self.expressions())
-                self.expect(")")
-            elif self.accept_words("GROUPING", "SETS"):
-                special.append("GROUPING SETS")
-                self.skip_parentheses()
-            else:
-                group.append(self.expression())
+            special = special or self._at_sets()
+            made = self._grouping_item()
+            sets = tuple(one + other for one in sets for other in made)
             if not self.accept(","):
                 break
         if self.at("WITH") and self.peek().word in ("ROLLUP", "CUBE"):
             self.advance()
-            return tuple(group), self.advance().word
+            parts = tuple((expr,) for expr in sets[0])
+            return sets[0], _rolled(parts) if self.advance().word == "ROLLUP" else _cubed(parts)
         if not special:
-            return tuple(group), None
-        if items == 1 and special != ["GROUPING SETS"]:
-            return tuple(group), special[0]
-        return tuple(group), self.source(start)
+            return sets[0], None
+        group: list[ast.Expr] = []
+        for one in sets:
+            group += [expr for expr in one if expr not in group]
+        return tuple(group), sets
+
+    def _at_sets(self) -> bool:
+        return (self.at("ROLLUP", "CUBE") and self.peek().word == "(") or self.at_words("GROUPING", "SETS")
+
+    def _grouping_item(self) -> _Sets:
+        """One item of GROUP BY or GROUPING SETS: the sets that it stands for."""
+        if self.at("ROLLUP", "CUBE") and self.peek().word == "(":
+            word = self.advance().word
+            self.expect("(")
+            parts = [self._grouping_part()]
+            while self.accept(","):
+                parts.append(self._grouping_part())
+            self.expect(")")
+            return _rolled(tuple(parts)) if word == "ROLLUP" else _cubed(tuple(parts))
+        if self.accept_words("GROUPING", "SETS"):
+            self.expect("(")
+            found = [*self._grouping_item()]
+            while self.accept(","):
+                found += self._grouping_item()
+            self.expect(")")
+            return tuple(found)
+        return (self._grouping_part(),)
+
+    def _grouping_part(self) -> tuple[ast.Expr, ...]:
+        """An expression, or several in parentheses that count as one; ``()`` is the whole."""
+        if self.at("("):
+            if self.peek().word == ")":
+                self.advance()
+                self.advance()
+                return ()
+            following = self.behind_parentheses(0)
+            if following.word in (",", ")"):
+                self.advance()
+                found = self.expressions()
+                self.expect(")")
+                return found
+        return (self.expression(),)
+
+
+_Sets = tuple[tuple[ast.Expr, ...], ...]
+
+
+def _rolled(parts: _Sets) -> _Sets:
+    """ROLLUP: all parts, all but the last, ... none."""
+    return tuple(sum(parts[:count], ()) for count in range(len(parts), -1, -1))
+
+
+def _cubed(parts: _Sets) -> _Sets:
+    """CUBE: every choice of the parts."""
+    choices: _Sets = ((),)
+    for part in parts:
+        choices = tuple(one + other for one in choices for other in (part, ()))
+    return choices
