@@ -46,7 +46,8 @@ class Running:
         arguments.setdefault("user", "sa")
         arguments.setdefault("password", self.password)
         arguments.setdefault("autocommit", True)
-        return pytds.connect(server=self.host, port=self.port, login_timeout=60, **arguments)
+        arguments.setdefault("login_timeout", 60)
+        return pytds.connect(server=self.host, port=self.port, **arguments)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

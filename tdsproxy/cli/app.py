@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tdsproxy.cli.dump import dump
 from tdsproxy.cli.entry import run_server
+from tdsproxy.cli.extract import extract
 from tdsproxy.cli.options import ServeOptions, resolve
 
 app = typer.Typer(
@@ -43,7 +45,38 @@ PasswordFile = Annotated[
     Path | None,
     typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
 ]
-Tls = Annotated[str | None, typer.Option("--tls", help="required, wanted or off. [wanted]")]
+UpstreamTlsOption = Annotated[
+    str | None,
+    typer.Option("--upstream-tls", help="strict, required, wanted, login or off. [wanted]"),
+]
+UpstreamCa = Annotated[
+    str | None,
+    typer.Option(
+        "--upstream-ca",
+        help="Authorities (PEM) that the upstream's certificate must come from, or 'system'. "
+        "[any certificate is trusted]",
+    ),
+]
+UpstreamCertName = Annotated[
+    str | None,
+    typer.Option("--upstream-cert-name", help="The name in the upstream's certificate. [its host]"),
+]
+UpstreamWait = Annotated[
+    float | None,
+    typer.Option("--upstream-wait", help="Seconds to try an upstream again that does not accept. [5]"),
+]
+MaxConnections = Annotated[
+    int | None, typer.Option("--max-connections", help="Sessions at the same time. [1000]")
+]
+MaxPerLogin = Annotated[
+    int | None,
+    typer.Option("--max-connections-per-login", help="Sessions of one login at the same time. [no limit]"),
+]
+LoginTimeout = Annotated[
+    float | None,
+    typer.Option("--login-timeout", help="Seconds from connection to login. [15]"),
+]
+Tls = Annotated[str | None, typer.Option("--tls", help="strict, required, wanted, login or off. [wanted]")]
 NoTls = Annotated[bool, typer.Option("--no-tls", help="The same as --tls off.")]
 TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate (PEM). [a self-signed one]")]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
@@ -65,6 +98,10 @@ def serve(
     store: Store = None,
     listen: Listen = None,
     upstream: UpstreamOption = None,
+    upstream_tls: UpstreamTlsOption = None,
+    upstream_ca: UpstreamCa = None,
+    upstream_cert_name: UpstreamCertName = None,
+    upstream_wait: UpstreamWait = None,
     backup_dir: BackupDir = None,
     allow_dir: AllowDir = None,
     path_map: PathMap = None,
@@ -73,6 +110,9 @@ def serve(
     no_tls: NoTls = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    max_connections: MaxConnections = None,
+    max_connections_per_login: MaxPerLogin = None,
+    login_timeout: LoginTimeout = None,
     ready_file: ReadyFile = None,
     log_level: LogLevel = None,
     log_json: LogJson = False,
@@ -84,6 +124,10 @@ def serve(
             "store": store,
             "listen": listen,
             "upstream": upstream,
+            "upstream_tls": upstream_tls,
+            "upstream_ca": upstream_ca,
+            "upstream_cert_name": upstream_cert_name,
+            "upstream_wait": upstream_wait,
             "backup_dir": backup_dir,
             "allow_dir": allow_dir,
             "path_map": path_map,
@@ -91,6 +135,9 @@ def serve(
             "tls": "off" if no_tls else tls,
             "tls_cert": tls_cert,
             "tls_key": tls_key,
+            "max_connections": max_connections,
+            "max_connections_per_login": max_connections_per_login,
+            "login_timeout": login_timeout,
             "ready_file": ready_file,
             "log_level": log_level,
             "log_json": log_json or None,
@@ -113,6 +160,9 @@ def server(
     no_tls: NoTls = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    max_connections: MaxConnections = None,
+    max_connections_per_login: MaxPerLogin = None,
+    login_timeout: LoginTimeout = None,
     ready_file: ReadyFile = None,
     log_level: LogLevel = None,
     log_json: LogJson = False,
@@ -130,6 +180,9 @@ def server(
             "tls": "off" if no_tls else tls,
             "tls_cert": tls_cert,
             "tls_key": tls_key,
+            "max_connections": max_connections,
+            "max_connections_per_login": max_connections_per_login,
+            "login_timeout": login_timeout,
             "ready_file": ready_file,
             "log_level": log_level,
             "log_json": log_json or None,
@@ -215,3 +268,7 @@ def headers(
     from tdsproxy.cli import shell
 
     shell.headers(_options(store, backup_dir, allow_dir, path_map, config), file, as_json=as_json)
+
+
+app.command()(extract)
+app.command()(dump)

@@ -10,6 +10,11 @@ from typing import Any, Final
 
 ENVIRONMENT_PREFIX: Final = "TDSPROXY_"
 DEFAULT_STORE: Final = Path("data")
+TLS_MODES: Final = ("strict", "required", "wanted", "login", "off")
+SYSTEM_AUTHORITIES: Final = "system"
+MOST_SECONDS: Final = 3600
+MOST_CONNECTIONS: Final = 32767
+"""SQL Server's own limit."""
 
 
 class OptionError(Exception):
@@ -29,11 +34,19 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """The options of ``serve`` and ``server``, resolved. ``tls`` is required, wanted or off."""
+    """The options of ``serve`` and ``server``, resolved. ``tls`` is strict, required, wanted, login or off;
+    ``upstream_tls`` likewise. ``upstream_ca`` a file, ``system``, or None: any certificate is trusted."""
 
     store: Path = DEFAULT_STORE
     listen: Address = Address("127.0.0.1", 1433)
     upstream: Address | None = None
+    upstream_tls: str = "wanted"
+    upstream_ca: str | None = None
+    upstream_cert_name: str | None = None
+    upstream_wait: float = 5.0
+    max_connections: int = 1000
+    max_connections_per_login: int | None = None
+    login_timeout: float = 15.0
     backup_dir: Path | None = None
     allow_dir: tuple[Path, ...] = ()
     path_map: tuple[tuple[str, Path], ...] = ()
@@ -119,6 +132,35 @@ def _choice(*allowed: str) -> Callable[[object, str], str]:
     return check
 
 
+def _authorities(value: object, name: str) -> str:
+    """A file, or the word ``system``."""
+    text = str(value) if isinstance(value, Path) else _text(value, name)
+    return text if text == SYSTEM_AUTHORITIES else str(_path(text, name))
+
+
+def _number(value: object, name: str) -> float:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise OptionError(f"The option '{name}' takes a number.") from None
+
+
+def _seconds(value: object, name: str) -> float:
+    number = _number(value, name)
+    if not 0 <= number <= MOST_SECONDS:
+        raise OptionError(f"The option '{name}' takes seconds from 0 to {MOST_SECONDS}.")
+    return number
+
+
+def _count(value: object, name: str) -> int:
+    number = _number(value, name)
+    if number != int(number) or not 1 <= number <= MOST_CONNECTIONS:
+        raise OptionError(f"The option '{name}' takes a whole number from 1 to {MOST_CONNECTIONS}.")
+    return int(number)
+
+
 def _flag(value: object, name: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -133,11 +175,18 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "store": _path,
     "listen": _address,
     "upstream": _address,
+    "upstream_tls": _choice(*TLS_MODES),
+    "upstream_ca": _authorities,
+    "upstream_cert_name": _text,
+    "upstream_wait": _seconds,
+    "max_connections": _count,
+    "max_connections_per_login": _count,
+    "login_timeout": _seconds,
     "backup_dir": _path,
     "allow_dir": _paths,
     "path_map": _path_map,
     "sa_password_file": _path,
-    "tls": _choice("required", "wanted", "off"),
+    "tls": _choice(*TLS_MODES),
     "tls_cert": _path,
     "tls_key": _path,
     "ready_file": _path,
@@ -182,6 +231,10 @@ def resolve(
     options = ServeOptions(**values)
     if (options.tls_cert is None) != (options.tls_key is None):
         raise OptionError("The options 'tls-cert' and 'tls-key' go together.")
+    if options.upstream_tls == "off" and options.upstream_ca is not None:
+        raise OptionError("The option 'upstream-ca' says nothing while 'upstream-tls' is off.")
+    if options.upstream_cert_name is not None and options.upstream_ca is None:
+        raise OptionError("The option 'upstream-cert-name' needs 'upstream-ca'.")
     return options
 
 

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tdsproxy.cli import logs
 from tdsproxy.cli.accounts import ensure_sa, given_password
 from tdsproxy.cli.errors import CommandError
-from tdsproxy.cli.options import Address, ServeOptions
+from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions
 
 if TYPE_CHECKING:
     from tdsproxy.frontend.handshake import HandshakeSettings
     from tdsproxy.frontend.listener import Endpoint
     from tdsproxy.frontend.streams import SocketStream
+    from tdsproxy.frontend.worker import SessionLimit
     from tdsproxy.keeper.client import SyncKeeper
     from tdsproxy.keeper.options import KeeperOptions
+    from tdsproxy.proxy.upstream import UpstreamSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,8 @@ T = TypeVar("T")
 GRACE: Final = 10.0
 """Seconds that running statements get after SIGTERM."""
 
-MAX_SESSIONS: Final = 1000
+UPSTREAM_DEADLINE: Final = 10.0
+"""Seconds that connecting to the upstream may take: less than clients wait, so that they hear of it."""
 
 
 def serve(options: ServeOptions, *, proxy: bool) -> int:
@@ -46,8 +49,8 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
         return _run(_serve_upstream(options, options.upstream))
     keeper = _KeeperStart(options, password)  # its process starts while this one goes on importing
     try:
-        with _embedded(options, keeper, proxy=proxy) as make:
-            return _run(_serve(options, make))
+        with _embedded(options, keeper, proxy=proxy) as (make, handshake):
+            return _run(_serve(options, make, handshake))
     finally:
         keeper.close()
 
@@ -145,21 +148,12 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
     # first of all: while its process starts, the rest is imported here
     launch = _Task(lambda: ensure_keeper(_keeper_options(options)), "keeper start")
     from tdsproxy.frontend.certificates import CertificateError
-    from tdsproxy.frontend.worker import SessionLimit
     from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.start import connect
     from tdsproxy.proxy.session import ProxySession, ProxySettings
-    from tdsproxy.proxy.upstream import UpstreamSettings
-    from tdsproxy.tds.tls import client_context
 
-    # The upstream is taken as it is: nothing here says which certificate it should have.
-    context = None if options.tls == "off" else client_context(verify=False)
     try:
-        settings = ProxySettings(
-            _handshake(options),
-            UpstreamSettings(upstream.host, upstream.port, context),
-            SessionLimit(MAX_SESSIONS),
-        )
+        settings = ProxySettings(_handshake(options), _upstream(options, upstream), _limit(options))
         launch.result()
         keeper = await connect(_keeper_options(options))
     except CertificateError as error:
@@ -167,24 +161,57 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
     except (KeeperUnavailable, OSError) as error:
         raise CommandError(f"The keeper of the store can't be reached: {error}.") from error
     try:
-        return await _serve(options, lambda stream: ProxySession(stream, keeper, settings))
+        return await _serve(
+            options, lambda stream: ProxySession(stream, keeper, settings), settings.handshake
+        )
     finally:
         await keeper.close()
+
+
+def _upstream(options: ServeOptions, address: Address) -> UpstreamSettings:
+    """Raises CommandError."""
+    from ssl import SSLError
+
+    from tdsproxy.proxy.upstream import UpstreamSettings, UpstreamTls, upstream_context
+
+    mode, authorities = UpstreamTls(options.upstream_tls), options.upstream_ca
+    try:
+        context = upstream_context(
+            mode,
+            verify=authorities is not None,
+            authorities=None if authorities in (None, SYSTEM_AUTHORITIES) else Path(str(authorities)),
+        )
+    except (OSError, SSLError) as error:
+        raise CommandError(f"The authorities '{authorities}' can't be used: {error}.") from error
+    return UpstreamSettings(
+        address.host,
+        address.port,
+        mode,
+        context,
+        options.upstream_cert_name,
+        deadline=UPSTREAM_DEADLINE,
+        patience=options.upstream_wait,
+    )
+
+
+def _limit(options: ServeOptions) -> SessionLimit:
+    from tdsproxy.frontend.worker import SessionLimit
+
+    return SessionLimit(options.max_connections, options.max_connections_per_login)
 
 
 @contextlib.contextmanager
 def _embedded(
     options: ServeOptions, start: _KeeperStart, *, proxy: bool
-) -> Iterator[Callable[[SocketStream], Endpoint]]:
+) -> Iterator[tuple[Callable[[SocketStream], Endpoint], HandshakeSettings]]:
     """Endpoints of the embedded server, behind the proxy's client leg or alone; it is closed at the end."""
     from tdsproxy.frontend.certificates import CertificateError
     from tdsproxy.frontend.connection import Connection, ConnectionSettings
-    from tdsproxy.frontend.worker import SessionLimit
     from tdsproxy.proxy.embedded import EmbeddedSession
     from tdsproxy.server.engine import Engine
 
     try:
-        settings = ConnectionSettings(_handshake(options), SessionLimit(MAX_SESSIONS))
+        settings = ConnectionSettings(_handshake(options), _limit(options))
     except CertificateError as error:
         raise CommandError(str(error)) from error
     keeper, made = start.wait()
@@ -193,9 +220,9 @@ def _embedded(
         print(f"A password for sa was made: see {made}", file=sys.stderr, flush=True)
     try:
         if proxy:
-            yield lambda stream: EmbeddedSession(stream, engine, settings)
+            yield lambda stream: EmbeddedSession(stream, engine, settings), settings.handshake
         else:
-            yield lambda stream: Connection(stream, engine, settings)
+            yield lambda stream: Connection(stream, engine, settings), settings.handshake
     finally:
         engine.close()
 
@@ -207,12 +234,12 @@ def _handshake(options: ServeOptions) -> HandshakeSettings:
     from tdsproxy.tds.prelogin import EncryptionPolicy
 
     if options.tls == "off":
-        return HandshakeSettings(EncryptionPolicy.OFF, None)
+        return HandshakeSettings(EncryptionPolicy.OFF, None, options.login_timeout)
     if options.tls_cert is not None and options.tls_key is not None:
         pair = CertificatePair(options.tls_cert, options.tls_key)
     else:
         pair = ensure_self_signed(options.store / "tls")
-    return HandshakeSettings(EncryptionPolicy(options.tls), server_contexts(pair))
+    return HandshakeSettings(EncryptionPolicy(options.tls), server_contexts(pair), options.login_timeout)
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
@@ -225,13 +252,16 @@ def _run(main: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(main)
 
 
-async def _serve(options: ServeOptions, make: Callable[[SocketStream], Endpoint]) -> int:
+async def _serve(
+    options: ServeOptions, make: Callable[[SocketStream], Endpoint], handshake: HandshakeSettings
+) -> int:
     from tdsproxy.frontend.listener import Listener
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _read_again, handshake)
     listener = Listener(make)
     wanted = options.listen
     try:
@@ -248,6 +278,17 @@ async def _serve(options: ServeOptions, make: Callable[[SocketStream], Endpoint]
         with contextlib.suppress(FileNotFoundError):
             options.ready_file.unlink()
     return 0
+
+
+def _read_again(handshake: HandshakeSettings) -> None:
+    """SIGHUP: the certificate may have changed. What can't be used is told, and changes nothing."""
+    from tdsproxy.frontend.certificates import CertificateError
+
+    if handshake.contexts is not None:
+        try:
+            handshake.contexts.reload()
+        except CertificateError as error:
+            log.error("%s The last one serves on.", error)
 
 
 def _write_ready(path: Path, host: str, port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdsproxy.tds.tls import server_context, strict_server_context
+
+log = logging.getLogger(__name__)
 
 VALID_DAYS = 3650
 KEY_BITS = 2048
@@ -94,21 +97,72 @@ def _generate(names: tuple[str, ...]) -> tuple[bytes, bytes]:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class ServerContexts:
-    """``wrapped`` is for TLS inside PRELOGIN packets, ``strict`` for TDS 8.0."""
+    """TLS contexts for the listener: ``wrapped`` is for TLS inside PRELOGIN packets, ``strict`` for TDS 8.0.
 
-    wrapped: ssl.SSLContext
-    strict: ssl.SSLContext
+    Each connection gets the pair as it is on disk by then: changed files are read again. While they can't be
+    used (the certificate is there already, its key not yet) the last good pair serves on.
+    """
+
+    def __init__(self, pair: CertificatePair) -> None:
+        """Raises CertificateError."""
+        self._pair = pair
+        self._stamp = self._look()
+        self._wrapped, self._strict = self._load()
+
+    @property
+    def wrapped(self) -> ssl.SSLContext:
+        self._refresh()
+        return self._wrapped
+
+    @property
+    def strict(self) -> ssl.SSLContext:
+        self._refresh()
+        return self._strict
+
+    def reload(self) -> None:
+        """Read the files now, changed or not. Raises CertificateError; the last good pair then serves on."""
+        self._stamp = self._look()
+        self._wrapped, self._strict = self._load()
+        log.info("the certificate %s was read again", self._pair.certificate)
+
+    def _refresh(self) -> None:
+        stamp = self._look()
+        if stamp != self._stamp:
+            try:
+                self.reload()
+            except CertificateError as error:
+                log.error("%s The last one serves on.", error)
+
+    def _look(self) -> tuple[object, ...]:
+        """Changes whenever one of the files does."""
+        found: list[object] = []
+        for path in (self._pair.certificate, self._pair.key):
+            try:
+                status = path.stat()
+            except OSError as error:
+                found.append(error.errno)
+            else:
+                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
+        return tuple(found)
+
+    def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        pair = self._pair
+        try:
+            exposed = pair.key.stat().st_mode & 0o077
+            contexts = (
+                server_context(pair.certificate, pair.key),
+                strict_server_context(pair.certificate, pair.key),
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateError(
+                f"The certificate {pair.certificate} with key {pair.key} can't be used: {error}."
+            ) from error
+        if exposed:
+            log.warning("the private key %s can be read by others than its owner", pair.key)
+        return contexts
 
 
 def server_contexts(pair: CertificatePair) -> ServerContexts:
     """TLS contexts for the listener. Raises CertificateError."""
-    try:
-        return ServerContexts(
-            server_context(pair.certificate, pair.key), strict_server_context(pair.certificate, pair.key)
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateError(
-            f"The certificate {pair.certificate} with key {pair.key} can't be used: {error}."
-        ) from error
+    return ServerContexts(pair)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tdsproxy.frontend.streams import ByteStream
+from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import DEFAULT_PACKET_SIZE, Packet, PacketReader
 from tdsproxy.tds.tls import TlsTunnel
 
@@ -16,6 +17,8 @@ class PacketChannel:
         self._stream = stream
         self._packets = PacketReader(DEFAULT_PACKET_SIZE)
         self._tunnel: TlsTunnel | None = None
+        self._inline: TlsTunnel | None = None
+        self._failure: ProtocolError | None = None
 
     @property
     def peer(self) -> str:
@@ -54,11 +57,33 @@ class PacketChannel:
             self._packets.feed(tunnel.feed(data))
         finally:
             self._stream.write(tunnel.take_output())
+        if tunnel.finished:
+            self._tunnel = None
+        elif tunnel.covers_all and self._stream.transform(self._decrypted):
+            # From here on the stream itself hands out plain bytes, and the short way is open under TLS, too.
+            self._inline, self._tunnel = tunnel, None
+
+    def _decrypted(self, data: bytes) -> tuple[bytes, bool]:
+        """Plain bytes, and whether they are the last."""
+        tunnel = self._inline
+        if tunnel is None or self._failure is not None:
+            return b"", True
+        try:
+            plain = tunnel.decrypt(data)
+        except ProtocolError as error:
+            self._failure = error
+            plain = b""
+        rest = tunnel.take_output()
+        if rest:
+            self._stream.write(rest)
+        return plain, tunnel.closed or self._failure is not None
 
     async def _fill(self) -> bool:
         """Read once; False at the end of the stream."""
         data = await self._stream.read()
         if not data:
+            if self._failure is not None:
+                raise self._failure
             return False
         self._through_tunnel(data)
         return self._tunnel is None or not self._tunnel.closed or self._packets.pending > 0
@@ -91,8 +116,8 @@ class PacketChannel:
     def divert(
         self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
     ) -> bool:
-        """As the stream's ``divert``; ``on_data`` is asked only while no part of a packet waits. False under
-        TLS, where the stream's bytes say nothing."""
+        """As the stream's ``divert``; ``on_data`` is asked only while no part of a packet waits. False where
+        the stream's bytes are still inside TLS and say nothing."""
         if on_data is None:
             self._stream.divert(None)
             return True
@@ -130,13 +155,19 @@ class PacketChannel:
         if self._packets.pending:
             return self._packets.take_leftover()
         if self._tunnel is None:
-            return await self._stream.read()
+            data = await self._stream.read()
+            if not data and self._failure is not None:
+                raise self._failure
+            return data
         while not self._packets.pending:
             if not await self._fill():
                 return b""
         return self._packets.take_leftover()
 
     def write(self, data: bytes) -> None:
+        if self._inline is not None:
+            self._stream.write(self._inline.encrypt(data))
+            return
         tunnel = self._tunnel
         if tunnel is None:
             self._stream.write(data)
@@ -149,9 +180,10 @@ class PacketChannel:
 
     def close(self) -> None:
         """Send what is queued, and TLS's farewell, then close."""
-        if self._tunnel is not None:
-            self._tunnel.close()
-            self._stream.write(self._tunnel.take_output())
+        tunnel = self._tunnel or self._inline
+        if tunnel is not None:
+            tunnel.close()
+            self._stream.write(tunnel.take_output())
         self._stream.close()
 
     def abort(self) -> None:

@@ -112,8 +112,10 @@ class Connection:
     async def serve(self) -> None:
         """Raises nothing that the client caused; a broken connection just ends it."""
         try:
+            crowded = self._settings.limit.crowded
             with self._settings.limit.slot() as granted:
-                await self._serve(granted)
+                if granted or not crowded:
+                    await self._serve(granted)
         except ProtocolError as error:
             log.info("%s: closed for a breach of protocol: %s", self._address, error)
             self._channel.abort()
@@ -146,6 +148,7 @@ class Connection:
                 await self._converse(session, worker)
         finally:
             if session is not None:
+                self._settings.limit.leave(accepted.login.user)
                 # In the session's thread, behind whatever still runs there; not awaited by the listener.
                 worker.submit(_closer(session))
             worker.stop()
@@ -176,6 +179,10 @@ class Connection:
             session = await worker.submit(lambda: self._server.login(request))
         except SqlError as error:
             await self._refuse(*error.messages)
+            return None
+        if not self._settings.limit.enter(accepted.login.user):
+            worker.submit(_closer(session))
+            await self._refuse(TOO_MANY)
             return None
         session.when_ended(_stopper(asyncio.get_running_loop(), self.stop))
         size = logins.grant(

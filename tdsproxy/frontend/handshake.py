@@ -41,8 +41,8 @@ and the FEDAUTHREQUIRED byte to answer."""
 
 @dataclass(frozen=True, slots=True)
 class HandshakeSettings:
-    """``contexts`` None means that there is no TLS at all. ``deadline`` in seconds bounds the time from
-    the connection to the LOGIN7."""
+    """``contexts`` None means that there is no TLS at all; what they give may change between two connections.
+    ``deadline`` in seconds bounds the time from the connection to the LOGIN7."""
 
     policy: EncryptionPolicy = EncryptionPolicy.WANTED
     contexts: ServerContexts | None = None
@@ -75,6 +75,9 @@ async def greet(channel: PacketChannel, settings: HandshakeSettings, introduce: 
     if first is None:
         return None
     strict = first == TLS_RECORD_HANDSHAKE
+    if settings.policy is EncryptionPolicy.STRICT and not strict:
+        log.info("%s: a client that does not begin with TLS (TDS 8.0) was refused", channel.peer)
+        return None
     if strict:
         if settings.contexts is None:
             return None

@@ -50,6 +50,11 @@ class ByteStream(Protocol):
         enough is queued to be sent again. None stops both. False: this stream can't, nothing is diverted."""
         ...
 
+    def transform(self, decode: Callable[[bytes], tuple[bytes, bool]] | None) -> bool:
+        """Have what arrives pass through ``decode`` first, which gives the bytes to hand out and whether they
+        are the last. False: not now (bytes wait unread), or this stream can't."""
+        ...
+
     @property
     def full(self) -> bool:
         """So much is queued to be sent that the writer should wait."""
@@ -99,6 +104,7 @@ class SocketStream(asyncio.Protocol):
         self._on_change: Callable[[], None] | None = None
         self._on_data: Callable[[bytes], bool] | None = None
         self._on_room: Callable[[], None] | None = None
+        self._decode: Callable[[bytes], tuple[bytes, bool]] | None = None
 
     # asyncio.Protocol
 
@@ -113,8 +119,21 @@ class SocketStream(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
-        if self._on_data is not None and not self._chunks and self._on_data(data):
+        if self._decode is not None:
+            self._received_encoded(self._decode, data)
+        elif self._on_data is None or self._chunks or not self._on_data(data):
+            self._keep(data)
+
+    def _received_encoded(self, decode: Callable[[bytes], tuple[bytes, bool]], data: bytes) -> None:
+        if self._eof:
             return
+        plain, self._eof = decode(data)
+        if plain and (self._on_data is None or self._chunks or not self._on_data(plain)):
+            self._keep(plain)
+        if self._eof:
+            self._wake_reader()
+
+    def _keep(self, data: bytes) -> None:
         self._chunks.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER and not self._reading_paused and self._transport is not None:
@@ -197,6 +216,12 @@ class SocketStream(asyncio.Protocol):
     ) -> bool:
         self._on_data = on_data
         self._on_room = on_room
+        return True
+
+    def transform(self, decode: Callable[[bytes], tuple[bytes, bool]] | None) -> bool:
+        if self._chunks or self._lost:
+            return False
+        self._decode = decode
         return True
 
     @property
@@ -323,6 +348,10 @@ class MemoryStream:
         self, on_data: Callable[[bytes], bool] | None, on_room: Callable[[], None] | None = None
     ) -> bool:
         del on_data, on_room
+        return False
+
+    def transform(self, decode: Callable[[bytes], tuple[bytes, bool]] | None) -> bool:
+        del decode
         return False
 
     @property

@@ -131,23 +131,57 @@ class SessionWorker:
         self._jobs.put(None)
 
 
-class SessionLimit:
-    """Counts sessions against a maximum."""
+REFUSALS = 64
+"""Connections beyond the limit that may be told so at the same time; what is beyond is just closed."""
 
-    def __init__(self, maximum: int) -> None:
+
+class SessionLimit:
+    """Counts connections against a maximum, and the sessions of each login against another."""
+
+    def __init__(self, maximum: int, per_login: int | None = None) -> None:
         self._maximum = maximum
+        self._per_login = per_login
         self._count = 0
+        self._refused = 0
+        self._logins: dict[str, int] = {}
 
     @property
     def count(self) -> int:
         return self._count
 
+    @property
+    def crowded(self) -> bool:
+        """So many are being refused that there is no time to say so to another."""
+        return self._refused >= REFUSALS
+
     @contextmanager
     def slot(self) -> Generator[bool, None, None]:
-        """True within the limit; False when the session has to be refused."""
+        """True within the limit; False when the connection has to be refused."""
         granted = self._count < self._maximum
-        self._count += granted
+        if granted:
+            self._count += 1
+        else:
+            self._refused += 1
         try:
             yield granted
         finally:
-            self._count -= granted
+            if granted:
+                self._count -= 1
+            else:
+                self._refused -= 1
+
+    def enter(self, login: str) -> bool:
+        """A login has succeeded: whether it may have one more session. To be followed by ``leave`` if so.
+        Counted only then, so that nobody can shut a login out without its password."""
+        key = login.casefold()
+        count = self._logins.get(key, 0)
+        if self._per_login is not None and count >= self._per_login:
+            return False
+        self._logins[key] = count + 1
+        return True
+
+    def leave(self, login: str) -> None:
+        key = login.casefold()
+        count = self._logins.pop(key, 1) - 1
+        if count > 0:
+            self._logins[key] = count

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdsproxy.frontend.channel import PacketChannel
+from tdsproxy.frontend.connection import TOO_MANY
 from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read_login
 from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, failed_done
 from tdsproxy.frontend.streams import ByteStream
@@ -43,7 +44,11 @@ MAX_SEARCHED: Final = 4 * 1024 * 1024
 """A request beyond this many bytes passes unsearched: no native statement needs so many."""
 
 GONE: Final = SqlMessage(10054, 16, 1, "The server behind the proxy can't be reached.")
-"""What a client is told whose upstream went away after its PRELOGIN."""
+"""What a client is told that logs in while the upstream can't be reached, or goes away. Clients take 10054
+for a passing failure; some try again by themselves."""
+
+STAND_IN: Final = (16, 0, 4236, 0)
+"""The version in the answer to PRELOGIN while the upstream can't say its own."""
 
 _SEARCHED: Final = frozenset({PacketType.SQL_BATCH, PacketType.RPC})
 
@@ -65,6 +70,7 @@ class ProxySession:
         self._keeper = keeper
         self._settings = settings
         self._leg: UpstreamLeg | None = None
+        self._login_name: str | None = None
         self._expected = 0
         self._own: Interception | None = None
         self._splice: Splice | None = None
@@ -80,14 +86,12 @@ class ProxySession:
     async def serve(self) -> None:
         """Returns when either side has ended the connection."""
         try:
+            crowded = self._settings.limit.crowded
             with self._settings.limit.slot() as granted:
-                if granted:
-                    await self._serve()
+                if granted or not crowded:
+                    await self._serve(granted)
         except ProtocolError as error:
             log.info("%s: closed for a breach of protocol: %s", self._client.peer, error)
-            self._client.abort()
-        except UpstreamUnreachable as error:
-            log.warning("the upstream can't be reached: %s", error)
             self._client.abort()
         except ConnectionError as error:
             log.debug("%s: %s", self._client.peer, error)
@@ -96,37 +100,49 @@ class ProxySession:
             self._client.close()
             if self._leg is not None:
                 self._leg.close()
+            if self._login_name is not None:
+                self._settings.limit.leave(self._login_name)
 
     # Login
 
-    async def _serve(self) -> None:
+    async def _serve(self, granted: bool) -> None:
         try:
             async with asyncio.timeout(self._settings.handshake.deadline):
-                accepted = await self._accept()
+                accepted = await self._accept(granted)
         except TimeoutError:
             log.info("%s: no login within the time allowed", self._client.peer)
             self._client.abort()
             return
-        if accepted is None or self._leg is None:
+        if accepted is None:
+            return
+        if self._leg is None:
+            self._refuse(accepted, GONE if granted else TOO_MANY)
             return
         try:
             async with asyncio.timeout(self._settings.upstream.deadline):
                 format_ = await self._login(accepted, self._leg)
         except (ConnectionError, TimeoutError) as error:
             log.warning("the upstream went away during a login: %s", error)
-            self._refuse(accepted, self._leg)
+            self._refuse(accepted, GONE)
             return
         if format_ is not None:
             await self._converse(self._leg, format_)
 
-    def _refuse(self, accepted: Accepted, leg: UpstreamLeg) -> None:
+    def _refuse(self, accepted: Accepted, message: SqlMessage) -> None:
         format_ = Format("", negotiate_version(accepted.login.tds_version))
-        tokens = ReplyEncoder(format_).failure((GONE,))
-        self._client.write(packetize(PacketType.TABULAR_RESULT, tokens, DEFAULT_PACKET_SIZE, leg.spid))
+        tokens = ReplyEncoder(format_).failure((message,))
+        self._client.write(packetize(PacketType.TABULAR_RESULT, tokens, DEFAULT_PACKET_SIZE))
 
-    async def _accept(self) -> Accepted | None:
+    async def _accept(self, granted: bool) -> Accepted | None:
         async def introduce(fedauth: bool) -> tuple[tuple[int, int, int, int], int | None]:
-            leg = await UpstreamLeg.connect(self._settings.upstream, fedauth=fedauth)
+            if not granted:
+                return STAND_IN, None
+            try:
+                leg = await UpstreamLeg.connect(self._settings.upstream, fedauth=fedauth)
+            except UpstreamUnreachable as error:
+                # The client hears of it in answer to its login: what closes before says nothing.
+                log.warning("%s: the upstream can't be reached: %s", self._client.peer, error)
+                return STAND_IN, None
             self._leg = leg
             return leg.prelogin.version, leg.prelogin.fedauth_required
 
@@ -146,6 +162,12 @@ class ProxySession:
             name = answer.server_name or name
             if answer.rerouted:
                 log.warning("the upstream sends its clients elsewhere; they are kept here")
+            if answer.version is not None and not self._settings.limit.enter(login.user):
+                log.info("%s: %r has as many sessions as a login may have", self._client.peer, login.user)
+                self._refuse(accepted, TOO_MANY)
+                return None
+            if answer.version is not None:
+                self._login_name = login.user
             self._client.write(
                 packetize(PacketType.TABULAR_RESULT, answer.body, DEFAULT_PACKET_SIZE, leg.spid)
             )

@@ -43,12 +43,15 @@ class Encryption(IntEnum):
 
 
 class EncryptionPolicy(Enum):
-    """What the server side is set to: OFF leaves a client that does not ask alone, WANTED encrypts every
-    client that can, REQUIRED refuses the others."""
+    """What the server side is set to: OFF leaves a client that does not ask alone, LOGIN encrypts the login
+    of one that can and the rest if it asks, WANTED encrypts every client that can, REQUIRED refuses the
+    others. STRICT serves TDS 8.0 only, whose TLS is there before PRELOGIN."""
 
     OFF = "off"
+    LOGIN = "login"
     WANTED = "wanted"
     REQUIRED = "required"
+    STRICT = "strict"
 
 
 class EncryptionMode(Enum):
@@ -230,7 +233,7 @@ def _negotiate(
     if client in (Encryption.ON, Encryption.REQUIRED, Encryption.STRICT):
         return Encryption.ON, EncryptionMode.FULL
     if client is Encryption.OFF:
-        if policy is EncryptionPolicy.OFF or login_only:
+        if policy in (EncryptionPolicy.OFF, EncryptionPolicy.LOGIN) or login_only:
             return Encryption.OFF, EncryptionMode.LOGIN_ONLY
         return Encryption.REQUIRED, EncryptionMode.FULL
     if policy is EncryptionPolicy.REQUIRED:

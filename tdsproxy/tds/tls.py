@@ -39,7 +39,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     _harden(context)
-    context.load_cert_chain(certificate, key)
+    _load(context, certificate, key)
     return context
 
 
@@ -50,8 +50,13 @@ def strict_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     _harden(context)
     context.set_alpn_protocols([ALPN])
-    context.load_cert_chain(certificate, key)
+    _load(context, certificate, key)
     return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """A key under a passphrase is refused: OpenSSL would ask for it on the terminal and wait."""
+    context.load_cert_chain(certificate, key, password=lambda: "")
 
 
 def _harden(context: ssl.SSLContext) -> None:
@@ -133,6 +138,17 @@ class TlsTunnel:
     def encrypted(self) -> bool:
         """What is sent next goes through TLS."""
         return self._established and not self._passed_login
+
+    @property
+    def covers_all(self) -> bool:
+        """The handshake is over, and everything behind it is inside TLS: ``encrypt`` and ``decrypt`` may be
+        used, which are ``send`` and ``feed`` without their detours."""
+        return self._established and not self._login_only
+
+    @property
+    def finished(self) -> bool:
+        """The login that TLS covered is through in clear bytes: the tunnel changes nothing any more."""
+        return self._clear
 
     @property
     def closed(self) -> bool:
@@ -239,6 +255,39 @@ class TlsTunnel:
             self._collect(wrap=False)
             raise _tls_error("a TLS record is broken", error) from error
         return b"".join(parts)
+
+    def decrypt(self, data: bytes) -> bytes:
+        """``feed`` while ``covers_all``."""
+        incoming, tls = self._incoming, self._tls
+        incoming.write(data)
+        try:
+            first = tls.read(_READ_SIZE)
+        except ssl.SSLWantReadError:
+            self._collect(wrap=False)
+            return b""
+        except ssl.SSLZeroReturnError:
+            self._closed = True
+            return b""
+        except ssl.SSLError as error:
+            self._collect(wrap=False)
+            raise _tls_error("a TLS record is broken", error) from error
+        if not first:
+            self._closed = True
+            return b""
+        if incoming.pending or tls.pending():  # asked first: to be told that there is no more is dear
+            return first + self._read()
+        return first
+
+    def encrypt(self, data: bytes) -> bytes:
+        """``send`` while ``covers_all``: the bytes for the network."""
+        try:
+            sent = self._tls.write(data)
+            if sent < len(data):
+                self._write(data[sent:])
+        except ssl.SSLError as error:
+            raise _tls_error("the TLS connection cannot be written", error) from error
+        records = self._outgoing.read()
+        return self.take_output() + records if self._output else records
 
     def _feed_login_only(self, data: bytes) -> bytes:
         """Records are fed one by one, as the stream turns clear behind the one that ends the login packet."""

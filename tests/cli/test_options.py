@@ -32,7 +32,7 @@ def test_the_configuration_file_may_be_named_by_the_environment(tmp_path: Path) 
     [
         ("liste = 1", "unknown key 'liste'"),
         ("listen = 5", "takes a text"),
-        ("tls = 'sometimes'", "one of required, wanted, off"),
+        ("tls = 'sometimes'", "one of strict, required, wanted, login, off"),
         ("listen = [", "is not TOML"),
     ],
 )
@@ -81,3 +81,24 @@ def test_a_certificate_needs_its_key() -> None:
 
 def test_lists_of_the_environment() -> None:
     assert resolve({}, {"TDSPROXY_ALLOW_DIR": "/a;/b"}, None).allow_dir == (Path("/a"), Path("/b"))
+
+
+def test_the_upstreams_tls_and_the_limits() -> None:
+    options = resolve({"upstream": "db:1", "upstream_ca": "system", "max_connections": "20"}, {}, None)
+    assert (options.upstream_tls, options.upstream_ca, options.max_connections) == ("wanted", "system", 20)
+    options = resolve(
+        {"upstream_ca": "ca.pem", "login_timeout": 2.5}, {"TDSPROXY_UPSTREAM_TLS": "strict"}, None
+    )
+    assert (options.upstream_tls, options.upstream_ca) == ("strict", str(Path("ca.pem").absolute()))
+    assert (options.login_timeout, options.upstream_wait) == (2.5, 5.0)
+    for wrong in (
+        {"upstream_tls": "off", "upstream_ca": "system"},
+        {"upstream_cert_name": "db"},
+        {"max_connections": 0},
+        {"max_connections": 40_000},
+        {"max_connections_per_login": 1.5},
+        {"login_timeout": "soon"},
+        {"upstream_wait": -1},
+    ):
+        with pytest.raises(OptionError):
+            resolve(wrong, {}, None)

@@ -103,7 +103,7 @@ def test_a_proxy_in_front_of_a_server_on_the_same_store(tmp_path: Path) -> None:
     ("words", "sentence", "status"),
     [
         (["serve", "--listen", "h:x"], "does not name a TCP port", 2),
-        (["serve", "--tls", "perhaps"], "one of required, wanted, off", 2),
+        (["serve", "--tls", "perhaps"], "one of strict, required, wanted, login, off", 2),
         (["serve", "--config", "/nowhere/x.toml"], "can't be read", 2),
         (["serve", "--tls-cert", "a.pem"], "go together", 2),
         (["serve", "--no-such-option"], "No such option", 2),

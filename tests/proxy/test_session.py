@@ -12,7 +12,7 @@ from tdsproxy.frontend.handler import RpcRequest
 from tdsproxy.frontend.handshake import HandshakeSettings
 from tdsproxy.frontend.listener import Listener
 from tdsproxy.frontend.streams import ByteStream, SocketStream, memory_pair
-from tdsproxy.frontend.worker import SessionLimit
+from tdsproxy.frontend.worker import REFUSALS, SessionLimit
 from tdsproxy.proxy.rpcs import FIRST_HANDLE
 from tdsproxy.proxy.session import ProxySession, ProxySettings
 from tdsproxy.proxy.upstream import UpstreamSettings
@@ -74,11 +74,13 @@ class Fixture:
         return session
 
     @contextlib.asynccontextmanager
-    async def client(self, *, login: bool = True, **changes: int) -> AsyncIterator[Wire]:
+    async def client(
+        self, *, login: bool = True, limit: SessionLimit | None = None, **changes: int
+    ) -> AsyncIterator[Wire]:
         settings = ProxySettings(
             HandshakeSettings(EncryptionPolicy.OFF, None),
             UpstreamSettings("127.0.0.1", self.port),
-            SessionLimit(10),
+            limit or SessionLimit(10),
         )
         async with self._connected(settings) as near:
             wire = Wire(near, **changes)
@@ -153,10 +155,52 @@ async def test_a_refused_login_is_relayed(proxy: Fixture) -> None:
         assert await wire.message() is None
 
 
-async def test_an_upstream_that_is_not_there_ends_the_connection(proxy: Fixture) -> None:
+async def test_a_login_hears_that_the_upstream_is_not_there(proxy: Fixture) -> None:
     proxy.port = 1
     async with proxy.client(login=False) as wire:
-        assert await wire.prelogin() is None
+        await wire.prelogin()
+        tokens = await wire.login()
+        assert [(t.number, t.severity) for t in tokens if isinstance(t, ServerMessage)] == [(10054, 16)]
+        assert "127.0.0.1" not in texts(tokens)[0]
+        assert await wire.message() is None
+
+
+@pytest.mark.parametrize("limit", [SessionLimit(1), SessionLimit(10, per_login=1)])
+async def test_one_connection_too_many_is_told_so(proxy: Fixture, limit: SessionLimit) -> None:
+    for _ in range(2):
+        async with (
+            proxy.client(limit=limit) as first,
+            proxy.client(limit=limit, login=False) as second,
+        ):
+            await second.prelogin()
+            tokens = await second.login()
+            assert [t.number for t in tokens if isinstance(t, ServerMessage)] == [17809]
+            assert await second.message() is None
+            await first.batch("SELECT 1")
+            assert any(isinstance(token, Row) for token in await first.tokens())
+        assert limit.count == 0
+
+
+async def test_a_wrong_password_does_not_count_against_its_login(proxy: Fixture) -> None:
+    limit = SessionLimit(10, per_login=1)
+    for _ in range(3):
+        async with proxy.client(limit=limit, login=False) as wire:
+            await wire.prelogin()
+            tokens = await wire.login(password="wrong")
+            assert [t.number for t in tokens if isinstance(t, ServerMessage)] == [18456]
+    async with proxy.client(limit=limit) as wire:
+        await wire.batch("SELECT 1")
+        assert any(isinstance(token, Row) for token in await wire.tokens())
+
+
+def test_a_crowd_beyond_the_limit_is_not_told() -> None:
+    limit = SessionLimit(0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(REFUSALS):
+            assert not limit.crowded
+            assert not stack.enter_context(limit.slot())
+        assert limit.crowded
+    assert not limit.crowded
 
 
 # Passing on
