@@ -16,6 +16,7 @@ import apsw
 from tdsproxy.catalog import databases, logins, msdb_schema, names
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Databases, new_database
+from tdsproxy.catalog.devices import BackupDevices
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.history import History
 from tdsproxy.catalog.keys import Keys
@@ -77,6 +78,7 @@ class Catalog:
         self.databases = Databases(self._master, store)
         self.logins = Logins(self._master)
         self.configurations = Configurations(self._master)
+        self.devices = BackupDevices(self._master)
         self.history = History(self._msdb)
         self.keys = Keys(self._master)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tdsproxy.catalog.devices import TYPE_WORDS
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.key_encryption import keys_of
@@ -74,10 +75,14 @@ def _device(
     context: Context, device: ast.Device, verb: str, files: Sequence[Path], *, writing: bool
 ) -> _Device:
     name = context.operands.text(device.name) or ""
-    if device.kind == "LOGICAL":
-        raise fail(3206, name)
-    if device.kind != "DISK":
-        raise fail(3015, f"{verb} with {device.kind}")
+    kind = device.kind
+    if kind == "LOGICAL":
+        known = context.env.catalog.devices.find(name)
+        if known is None:
+            raise fail(3206, name)
+        name, kind = known.physical_name, TYPE_WORDS[known.type]
+    if kind != "DISK":
+        raise fail(3015, f"{verb} with {kind}")
     if is_null(name):
         return _Device("DISK", NullDevice(name))
     paths = context.env.paths

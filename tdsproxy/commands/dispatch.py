@@ -17,6 +17,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.database_statements import alter_database, create_database, drop_database
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.file_procedures import run_file_procedure
 from tdsproxy.commands.header_statements import read_media
 from tdsproxy.commands.key_statements import run_key_statement
 from tdsproxy.commands.messages import message
@@ -177,5 +178,7 @@ def _handle(context: Context, statement: ast.Statement) -> Iterator[Reply]:
             yield from alter_database(context, statement)
         case ast.DropDatabase():
             yield from drop_database(context, statement)
+        case ast.Execute():
+            yield from run_file_procedure(context, statement)
         case _:
             raise fail(3015, type(statement).__name__)

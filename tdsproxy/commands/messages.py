@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from tdsproxy.commands.database_messages import DATABASE_MESSAGES
 from tdsproxy.tsql.replies import Message
 
 
@@ -18,6 +19,7 @@ class OsError(IntEnum):
     FILE_NOT_FOUND = 2
     PATH_NOT_FOUND = 3
     ACCESS_DENIED = 5
+    ALREADY_EXISTS = 183
     NOT_READY = 21
     SHARING_VIOLATION = 32
     END_OF_FILE = 38
@@ -34,6 +36,7 @@ _OS_WORDS: Final[dict[OsError, str]] = {
     OsError.FILE_NOT_FOUND: "The system cannot find the file specified.",
     OsError.PATH_NOT_FOUND: "The system cannot find the path specified.",
     OsError.ACCESS_DENIED: "Access is denied.",
+    OsError.ALREADY_EXISTS: "Cannot create a file when that file already exists.",
     OsError.NOT_READY: "The device is not ready.",
     OsError.SHARING_VIOLATION: (
         "The process cannot access the file because it is being used by another process."
@@ -45,10 +48,12 @@ _OS_WORDS: Final[dict[OsError, str]] = {
 }
 
 _TABLE: Final[dict[int, tuple[int, int, str]]] = {
+    **DATABASE_MESSAGES,
     102: (15, 1, "Incorrect syntax near '{}'."),
     137: (15, 2, 'Must declare the scalar variable "{}".'),
     155: (15, 1, "'{}' is not a recognized {} option."),
     226: (16, 6, "{} statement not allowed within multi-statement transaction."),
+    229: (14, 5, "The {} permission was denied on the object '{}', database '{}', schema '{}'."),
     262: (14, 1, "{} permission denied in database '{}'."),
     574: (16, 0, "{} statement cannot be used inside a user transaction."),
     911: (16, 11, "Database '{}' does not exist. Make sure that the name is entered correctly."),
@@ -65,12 +70,6 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         2,
         "Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space. See "
         "the SQL Server errorlog for details.",
-    ),
-    1801: (16, 3, "Database '{}' already exists. Choose a different database name."),
-    1802: (
-        16,
-        1,
-        "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
     ),
     1816: (16, 1, "Database snapshot on the system database {} is not allowed."),
     1821: (16, 1, "Cannot create a database snapshot on another database snapshot."),
@@ -418,9 +417,6 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     ),
     3271: (16, 1, 'A nonrecoverable I/O error occurred on file "{}:" {}.'),
     3287: (16, 1, "The file ID {} on device '{}' is incorrectly formed and can not be read."),
-    3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
-    3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
-    3708: (16, 4, "Cannot {} the {} '{}' because it is a system {}."),
     3709: (
         16,
         2,
@@ -594,106 +590,6 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "The revert command is incorrectly specified. The RESTORE statement must be of the form: RESTORE "
         "DATABASE <x> FROM DATABASE_SNAPSHOT = <y>.",
-    ),
-    5008: (
-        16,
-        1,
-        "This ALTER DATABASE statement is not supported. Correct the syntax and execute the statement again.",
-    ),
-    5011: (
-        14,
-        5,
-        "User does not have permission to alter database '{}', the database does not exist, or the database "
-        "is not in a state that allows access checks.",
-    ),
-    5014: (16, 1, "The {} '{}' does not exist in database '{}'."),
-    5004: (
-        16,
-        1,
-        "To use ALTER DATABASE, the database must be in a writable state in which a checkpoint can be"
-        " executed.",
-    ),
-    5030: (16, 12, "The database could not be exclusively locked to perform the operation."),
-    5052: (16, 1, "{} is not permitted while a database is in the {} state."),
-    5058: (16, 2, "Option '{}' cannot be set in database '{}'."),
-    5060: (
-        10,
-        1,
-        "Nonqualified transactions are being rolled back. Estimated rollback completion: {}%.",
-    ),
-    5061: (
-        16,
-        1,
-        "ALTER DATABASE failed because a lock could not be placed on database '{}'. Try again later.",
-    ),
-    5062: (
-        16,
-        1,
-        'The option "{}" conflicts with another requested option. The options cannot both be requested at the'
-        " same time.",
-    ),
-    5063: (16, 1, "Database '{}' is in warm standby. A warm-standby database is read-only."),
-    5064: (
-        16,
-        1,
-        "Changes to the state or options of database '{}' cannot be made at this time. The database is in "
-        "single-user mode, and a user is currently connected to it.",
-    ),
-    5066: (16, 1, "Database options single user and dbo use only cannot be set at the same time."),
-    5069: (16, 1, "ALTER DATABASE statement failed."),
-    5070: (16, 2, "Database state cannot be changed while other users are using the database '{}'"),
-    5078: (
-        16,
-        1,
-        'Cannot alter database options for "{}" because it is READONLY, OFFLINE, or marked SUSPECT.',
-    ),
-    5093: (16, 1, "The operation cannot be performed on a database snapshot."),
-    5094: (
-        16,
-        1,
-        "The operation cannot be performed on a database with database snapshots or active DBCC replicas.",
-    ),
-    5095: (
-        16,
-        1,
-        "A database or filegroup cannot be set to read-only mode when any files are subject to a RESTORE PAGE"
-        ' operation. Complete the restore sequence involving file "{}" before attempting to transition to'
-        " read-only.",
-    ),
-    5096: (
-        16,
-        1,
-        "The recovery model cannot be changed to SIMPLE when any files are subject to a RESTORE PAGE "
-        'operation. Complete the restore sequence involving file "{}" before attempting to transition to '
-        "SIMPLE.",
-    ),
-    5114: (
-        16,
-        1,
-        "Log files, offline files, restoring files, and defunct files for database snapshots should not be "
-        'specified. "{}" is not an eligible file for a database snapshot.',
-    ),
-    5120: (16, 101, 'Unable to open the physical file "{}". Operating system error {}: "{}".'),
-    5123: (
-        16,
-        1,
-        "CREATE FILE encountered operating system error {} while attempting to open or create the physical "
-        "file '{}'.",
-    ),
-    5127: (16, 1, 'All files must be specified for database snapshot creation. Missing the file "{}".'),
-    5170: (
-        16,
-        1,
-        "Cannot create file '{}' because it already exists. Change the file path or the file name, and retry "
-        "the operation.",
-    ),
-    5133: (16, 1, 'Directory lookup for the file "{}" failed with the operating system error {}.'),
-    15048: (16, 1, "Valid values of the database compatibility level are {}."),
-    12104: (
-        16,
-        2,
-        "ALTER DATABASE CURRENT failed because '{}' is a system database. System databases cannot be altered "
-        "by using the CURRENT keyword. Use the database name to alter a system database.",
     ),
 }
 

@@ -73,6 +73,21 @@ class DevicePaths:
             raise _cannot_open(name, OsError.ACCESS_DENIED, 1)
         return found
 
+    def locate(self, name: str, databases: Sequence[Path]) -> Path | None:
+        """Where a name lies, which may also be one of the permitted directories itself; None for what no
+        statement may name."""
+        mapped = self._mapped(name)
+        if not name.strip() or "\0" in name or _URL.match(name) or (mapped is None and _WINDOWS.match(name)):
+            return None
+        path = self.backup_directory / name.replace("\\", "/") if mapped is None else mapped
+        try:
+            real = Path(os.path.realpath(path))
+        except OSError:
+            return None
+        roots = [Path(os.path.realpath(directory)) for directory in (self.backup_directory, *self.allowed)]
+        permitted = any(real.is_relative_to(root) for root in roots)
+        return real if permitted and not is_live_file(real, databases) else None
+
     def _resolve(self, name: str, databases: Sequence[Path], state: int) -> DeviceFile:
         if not name.strip():
             raise fail(3044)

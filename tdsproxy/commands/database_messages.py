@@ -1,0 +1,122 @@
+"""SQL Server's messages of statements on whole databases and of the file helpers of master: severity, state
+and text by number (see ``commands.messages``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
+    1801: (16, 3, "Database '{}' already exists. Choose a different database name."),
+    1802: (
+        16,
+        1,
+        "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
+    ),
+    3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
+    3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
+    3708: (16, 4, "Cannot {} the {} '{}' because it is a system {}."),
+    5004: (
+        16,
+        1,
+        "To use ALTER DATABASE, the database must be in a writable state in which a checkpoint can be"
+        " executed.",
+    ),
+    5008: (
+        16,
+        1,
+        "This ALTER DATABASE statement is not supported. Correct the syntax and execute the statement again.",
+    ),
+    5011: (
+        14,
+        5,
+        "User does not have permission to alter database '{}', the database does not exist, or the database "
+        "is not in a state that allows access checks.",
+    ),
+    5014: (16, 1, "The {} '{}' does not exist in database '{}'."),
+    5030: (16, 12, "The database could not be exclusively locked to perform the operation."),
+    5052: (16, 1, "{} is not permitted while a database is in the {} state."),
+    5058: (16, 2, "Option '{}' cannot be set in database '{}'."),
+    5060: (
+        10,
+        1,
+        "Nonqualified transactions are being rolled back. Estimated rollback completion: {}%.",
+    ),
+    5061: (
+        16,
+        1,
+        "ALTER DATABASE failed because a lock could not be placed on database '{}'. Try again later.",
+    ),
+    5062: (
+        16,
+        1,
+        'The option "{}" conflicts with another requested option. The options cannot both be requested at the'
+        " same time.",
+    ),
+    5063: (16, 1, "Database '{}' is in warm standby. A warm-standby database is read-only."),
+    5064: (
+        16,
+        1,
+        "Changes to the state or options of database '{}' cannot be made at this time. The database is in "
+        "single-user mode, and a user is currently connected to it.",
+    ),
+    5066: (16, 1, "Database options single user and dbo use only cannot be set at the same time."),
+    5069: (16, 1, "ALTER DATABASE statement failed."),
+    5070: (16, 2, "Database state cannot be changed while other users are using the database '{}'"),
+    5078: (
+        16,
+        1,
+        'Cannot alter database options for "{}" because it is READONLY, OFFLINE, or marked SUSPECT.',
+    ),
+    5093: (16, 1, "The operation cannot be performed on a database snapshot."),
+    5094: (
+        16,
+        1,
+        "The operation cannot be performed on a database with database snapshots or active DBCC replicas.",
+    ),
+    5095: (
+        16,
+        1,
+        "A database or filegroup cannot be set to read-only mode when any files are subject to a RESTORE PAGE"
+        ' operation. Complete the restore sequence involving file "{}" before attempting to transition to'
+        " read-only.",
+    ),
+    5096: (
+        16,
+        1,
+        "The recovery model cannot be changed to SIMPLE when any files are subject to a RESTORE PAGE "
+        'operation. Complete the restore sequence involving file "{}" before attempting to transition to '
+        "SIMPLE.",
+    ),
+    5114: (
+        16,
+        1,
+        "Log files, offline files, restoring files, and defunct files for database snapshots should not be "
+        'specified. "{}" is not an eligible file for a database snapshot.',
+    ),
+    5120: (16, 101, 'Unable to open the physical file "{}". Operating system error {}: "{}".'),
+    5123: (
+        16,
+        1,
+        "CREATE FILE encountered operating system error {} while attempting to open or create the physical "
+        "file '{}'.",
+    ),
+    5127: (16, 1, 'All files must be specified for database snapshot creation. Missing the file "{}".'),
+    5133: (16, 1, 'Directory lookup for the file "{}" failed with the operating system error {}.'),
+    5170: (
+        16,
+        1,
+        "Cannot create file '{}' because it already exists. Change the file path or the file name, and retry "
+        "the operation.",
+    ),
+    12104: (
+        16,
+        2,
+        "ALTER DATABASE CURRENT failed because '{}' is a system database. System databases cannot be altered "
+        "by using the CURRENT keyword. Use the database name to alter a system database.",
+    ),
+    15048: (16, 1, "Valid values of the database compatibility level are {}."),
+    22004: (16, 1, "{}() returned error {}, '{}'"),
+    22006: (16, 1, "{}() returned error {}, '{}'"),
+    22048: (16, 1, "{}() returned error {}, '{}'"),
+    22049: (15, 0, "{}() returned error {}, '{}'"),
+}
