@@ -55,7 +55,20 @@ def read_headers(devices: Devices) -> MediaInfo:
 
 
 def read_set(devices: Devices, position: int) -> SetInfo:
-    """Header and trailer of one set. Raises SetMissing, MediaEmpty, and as ``read_headers``."""
+    """Header and trailer of one set. Raises SetMissing, MediaEmpty, KeyMissing, and as ``read_headers``."""
     with open_media(devices) as media:
         reader = media.given[0]
-        return reader.info(reader.find(position))
+        info = reader.info(reader.find(position))
+        media.cipher(info)
+        return info
+
+
+def read_whole_set(devices: Devices, position: int) -> SetInfo:
+    """Header and trailer of one set that is to be read: all families are there, and so is the key.
+
+    Raises FamiliesMissing, SetMismatch, and as ``read_set``.
+    """
+    with open_media(devices) as media:
+        info = media.info(media.find(position))
+        media.cipher(info)
+        return info

@@ -6,7 +6,7 @@ from tdsproxy.backup.database_backup import backup_database
 from tdsproxy.backup.database_restore import RestoreResult, restore_database, verify_set
 from tdsproxy.backup.differential_backup import backup_differential
 from tdsproxy.backup.log_backup import backup_log
-from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set
+from tdsproxy.backup.media_info import MediaInfo, read_headers, read_set, read_whole_set
 from tdsproxy.backup.media_set import BackupResult, LogTail
 from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.restore_steps import (
@@ -34,6 +34,7 @@ __all__ = [
     "backup_log",
     "read_headers",
     "read_set",
+    "read_whole_set",
     "restore_database",
     "restore_image",
     "restore_pages",

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from tdsproxy.backup import operations
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.damage import Damages
 from tdsproxy.commands.devices import restore_devices
-from tdsproxy.commands.failure import fail
+from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.header_rows import (
     FILE_LIST_COLUMNS,
     HEADER_COLUMNS,
@@ -18,6 +19,7 @@ from tdsproxy.commands.header_rows import (
 )
 from tdsproxy.commands.history_rows import backup_rows, restore_rows
 from tdsproxy.commands.media_failures import media_failure, sql_failures
+from tdsproxy.commands.messages import message
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.restore_options import RestoreOptions, read_restore_options
 from tdsproxy.media.device_set import DeviceSet
@@ -86,15 +88,26 @@ def _headers(context: Context, device: DeviceSet, options: RestoreOptions) -> It
 def _verify(context: Context, device: DeviceSet, options: RestoreOptions) -> Iterator[Reply]:
     position = options.file or 1
     with sql_failures("", device.name):
-        info = operations.read_set(device, position)
+        info = operations.read_whole_set(device, position)
     if options.checksum and not info.header.description.has_checksums:
         raise fail(3187)
 
-    def run(report: Report) -> SetInfo:
-        return operations.verify_set(device, position, progress=report, cancel=context.env.cancelled)
+    damages = Damages()
 
-    with sql_failures(info.header.description.database_name, device.name):
+    def run(report: Report) -> SetInfo:
+        return operations.verify_set(
+            device,
+            position,
+            progress=report,
+            cancel=context.env.cancelled,
+            on_damage=damages.add if options.continue_after_error is not False else None,
+        )
+
+    database = info.header.description.database_name
+    with sql_failures(database, device.name):
         info = yield from reported(context, run, options.stats)
+    if damages:
+        raise CommandError(*damages.messages(database), message(3189))
     if options.load_history:
         _load_history(context, device, info)
     yield from context.info(3262, position)

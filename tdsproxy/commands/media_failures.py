@@ -14,6 +14,7 @@ from tdsproxy.backup.errors import (
     TargetExists,
     WrongSet,
 )
+from tdsproxy.commands.damage import damage_messages, place_of
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.key_encryption import missing_key
 from tdsproxy.commands.messages import OsError, message
@@ -58,7 +59,7 @@ def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
     except (OperationCancelled, DeviceCancelled) as error:
         raise fail(3204) from error
     except MediaError as error:
-        raise media_failure(error) from error
+        raise media_failure(error, database) from error
     except KeyMissing as error:
         raise CommandError(missing_key(error)) from error
     except DatabaseBusy as error:
@@ -80,8 +81,8 @@ def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
         raise fail(3135, shown_file, _CREATED_BY.get(error.backup_type, "another statement")) from error
 
 
-def media_failure(error: MediaError) -> CommandError:
-    """The messages for a medium that cannot be used."""
+def media_failure(error: MediaError, database: str = "") -> CommandError:
+    """The messages for a medium that cannot be used; ``database`` is the one in the backup set."""
     device = error.device
     match error:
         case DeviceError():
@@ -111,17 +112,8 @@ def media_failure(error: MediaError) -> CommandError:
         case NotMirrored():
             return fail(3215)
         case MediaDamaged():
-            return _damage(error)
+            return CommandError(*damage_messages(error, database))
     return fail(3270)
-
-
-def _damage(error: MediaDamaged) -> CommandError:
-    if error.part == "media header":
-        # A medium whose own header is damaged cannot even be told to be one of ours.
-        return fail(3241, error.device)
-    if error.cut_off:
-        return fail(3203, error.device, OsError.END_OF_FILE.words)
-    return fail(3189)
 
 
 def _device_failure(error: DeviceError) -> CommandError:
@@ -147,7 +139,7 @@ def backup_media_failure(error: MediaError, asked_compression: bool | None) -> C
             asked, other = words if asked_compression else words[::-1]
             return fail(3098, asked, other)
         case MediaDamaged() if error.part != "media header":
-            return fail(3266, error.device)
+            return CommandError(place_of(error), message(3266, error.device))
     return media_failure(error)
 
 

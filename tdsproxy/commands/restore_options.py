@@ -94,8 +94,6 @@ _WITHOUT_EFFECT: Final = frozenset(
         "ENABLE_BROKER",
         "NEW_BROKER",
         "ERROR_BROKER_CONVERSATIONS",
-        "STOP_ON_ERROR",
-        "CONTINUE_AFTER_ERROR",
         "NO_CHECKSUM",
     }
 )
@@ -117,6 +115,7 @@ class RestoreOptions:
     stop: StopPoint | None = None
     standby: str | None = None
     load_history: bool = False
+    continue_after_error: bool | None = None
 
     @property
     def recovers(self) -> bool:
@@ -159,6 +158,8 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             return {"recovery": False}
         case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM":
             return {option.name.lower(): True}
+        case "STOP_ON_ERROR" | "CONTINUE_AFTER_ERROR":
+            return {"continue_after_error": option.name == "CONTINUE_AFTER_ERROR"}
         case "LOADHISTORY":
             return {"load_history": True}
         case "STATS":

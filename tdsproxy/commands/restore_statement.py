@@ -21,6 +21,7 @@ from tdsproxy.catalog.names import MAX_NAME, name_key
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.damage import Damages
 from tdsproxy.commands.devices import restore_devices
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
@@ -96,7 +97,7 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             yield from roll_forward(context, name, device, options, "RESTORE LOG")
             return
         with sql_failures(name):
-            info = operations.read_set(device, options.file or 1)
+            info = operations.read_whole_set(device, options.file or 1)
         if info.header.description.backup_type == FULL:
             yield from _restore_full(context, name, device, info, options)
         else:
@@ -111,7 +112,8 @@ def _name(context: Context, statement: ast.Restore) -> str:
     if name_key(name) == "tempdb":
         raise fail(3147)
     if name_key(name) == "master":
-        raise fail(3108)
+        snapshot = any(device.kind == "DATABASE_SNAPSHOT" for device in statement.devices)
+        raise fail(3139 if snapshot else 3108)
     return name.rstrip(" ")
 
 
@@ -157,8 +159,17 @@ def _restore_full(
     image = new_image(env)
     begun = time.monotonic()
 
+    damages = Damages()
+
     def run(report: Report) -> operations.ImageResult:
-        return operations.restore_image(device, info.position, image, progress=report, cancel=env.cancelled)
+        return operations.restore_image(
+            device,
+            info.position,
+            image,
+            progress=report,
+            cancel=env.cancelled,
+            on_damage=damages.add if options.continue_after_error else None,
+        )
 
     try:
         with sql_failures(name, target.data_path):
@@ -187,6 +198,9 @@ def _restore_full(
         yield from context.info(4035, counts[file.type], database.name, file.logical_name, info.position)
     for text in told:
         yield Message(0, 0, 1, text, context.request.line)
+    yield from damages.places()
+    if damages:
+        yield from context.info(3184)
     if not reached:
         yield from context.info(4322)
     yield from recorded(context, lambda: _record(context, device, media, info, target, options))

@@ -14,6 +14,7 @@ from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.damage import Damages
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
 from tdsproxy.commands.media_failures import sql_failures
@@ -57,7 +58,7 @@ def roll_forward(
     env = context.env
     database = _restoring(context, name)
     with sql_failures(name):
-        info = operations.read_set(device, options.file or 1)
+        info = operations.read_whole_set(device, options.file or 1)
         media = operations.read_headers(device)
     kind = info.header.description.backup_type
     check_kind(info, device.name, LOG if what == "RESTORE LOG" else DIFFERENTIAL)
@@ -173,11 +174,20 @@ def _apply_differential(
 
     def run(report: Report) -> operations.ImageResult:
         return operations.apply_differential(
-            device, info.position, image, progress=report, cancel=env.cancelled
+            device,
+            info.position,
+            image,
+            progress=report,
+            cancel=env.cancelled,
+            on_damage=damages.add if options.continue_after_error else None,
         )
 
+    damages = Damages()
     with sql_failures(database.name, database.data_path):
         yield from reported(context, run, options.stats)
+    yield from damages.places()
+    if damages:
+        yield from context.info(3184)
     return after_differential(redo, info), time.monotonic() - begun
 
 

@@ -2,7 +2,7 @@
 
 Every payload of pages and of log is sealed by itself, after compression, so that it can be read alone, in any
 thread and order. The records' headers, the set's header and trailer and its indexes stay in clear: HEADERONLY
-and FILELISTONLY need no key. Page images and their digests do not (see ``format``).
+needs no key. Page images and their digests do not (see ``format``).
 """
 
 from __future__ import annotations

@@ -326,8 +326,9 @@ def test_a_changed_byte_is_refused_wherever_it_lies(foo: Workshop) -> None:
         path.write_bytes(damaged)
         replies = foo.run("RESTORE DATABASE foo FROM DISK='/tmp/foo.bak' WITH REPLACE")
         assert dones(replies)[-1].error, offset
-        assert numbers(replies)[-1] == 3013, offset
-        assert numbers(replies)[0] in (3189, 3241, 3254, 3287), offset
+        errors = [number for number in numbers(replies) if number]
+        assert errors[0] in (3183, 3189, 3241, 3254, 3287), offset
+        assert errors[1:] == [3013], offset
     assert foo.rows("foo", "SELECT count(*) FROM t") == [[2]]
 
 
@@ -369,7 +370,7 @@ def test_expiry_and_media_name_guard_a_medium(foo: Workshop) -> None:
         ("RETAINDAYS=100000", 3250),
         ("INIT, NOINIT", 3031),
         ("NORECOVERY", 3032),
-        ("ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)", 3015),
+        ("ENCRYPTION (ALGORITHM = AES_256, SERVER CERTIFICATE = c)", 15151),
     ],
 )
 def test_options_out_of_range_or_not_there(foo: Workshop, options: str, number: int) -> None:

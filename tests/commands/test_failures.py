@@ -38,13 +38,28 @@ def lines(error: CommandError) -> list[tuple[int, int, str]]:
         (media.MediaEmpty("d", ""), 3254, "'d'"),
         (media.SetMissing("d", 4, 2), 3287, "The file ID 4 on device 'd'"),
         (media.MediaDamaged("d", "media header", 0, ""), 3241, "'d'"),
-        (media.MediaDamaged("d", "pages", 9, ""), 3189, "Damage"),
+        (media.MediaDamaged("d", "index", 9, ""), 3189, "Damage"),
+        (media.MediaDamaged("d", "pages", 9, "", page=7), 3183, '(1:7) in database "x"'),
+        (media.MediaDamaged("d", "pages", 9, "", cut_off=True), 3203, "38(Reached the end of the file.)"),
+        (media.FamiliesMissing("d", 3, 2), 3132, "has 3 media families but only 2"),
+        (media.FamilyCountWrong("d", 1, 2), 3231, "support 1 media families, but 2"),
+        (media.FamilyTwice("d", 2, "e"), 3227, '"d" is part of media family 2 which has already'),
+        (media.ForeignFamily("d", ""), 3258, '"d" is not part'),
+        (media.SetMismatch("d", 2, 1), 3232, "sequence number 1 of media family 2"),
+        (media.MirrorsMissing("d", ""), 3240, "all mirrors"),
+        (media.NotMirrored("d", ""), 3215, "WITH FORMAT"),
+        (media.MediaIncompatible("d", "encryption", ""), 3095, "'ENCRYPTION'"),
+        (media.MediaIncompatible("d", "encrypted", ""), 3097, "incompatible version"),
     ],
 )
 def test_media(error: media.MediaError, number: int, part: str) -> None:
-    ((found, _, text),) = lines(media_failure(error))
+    *places, (found, _, text) = lines(media_failure(error, "x"))
     assert found == number
     assert part in text
+    damaged = isinstance(error, media.MediaDamaged)
+    assert [place[0] for place in places] == ([0] if damaged else [])
+    if damaged:
+        assert f"at byte {error.offset} of 'd'" in places[0][2]
 
 
 def test_media_that_are_written() -> None:
@@ -54,7 +69,7 @@ def test_media_that_are_written() -> None:
     mixed = backup_media_failure(media.MediaIncompatible("d", "compression", ""), True)
     assert "because 'COMPRESSION' was requested" in lines(mixed)[0][2]
     damaged = backup_media_failure(media.MediaDamaged("d", "pages", 9, ""), None)
-    assert lines(damaged)[0][0] == 3266
+    assert [line[0] for line in lines(damaged)] == [0, 3266]
 
 
 @pytest.mark.parametrize(
