@@ -1,0 +1,96 @@
+"""``tdsproxy dump``: a database as a SQL script that any SQLite tool runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+from tdsproxy.cli import extract as extraction
+from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.extract import Config, DatabaseName, KeyFile, KeyPasswordFile, Position
+from tdsproxy.cli.options import resolve
+
+
+def dump(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="A database of the store, or media as for extract.", metavar="NAME|FILE..."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. [standard output]")
+    ] = None,
+    position: Position = None,
+    database: DatabaseName = None,
+    key: KeyFile = None,
+    key_password_file: KeyPasswordFile = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Directory of the databases. [./data]")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """A database as a SQL script, also while the store is being served."""
+    directory = resolve({"store": store}, os.environ, config).store
+    source = None if len(names) > 1 else _database(directory, names[0])
+    if source is not None:
+        with _output(output) as out:
+            _write(source, out)
+        return
+    import tempfile
+
+    media = [Path(name) for name in names]
+    for path in media:
+        if not path.exists():
+            raise CommandError(f"There is neither a database nor a file '{path}'.")
+    with (
+        extraction.keys_for(key, key_password_file, store, config) as keys,
+        tempfile.TemporaryDirectory(prefix="tdsproxy-") as scratch,
+    ):
+        image = Path(scratch) / "database.db"
+        extraction.run(media, image, position, database, keys)
+        with _output(output) as out:
+            _write(image, out)
+
+
+def _database(store: Path, name: str) -> Path | None:
+    """The file of a database of the store."""
+    from tdsproxy.catalog.catalog import MASTER, Catalog
+
+    if not (store / MASTER).exists():
+        return None
+    with Catalog(store) as catalog:
+        catalog.databases.refresh()
+        found = catalog.databases.find(name)
+        return found.path(store) if found is not None and found.file else None
+
+
+def _write(source: Path, out: TextIO) -> None:
+    import apsw
+
+    from tdsproxy.store.dump import dump_file
+
+    try:
+        for line in dump_file(source):
+            out.write(f"{line}\n")
+    except apsw.Error as error:
+        raise CommandError(f"'{source.name}' cannot be read: {error}.") from error
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        yield sys.stdout
+        return
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as out:
+            yield out
+    except FileExistsError as error:
+        raise CommandError(f"'{path}' exists already.") from error
+    except OSError as error:
+        raise CommandError(f"'{path}' cannot be written: {error.strerror}.") from error
