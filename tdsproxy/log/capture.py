@@ -351,15 +351,8 @@ class Capturer:
 
     def _settle(self) -> None:
         assert self._checkpointer is not None
-        assert self._follower is not None
         try:
             self._checkpointer.settle()
-            deadline = time.monotonic() + 0.1
-            while self._follower.may_be_on_zero and not self._follower.anchor():
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.005)
-            self._follower.sync()
         except (ChainBroken, *_FAILURES) as error:
             self._report(f"the log of {self.path} was not captured to its end: {error}")
 

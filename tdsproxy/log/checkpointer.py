@@ -27,6 +27,8 @@ _PASSES = 4
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 _SYNC_SECONDS = 10.0
+_ANCHOR_SECONDS = 2.0
+_ANCHOR_POLL_SECONDS = 0.005
 
 
 class Checkpointer:
@@ -162,10 +164,11 @@ class Checkpointer:
         self._not_before = time.monotonic() + self._pause
 
     def settle(self) -> None:
-        """At the end: copy what can be copied without keeping anybody out.
+        """At the end: copy what can be copied without keeping anybody out, and note by what the next start
+        can see that nothing was committed meanwhile.
 
-        Of an empty WAL nothing is copied into the main file by whoever opens the database next, and so the
-        main file shows that nothing was committed.
+        Of an empty WAL nothing is copied into the main file by whoever opens the database next. It is emptied
+        only when the archive says that it was: else nothing would show any more that it had been captured.
         """
         follower = self._follower
         if self._running is not None:
@@ -177,9 +180,18 @@ class Checkpointer:
         self._hold.checkpoint()
         follower.capture()
         follower.hand_over()
-        if follower.may_be_on_zero:
-            self._hold.empty_wal()
-            follower.capture()
+        deadline = time.monotonic() + _ANCHOR_SECONDS
+        while follower.may_be_on_zero and time.monotonic() < deadline:
+            if follower.anchor():
+                follower.sync()
+                self._hold.empty_wal()
+                follower.capture()
+                break
+            if follower.capture():
+                # Somebody goes on writing: the WAL goes on, too, and the next start finds its place in it.
+                break
+            time.sleep(_ANCHOR_POLL_SECONDS)
+        follower.sync()
 
     def close(self) -> None:
         """Wait for the second thread. May be called twice."""

@@ -34,6 +34,8 @@ PART_BYTES = 4 << 20
 _BATCH_BYTES = 1 << 20
 # Older than the clock tick with which file systems stamp changes, so that a later change gets another stamp.
 _STAMP_NS = 20_000_000
+# In the index over an empty WAL, of whatever generation it had been.
+_NO_SALTS = (0, 0)
 
 
 class ChainBroken(LogError):
@@ -84,7 +86,7 @@ class Follower:
     def _continue(self, position: WalPosition, state: WalState) -> WalPosition:
         if position.inode != self._inode:
             raise ChainBroken("the database file was replaced by another one")
-        if position.salts == state.salts:
+        if position.salts == state.salts != _NO_SALTS:
             if state.max_frame < position.frame:
                 raise ChainBroken(
                     "the database is behind its log: commits that had been captured were lost in a crash"
