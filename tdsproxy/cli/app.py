@@ -9,9 +9,7 @@ from typing import Annotated
 import typer
 
 from tdsproxy.cli.dump import dump
-from tdsproxy.cli.dump import dump
 from tdsproxy.cli.entry import run_server
-from tdsproxy.cli.extract import extract
 from tdsproxy.cli.extract import extract
 from tdsproxy.cli.options import ServeOptions, resolve
 
@@ -270,10 +268,6 @@ def headers(
     from tdsproxy.cli import shell
 
     shell.headers(_options(store, backup_dir, allow_dir, path_map, config), file, as_json=as_json)
-
-
-app.command()(extract)
-app.command()(dump)
 
 
 app.command()(extract)
