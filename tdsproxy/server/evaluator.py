@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from tdsproxy.server.catalogview import SystemCatalog
@@ -174,11 +174,14 @@ class SqliteEvaluator:
         frame: Frame,
     ) -> Iterator[Reply]:
         """INSERT ... EXEC."""
+        work = partial(self.inserts.results, statement, results, frame)
+        yield from self.run(work, frame, statement.line)
+
+    def run(self, work: Callable[[], Iterator[Reply]], frame: Frame, line: int = 1) -> Iterator[Reply]:
+        """``work`` as one statement; it may be called more than once. Raises SqlError."""
         self._frame = frame
         try:
-            yield from self._anew(
-                lambda: self.inserts.results(statement, results, frame), frame, statement.line
-            )
+            yield from self._anew(work, frame, line)
         except SqlError as failure:
             if self.transactions.lost or failure.number in _ABORTED:
                 yield from self.transactions.rollback_all()
@@ -280,8 +283,10 @@ class SqliteEvaluator:
     def default_expression(self, text: str) -> ast.Expr:
         return _parsed_expression(text)
 
-    def for_clause(self, compiled: Compiled, clause: ast.XmlClause, frame: Frame) -> Iterator[Reply]:
-        return for_replies(compiled, clause, self.environment(frame))
+    def for_clause(
+        self, compiled: Compiled, clause: ast.XmlClause, table: str, frame: Frame
+    ) -> Iterator[Reply]:
+        return for_replies(compiled, clause, table, self.environment(frame))
 
     @contextmanager
     def writing(self, found: FoundTable, line: int) -> Iterator[None]:

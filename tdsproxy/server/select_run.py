@@ -10,7 +10,7 @@ from tdsproxy.server.compiler.binder import loader
 from tdsproxy.server.compiler.compiled import CompiledQuery
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.inspect import expressions_of
-from tdsproxy.server.compiler.queries import QueryCompiler
+from tdsproxy.server.compiler.queries import QueryCompiler, main_source
 from tdsproxy.server.compiler.typed import error
 from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.store.encoding import Stored
@@ -94,7 +94,7 @@ class SelectRunner:
         compiled = self.compile(query, frame)
         yield from self.notices(compiled.context, query.line)
         if query.for_ is not None:
-            yield from self._evaluator.for_clause(compiled, query.for_, frame)
+            yield from self._evaluator.for_clause(compiled, query.for_, main_source(query), frame)
             return
         columns = tuple(output.described() for output in compiled.query.columns)
         decode = decoder([column.type for column in columns])

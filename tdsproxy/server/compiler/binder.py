@@ -5,13 +5,15 @@ SQLite hands over storage forms; a wrapper turns them into T-SQL values, calls, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol, cast
 
 import apsw
 
 from tdsproxy.server.compiler.typed import stored
-from tdsproxy.server.compiler.xml_format import row_text, xml_nodes, xml_query, xml_value
+from tdsproxy.server.compiler.xml_format import escaped, row_text
+from tdsproxy.server.compiler.xpath import Place, select, serialized, text_of
+from tdsproxy.server.sysviews.virtual import register
 from tdsproxy.store.encoding import Stored, from_storage, instant_key
 from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql.collation import like
@@ -216,39 +218,68 @@ class FunctionBinder:
 
         return self.scalar("512", make, deterministic=False)
 
-    def row_text(self, names: tuple[str, ...], types: tuple[SqlType, ...], clause: ast.XmlClause) -> str:
+    def table(
+        self,
+        key: Hashable,
+        rows: Callable[..., Iterable[tuple[Stored, ...]]],
+        columns: list[str],
+        parameters: list[str],
+    ) -> str:
+        """The SQLite name of a virtual table."""
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = f"ts_t{len(self._names) + 1}"
+            register(self._connection, name, rows, columns, parameters)
+        return name
+
+    def row_text(
+        self,
+        names: tuple[str, ...],
+        types: tuple[SqlType, ...],
+        raw: tuple[bool, ...],
+        clause: ast.XmlClause,
+        table: str,
+    ) -> str:
         """One row as an XML element or a JSON object."""
 
         def make() -> Callable[..., Stored]:
             loads = [loader(type_) for type_ in types]
 
-            def run(*raw: Stored) -> Stored:
-                row = tuple(None if r is None else load(r) for r, load in zip(raw, loads, strict=True))
-                return row_text(names, types, row, clause)
+            def run(*given: Stored) -> Stored:
+                row = tuple(None if r is None else load(r) for r, load in zip(given, loads, strict=True))
+                return row_text(names, types, raw, row, clause, table)
 
             return run
 
-        return self.scalar(("row", names, types, clause), make)
+        return self.scalar(("row", names, types, raw, clause, table), make)
 
-    def xml_method(self, method: str, path: str, target: SqlType) -> str:
-        """``.value``, ``.query`` and ``.exist`` with a constant path."""
+    def xml_method(self, method: str, path: str, target: SqlType, names: tuple[str, ...] = ()) -> str:
+        """``.value``, ``.query`` and ``.exist`` with a constant path; the values of the ``names`` in it, of
+        sql:variable and sql:column, come as text behind the xml."""
 
         def make() -> Callable[..., Stored]:
-            def run(raw: Stored) -> Stored:
+            def run(raw: Stored, *given: Stored) -> Stored:
                 if raw is None:
                     return None
+                texts = {
+                    name: None if value is None else str(value)
+                    for name, value in zip(names, given, strict=True)
+                }
+                found = select(str(raw), path, texts.get)
                 if method == "exist":
-                    return int(bool(xml_nodes(str(raw), path)))
+                    return int(bool(found) and found[0] is not False)
                 if method == "query":
-                    return xml_query(str(raw), path)
-                text = xml_value(str(raw), path)
-                if text is None:
+                    return "".join(
+                        serialized(item) if isinstance(item, Place) else escaped(text_of(item))
+                        for item in found
+                    )
+                if not found:
                     return None
-                return stored(convert(text, _MAX_TEXT, target), target)
+                return stored(convert(text_of(found[0]), _MAX_TEXT, target), target)
 
             return run
 
-        return self.scalar(("xml", method, path, target), make)
+        return self.scalar(("xml", method, path, target, names), make)
 
     def function(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from tdsproxy.tsql import ast, operators
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.functions.json_functions import JSON_RESULTS
 from tdsproxy.tsql.functions.registry import FunctionDef
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.scalar import NeedsQuery, evaluate
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tdsproxy.server.compiler.queries import QueryCompiler
     from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction
 
+_SQL_NAMES: Final = re.compile(r"""sql:(?:variable|column)\(\s*["']([^"']+)["']\s*\)""")
 _PER_ROW: Final = frozenset({"NEWID", "NEWSEQUENTIALID"})
 _SWAPPED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
@@ -295,20 +298,32 @@ class ExpressionCompiler:
         method = expr.method.lower()
         words = [arg.value for arg in expr.args if isinstance(arg, ast.Literal)]
         if operand.type.name == "xml" and words and isinstance(words[0], str):
+            target = None
             if method == "value" and len(words) == 2:
                 target = parse_type(str(words[1]))
-                name = self.binder.xml_method(method, words[0], target)
-                return Typed(f"{name}({operand.sql})", target, True)
-            if method in ("query", "exist"):
+            elif method in ("query", "exist"):
                 target = t.XML if method == "query" else t.BIT
-                name = self.binder.xml_method(method, words[0], target)
-                return Typed(f"{name}({operand.sql})", target, True)
+            if target is not None:
+                names = tuple(dict.fromkeys(_SQL_NAMES.findall(words[0])))
+                given = [self._named_in_xquery(name, expr, scope) for name in names]
+                function = self.binder.xml_method(method, words[0], target, names)
+                return Typed(f"{function}({', '.join([operand.sql, *given])})", target, True)
         raise error(
             258,
             f"Cannot call methods on {operand.type.name}.",
             expr.line,
             severity=15,
         )
+
+    def _named_in_xquery(self, name: str, expr: ast.Expr, scope: Scope) -> str:
+        """The value of sql:variable("@v") or sql:column("t.c") as text."""
+        inner: ast.Expr
+        if name.startswith("@"):
+            inner = ast.Variable(name=name, line=expr.line)
+        else:
+            parts = tuple(part.strip("[]") for part in name.split("."))
+            inner = ast.ColumnRef(parts=parts, line=expr.line)
+        return self.converted(self.value(inner, scope), t.nvarchar(MAX)).sql
 
     # ------------------------------------------------------------------ calls
 
@@ -365,11 +380,12 @@ class ExpressionCompiler:
         types = [t.NULL if arg is None else arg.type for arg in args]
         result = definition.result(types, expr.args)
         constant = all(arg is None or arg.source is not None for arg in args)
+        is_json = definition.name in JSON_RESULTS
         if constant and definition.name.upper() not in _PER_ROW and self._evaluates(expr):
-            return self._bound(expr, result)
+            return replace(self._bound(expr, result), json=is_json)
         name = self.binder.function(definition, types, result, words)
         inner = ", ".join(arg.sql for arg in args if arg is not None)
-        return Typed(f"{name}({inner})", result, True)
+        return Typed(f"{name}({inner})", result, True, json=is_json)
 
     def _user_call(self, expr: ast.FunctionCall, function: ScalarFunction, scope: Scope) -> Typed:
         args = self.arguments(expr, function.shown, function.parameters, scope)

@@ -13,6 +13,7 @@ from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.expressions import ExpressionCompiler
 from tdsproxy.server.compiler.inspect import contains_aggregate, expressions_of
+from tdsproxy.server.compiler.json_format import checked_names
 from tdsproxy.server.compiler.sources import SourceCompiler
 from tdsproxy.server.compiler.typed import Scope, Typed, error
 from tdsproxy.server.compiler.xml_format import text_frame
@@ -60,7 +61,7 @@ class QueryCompiler:
         """A query as a value: NULL for no row, error 512 for two."""
         inner = self.subquery(query, scope)
         if query.for_ is not None:
-            return self._rows_as_text(inner, query.for_)
+            return self._rows_as_text(inner, query.for_, main_source(query))
         if len(inner.columns) != 1:
             raise error(
                 116,
@@ -80,11 +81,14 @@ class QueryCompiler:
             )
         return Typed(sql, column.type, True, collation=column.typed.collation)
 
-    def _rows_as_text(self, inner: CompiledQuery, clause: ast.XmlClause) -> Typed:
+    def _rows_as_text(self, inner: CompiledQuery, clause: ast.XmlClause, table: str) -> Typed:
         """A subquery with FOR XML or FOR JSON: all its rows as one text, NULL when there is none."""
         names = tuple(output.name for output in inner.columns)
         types = tuple(output.described().type for output in inner.columns)
-        row = self.context.binder.row_text(names, types, clause)
+        raw = tuple(output.typed.json for output in inner.columns)
+        if clause.kind == "JSON":
+            checked_names(names, 1)
+        row = self.context.binder.row_text(names, types, raw, clause, table)
         whole, alias = self.context.alias(), self.context.alias()
         columns = ", ".join(f"{alias}.c{number}" for number in range(1, len(names) + 1))
         separator = "" if clause.kind == "XML" else ","
@@ -94,7 +98,8 @@ class QueryCompiler:
             f" || {text_literal(after)} FROM (SELECT {row}({columns}) AS x, row_number() OVER () AS n"
             f" FROM ({inner.sql}) AS {alias}) AS {whole})"
         )
-        return Typed(sql, t.XML if "TYPE" in clause.options else t.nvarchar(t.MAX), True)
+        type_ = t.XML if "TYPE" in clause.options else t.nvarchar(t.MAX)
+        return Typed(sql, type_, True, json=clause.kind == "JSON")
 
     @staticmethod
     def column_names(names: tuple[str, ...], outputs: Sequence[Output], table: str, line: int) -> list[str]:
@@ -542,6 +547,18 @@ class QueryCompiler:
             limit = f"{alias}.tn <= {self._count(top.count, scope)}"
         sql = f"SELECT {names} FROM ({inner}) AS {alias} WHERE {limit} ORDER BY {alias}.tn"
         return replace(made, sql=sql)
+
+
+def main_source(query: ast.Query) -> str:
+    """The name of the first table of a query: FOR XML AUTO names its elements so."""
+    if not isinstance(query, ast.Select) or not query.sources:
+        return "row"
+    source = query.sources[0]
+    while isinstance(source, ast.Join):
+        source = source.left
+    if source.alias is not None:
+        return source.alias
+    return source.name.object if isinstance(source, ast.TableSource) else "row"
 
 
 def _operand(sql: str) -> str:

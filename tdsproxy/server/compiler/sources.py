@@ -12,6 +12,7 @@ from tdsproxy.server.compiler.compiled import CompiledQuery, Output
 from tdsproxy.server.compiler.context import Context, FoundTable
 from tdsproxy.server.compiler.pivot import pivot_query, unpivot_query
 from tdsproxy.server.compiler.rewrite import with_variables
+from tdsproxy.server.compiler.rowsets import RowsetCompiler
 from tdsproxy.server.compiler.typed import BoundColumn, Given, Relation, Scope, Typed, error
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
 from tdsproxy.server.user_functions import InlineFunction, TableFunction
@@ -323,6 +324,9 @@ class SourceCompiler:
     def _function(self, source: ast.FunctionSource, scope: Scope) -> str:
         call = source.call
         name = call.name
+        rowset = RowsetCompiler(self.context, self.queries).compile(source, scope)
+        if rowset is not None:
+            return rowset
         function = self.context.catalog.function(
             name.schema, name.object, name.database or self.context.database
         )
@@ -360,6 +364,8 @@ class SourceCompiler:
     def inline_function(self, source: ast.FunctionSource) -> InlineFunction | None:
         """The inline function that ``source`` calls."""
         name = source.call.name
+        if name.object.upper() in ("OPENJSON", "NODES"):
+            return None
         if self.context.catalog.function(
             name.schema, name.object, name.database or self.context.database
         ) is not None and self._is_system(name):

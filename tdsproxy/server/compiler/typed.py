@@ -51,6 +51,8 @@ class Typed(msgspec.Struct, frozen=True):
     collation: str = CASE_INSENSITIVE
     explicit: bool = False
     """Whether a COLLATE clause gave the collation."""
+    json: bool = False
+    """Whether it is JSON by a function or FOR JSON: FOR JSON does not quote it."""
 
     def described(self, name: str) -> Column:
         """The result column that the expression makes (flags as SQL Server 2022 sends them)."""

@@ -1,13 +1,14 @@
-"""Rows as XML and JSON text: FOR XML PATH and RAW, FOR JSON; and reading values out of XML again."""
+"""Rows as XML text: FOR XML PATH, RAW and AUTO."""
 
 from __future__ import annotations
 
-import json
+import base64
 import re
 from collections.abc import Sequence
-from decimal import Decimal
-from xml.etree import ElementTree
+from dataclasses import dataclass, field
+from typing import Final
 
+from tdsproxy.server.compiler.json_format import json_frame, json_row
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
@@ -15,159 +16,162 @@ from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
+_TEXT_NAMES: Final = frozenset({"", "*", "text()", "data()", "node()"})
+_XSI: Final = ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
-def xml_text(
-    names: Sequence[str], types: Sequence[SqlType], rows: list[tuple[Value, ...]], clause: ast.XmlClause
+
+@dataclass(slots=True)
+class _Element:
+    """An element that is being written; neighbours of one name share it."""
+
+    name: str
+    attributes: str = ""
+    content: list[_Element | str] = field(default_factory=list)
+
+    def text(self) -> str:
+        inner = "".join(part if isinstance(part, str) else part.text() for part in self.content)
+        if not self.name:
+            return inner
+        if inner:
+            return f"<{self.name}{self.attributes}>{inner}</{self.name}>"
+        return f"<{self.name}{self.attributes}/>"
+
+    def child(self, name: str) -> _Element:
+        """The element that goes on, when the last one has that name, or a new one."""
+        last = self.content[-1] if self.content else None
+        if isinstance(last, _Element) and last.name == name:
+            return last
+        made = _Element(name)
+        self.content.append(made)
+        return made
+
+
+def xml_row(
+    names: Sequence[str],
+    types: Sequence[SqlType],
+    row: Sequence[Value],
+    clause: ast.XmlClause,
+    table: str = "row",
 ) -> str:
-    """The rows as XML: PATH and RAW, with ELEMENTS, ROOT; names with ``@`` are attributes in PATH."""
-    element = clause.path if clause.path is not None else "row"
-    elements = clause.mode == "PATH" or "ELEMENTS" in clause.options
-    parts = []
-    for row in rows:
-        attributes, content = "", ""
-        for name, type_, value in zip(names, types, row, strict=True):
-            if value is None:
-                continue
-            text = _shown(value, type_)
-            escaped = text if type_.name == "xml" else _escaped(text)
-            if (clause.mode == "PATH" and name.startswith("@")) or not elements:
-                attributes += f' {name.lstrip("@")}="{escaped.replace(chr(34), "&quot;")}"'
-            elif name in ("", "*", "text()", "data()", "node()"):
-                content += (" " if name == "data()" and content else "") + escaped
-            else:
-                for step in name.split("/"):
-                    content += f"<{step}>"
-                content += escaped + "".join(f"</{step}>" for step in reversed(name.split("/")))
-        if not element:
-            parts.append(content)
-        elif content:
-            parts.append(f"<{element}{attributes}>{content}</{element}>")
+    """One row as XML; ``table`` names its element in AUTO."""
+    root = _Element(_row_name(clause, table))
+    options = clause.options
+    elements = clause.mode == "PATH" or any(option.startswith("ELEMENTS") for option in options)
+    nil = "ELEMENTS XSINIL" in options
+    for name, type_, value in zip(names, types, row, strict=True):
+        if value is None:
+            if nil and not name.startswith("@") and name not in _TEXT_NAMES:
+                _at(root, name).attributes += ' xsi:nil="true"'
+            continue
+        text = _shown(value, type_)
+        if not elements:
+            root.attributes += f' {xml_name(name)}="{_attribute(text)}"'
+        elif clause.mode == "PATH":
+            _path_column(root, name, text if type_.name == "xml" else escaped(text), text, type_)
         else:
-            parts.append(f"<{element}{attributes}/>")
-    body = "".join(parts)
-    return f"<{clause.root}>{body}</{clause.root}>" if clause.root else body
+            _append(root, xml_name(name), text if type_.name == "xml" else escaped(text))
+    if nil and root.name and not clause.root:
+        root.attributes = _XSI + root.attributes
+    return root.text()
+
+
+def _row_name(clause: ast.XmlClause, table: str) -> str:
+    if clause.mode == "AUTO":
+        return xml_name(table)
+    return clause.path if clause.path is not None else "row"
+
+
+def _append(root: _Element, name: str, content: str) -> None:
+    root.content.append(_Element(name, content=[content]))
+
+
+def _at(root: _Element, path: str) -> _Element:
+    made = root
+    for step in path.split("/"):
+        made = made.child(xml_name(step))
+    return made
+
+
+def _path_column(root: _Element, name: str, content: str, text: str, type_: SqlType) -> None:
+    """A column of FOR XML PATH: ``@a``, ``a/b``, ``a/@b``, ``text()``, ``data()``, ``*``."""
+    *steps, last = name.split("/")
+    place = root
+    for step in steps:
+        place = place.child(xml_name(step))
+    if last.startswith("@"):
+        if place.content:
+            raise SqlError.of(
+                6852,
+                16,
+                1,
+                f"Attribute-centric column '{name}' must not come after a non-attribute-centric sibling in"
+                " XML hierarchy in FOR XML PATH.",
+            )
+        place.attributes += f' {xml_name(last[1:])}="{_attribute(text)}"'
+    elif last in _TEXT_NAMES:
+        if last == "data()" and place.content and isinstance(place.content[-1], str):
+            content = " " + content
+        place.content.append(content)
+    elif steps:
+        place.content.append(_Element(xml_name(last), content=[content]))
+    else:
+        root.content.append(_Element(xml_name(last), content=[content]))
+
+
+def xml_frame(clause: ast.XmlClause) -> tuple[str, str]:
+    """What stands before and behind the rows."""
+    if not clause.root:
+        return "", ""
+    nil = _XSI if "ELEMENTS XSINIL" in clause.options else ""
+    return f"<{clause.root}{nil}>", f"</{clause.root}>"
 
 
 def row_text(
-    names: Sequence[str], types: Sequence[SqlType], row: tuple[Value, ...], clause: ast.XmlClause
+    names: Sequence[str],
+    types: Sequence[SqlType],
+    raw: Sequence[bool],
+    row: Sequence[Value],
+    clause: ast.XmlClause,
+    table: str,
 ) -> str:
     """One row without what frames the whole."""
-    if clause.kind == "XML":
-        return xml_text(names, types, [row], ast.replace(clause, root=None))
-    options = (*clause.options, "WITHOUT_ARRAY_WRAPPER")
-    return json_text(names, types, [row], ast.replace(clause, root=None, options=options))
+    if clause.kind == "JSON":
+        return json_row(names, types, raw, row, clause)
+    return xml_row(names, types, row, clause, table)
 
 
 def text_frame(clause: ast.XmlClause) -> tuple[str, str]:
     """What stands before and behind the rows."""
-    if clause.kind == "XML":
-        return (f"<{clause.root}>", f"</{clause.root}>") if clause.root else ("", "")
-    if "WITHOUT_ARRAY_WRAPPER" in clause.options:
-        return "", ""
-    return (f"{{{json.dumps(clause.root)}:[", "]}") if clause.root else ("[", "]")
-
-
-def json_text(
-    names: Sequence[str], types: Sequence[SqlType], rows: list[tuple[Value, ...]], clause: ast.XmlClause
-) -> str:
-    """The rows as JSON; dotted names make nested objects."""
-    made = []
-    nulls = "INCLUDE_NULL_VALUES" in clause.options
-    for row in rows:
-        item: dict[str, object] = {}
-        for name, type_, value in zip(names, types, row, strict=True):
-            if value is None and not nulls:
-                continue
-            inner = item
-            *outer, last = name.split(".")
-            for step in outer:
-                inner = inner.setdefault(step, {})  # type: ignore[assignment]
-            inner[last] = _plain(value, type_)
-        made.append(item)
-    if "WITHOUT_ARRAY_WRAPPER" in clause.options:
-        return ",".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in made)
-    whole: object = {clause.root: made} if clause.root else made
-    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-
-
-def _plain(value: Value, type_: SqlType) -> object:
-    if type_.name == "bit":
-        return bool(value)
-    if isinstance(value, int | float | str) or value is None:
-        return value
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral() and not type_.scale else float(value)
-    return _shown(value, type_)
+    return json_frame(clause) if clause.kind == "JSON" else xml_frame(clause)
 
 
 def _shown(value: Value, type_: SqlType) -> str:
-    style = 126 if type_.is_temporal else None
-    text = convert(value, type_, t.nvarchar(t.MAX), style)
-    return str(text)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if type_.name == "bit":
+        return "1" if value else "0"
+    style = 126 if type_.is_temporal else 2 if type_.name in t.APPROXIMATE_TYPES else None
+    if "money" in type_.name:
+        style = 2
+    return str(convert(value, type_, t.nvarchar(t.MAX), style))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+_NOT_IN_NAMES: Final = re.compile(r"[^\w.:-]|^[\d.-]")
 
 
-# ------------------------------------------------------------------ the xml methods
+def xml_name(name: str) -> str:
+    """A column's name as XML name: what may not stand in one is written ``_x0020_``."""
+    return _NOT_IN_NAMES.sub(lambda found: f"_x{ord(found[0]):04X}_", name)
 
 
-def xml_value(text: str, path: str) -> str | None:
-    """The text at ``path``: ``.``, ``(/a/b)[1]``, ``a/@b``, ``text()[1]``; None when nothing is there."""
-    found = xml_nodes(text, path)
-    if not found:
-        return None
-    first = found[0]
-    return first if isinstance(first, str) else "".join(first.itertext())
+def escaped(text: str) -> str:
+    """Text between tags."""
+    if not any(sign in text for sign in "&<>\r"):
+        return text
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\r", "&#x0D;")
 
 
-def xml_query(text: str, path: str) -> str:
-    """The nodes at ``path`` as XML."""
-    parts = []
-    for node in xml_nodes(text, path):
-        if isinstance(node, str):
-            parts.append(_escaped(node))
-        elif node.tag == "fragment":
-            parts.append(_escaped(node.text or ""))
-            parts += [ElementTree.tostring(child, encoding="unicode") for child in node]
-        else:
-            parts.append(ElementTree.tostring(node, encoding="unicode"))
-    return "".join(parts)
-
-
-def xml_nodes(text: str, path: str) -> list[ElementTree.Element | str]:
-    """What a simple path selects. Raises SqlError 9455 for text that is not XML."""
-    try:
-        # XML in SQL Server is a fragment: several elements and text side by side.
-        root = ElementTree.fromstring(f"<fragment>{_PROLOG.sub('', text)}</fragment>")
-    except ElementTree.ParseError as error:
-        raise SqlError.of(9455, 16, 1, f"XML parsing: {error}") from error
-    nodes: list[ElementTree.Element | str] = [root]
-    plain = _SINGLE.sub("", path.strip()).strip("()")
-    if plain in (".", "", "/"):
-        return nodes
-    deep = False
-    for step in plain.split("/"):
-        if step in (".", ""):
-            deep = deep or (step == "" and plain.startswith("//"))
-            continue
-        name = _SINGLE.sub("", step)
-        made: list[ElementTree.Element | str] = []
-        for node in nodes:
-            if isinstance(node, str):
-                continue
-            if name == "text()":
-                made += [part for part in (node.text, *(child.tail for child in node)) if part]
-            elif name.startswith("@"):
-                value = node.get(name[1:])
-                made += [] if value is None else [value]
-            else:
-                made += node.iter(name) if deep else [c for c in node if name in ("*", c.tag)]
-        deep = False
-        nodes = made
-    return nodes
-
-
-_PROLOG = re.compile(r"^\s*<\?xml[^>]*\?>")
-_SINGLE = re.compile(r"\[1\]")
+def _attribute(text: str) -> str:
+    text = escaped(text).replace('"', "&quot;")
+    return text.replace("\n", "&#x0A;").replace("\t", "&#x09;")

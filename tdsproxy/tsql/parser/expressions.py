@@ -379,6 +379,8 @@ class Expressions(TypeNames):
             self.expect("BY")
             within = self.order_items()
             self.expect(")")
+        if name.schema is None and "JSON" in name.object.upper():
+            name, arguments = _json_call(name, arguments)
         call = ast.FunctionCall(
             name, tuple(arguments), distinct, None, within, pos=token.pos, line=token.line
         )
@@ -481,3 +483,26 @@ def literal(token: Token) -> ast.Literal:
 def text_literal(text: str, token: Token) -> ast.Literal:
     """A varchar literal that stands at ``token``."""
     return ast.Literal(text, types.varchar(max(1, len(text))), pos=token.pos, line=token.line)
+
+
+def _json_call(name: ast.Name, arguments: list[ast.Expr]) -> tuple[ast.Name, list[ast.Expr]]:
+    """JSON functions whose syntax says more than the values of their arguments: the kind of ISJSON is a bare
+    word, and JSON_MODIFY takes the result of another JSON function as JSON."""
+    upper = name.object.upper()
+    if upper == "ISJSON" and len(arguments) == 2 and isinstance(arguments[1], ast.ColumnRef):
+        word = arguments[1].parts[-1].upper()
+        kind = ast.Literal(word, types.varchar(len(word)), pos=arguments[1].pos, line=arguments[1].line)
+        arguments = [arguments[0], kind]
+    if upper == "JSON_MODIFY" and len(arguments) == 3 and _is_json(arguments[2]):
+        name = ast.replace(name, object="$JSON_MODIFY")
+    return name, arguments
+
+
+def _is_json(expr: ast.Expr) -> bool:
+    if isinstance(expr, ast.Subquery):
+        return expr.query.for_ is not None and expr.query.for_.kind == "JSON"
+    return isinstance(expr, ast.FunctionCall) and expr.name.object.upper() in (
+        "JSON_QUERY",
+        "JSON_MODIFY",
+        "$JSON_MODIFY",
+    )
