@@ -27,7 +27,7 @@ from tdsproxy.backup.pipeline import ordered_map
 from tdsproxy.backup.set_sink import Pages, SetSink
 from tdsproxy.media import format as layout
 from tdsproxy.media.device_set import Devices
-from tdsproxy.media.documents import DIFFERENTIAL, SetDescription
+from tdsproxy.media.documents import CHANGES, DIFFERENTIAL, SetDescription
 from tdsproxy.media.log_blocks import pack_page_list
 from tdsproxy.media.writer import EncodedRecord
 from tdsproxy.store import crashpoints
@@ -62,7 +62,7 @@ def backup_differential(
     base = description.differential_base_guid
     if base is None:
         raise ValueError("a differential backup names its base")
-    if description.backup_type != DIFFERENTIAL:
+    if description.backup_type not in CHANGES:
         description = msgspec.structs.replace(description, backup_type=DIFFERENTIAL)
     stop = cancel if cancel is not None else threading.Event()
     known: PageMap | None = None

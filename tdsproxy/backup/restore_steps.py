@@ -29,7 +29,7 @@ from tdsproxy.backup.image import (
 from tdsproxy.backup.media_set import Progress, final_last_lsn, no_progress
 from tdsproxy.log.roll import RollResult, StopAt
 from tdsproxy.media.device_set import Devices
-from tdsproxy.media.documents import DIFFERENTIAL, FULL, LOG
+from tdsproxy.media.documents import CHANGES, LOG, WHOLE
 from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.set_reader import open_media
@@ -78,7 +78,7 @@ def restore_image(
     begun = time.monotonic()
     with open_media(device) as reader:
         place = reader.find(position)
-        info = _expect(reader.info(place), FULL)
+        info = _expect(reader.info(place), WHOLE)
         check_space(image, info.header.image, False)
         try:
             build_image(reader, place, info, image, progress, cancel, on_damage)
@@ -135,7 +135,7 @@ def apply_differential(
     begun = time.monotonic()
     with open_media(device) as reader:
         place = reader.find(position)
-        info = _expect(reader.info(place), DIFFERENTIAL)
+        info = _expect(reader.info(place), CHANGES)
         try:
             write_changed_pages(reader, place, info, image, progress, cancel, on_damage)
             crashpoints.reach("restore.differential-written")
@@ -165,7 +165,7 @@ def apply_log(
     begun = time.monotonic()
     with open_media(device) as reader:
         place = reader.find(position)
-        info = _expect(reader.info(place), LOG)
+        info = _expect(reader.info(place), frozenset({LOG}))
         log = transactions(LogReader(reader, place, info), first_lsn)
         if only is not None:
             log = only_pages(log, only)
@@ -193,7 +193,7 @@ def _applied(
     return LogApplied(info, end, consistent, reached, result.transactions, result.pages_written, seconds)
 
 
-def _expect(info: SetInfo, kind: int) -> SetInfo:
-    if info.header.description.backup_type != kind:
+def _expect(info: SetInfo, kinds: frozenset[int]) -> SetInfo:
+    if info.header.description.backup_type not in kinds:
         raise WrongSet(info.header.description.backup_type)
     return info

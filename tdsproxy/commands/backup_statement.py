@@ -14,7 +14,8 @@ from tdsproxy.commands.backup_media import LOG_PAGES, encryption, media_options,
 from tdsproxy.commands.backup_options import BackupOptions, read_backup_options
 from tdsproxy.commands.context import BACKUP_ROLES, Context
 from tdsproxy.commands.devices import backup_devices
-from tdsproxy.commands.failure import fail
+from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.file_selection import backup_type, completed
 from tdsproxy.commands.history_rows import SHOWN_PAGE
 from tdsproxy.commands.log_backup import back_up_log
 from tdsproxy.commands.log_chain import data_backed_up, start_log
@@ -23,7 +24,7 @@ from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.set_description import describe
 from tdsproxy.media.device_set import DeviceSet
-from tdsproxy.media.documents import DIFFERENTIAL, FULL
+from tdsproxy.media.documents import FILE_DIFFERENTIAL
 from tdsproxy.media.errors import MediaError
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Message, Reply
@@ -44,14 +45,13 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
         raise fail(3021)
     options = read_backup_options(statement, context.operands, context.env.clock())
     database = _database(context, statement, options)
-    if statement.files:
-        raise fail(3015, f"BACKUP {statement.kind} with FILE or FILEGROUP")
     if statement.kind not in ("DATABASE", "LOG"):
         raise fail(3015, f"BACKUP {statement.kind}")
     if options.differential and name_key(database.name) == "master":
         raise fail(3024)
+    kind = backup_type(context, database, statement, differential=options.differential)
     if options.differential and database.chain.base_guid is None:
-        raise fail(3035, database.name)
+        raise _no_base(kind, database)
     device = backup_devices(context, statement)
     with context.env.locks.hold(database.name) as free:
         if not free:
@@ -62,7 +62,7 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
         if statement.kind == "LOG":
             yield from back_up_log(context, database, device, options)
         else:
-            yield from _back_up(context, database, device, options)
+            yield from _back_up(context, database, device, options, kind)
 
 
 def _database(context: Context, statement: ast.Backup, options: BackupOptions) -> Database:
@@ -88,23 +88,29 @@ def _database(context: Context, statement: ast.Backup, options: BackupOptions) -
     return database
 
 
+def _no_base(kind: int, database: Database) -> CommandError:
+    """There is nothing that a differential backup could differ from."""
+    if kind == FILE_DIFFERENTIAL:
+        return fail(3039, database.data_name)
+    return fail(3035, database.name)
+
+
 def _stored_as(context: Context, options: BackupOptions) -> Iterator[Reply]:
     if options.algorithm == "MS_XPRESS":
         yield Message(0, 0, 1, "COMPRESSION (ALGORITHM = MS_XPRESS) is stored as ZSTD.", context.request.line)
 
 
 def _back_up(
-    context: Context, database: Database, device: DeviceSet, options: BackupOptions
+    context: Context, database: Database, device: DeviceSet, options: BackupOptions, kind: int
 ) -> Iterator[Reply]:
     env = context.env
     chain = database.chain
     base = None
     if options.differential:
         if chain.base_lsn is None or chain.base_guid is None:
-            raise fail(3035, database.name)
+            raise _no_base(kind, database)
         base = (chain.base_lsn, chain.base_guid)
     log = DataLog.begin(env, database)
-    kind = DIFFERENTIAL if base is not None else FULL
     description = describe(context, database, options, log.range(), backup_type=kind, base=base)
     source = database.path(env.catalog.store)
     maps = map_directory(env.catalog.store, database.guid)
@@ -138,7 +144,7 @@ def _back_up(
         except MediaError as error:
             raise backup_media_failure(error, options.compression) from error
         except BaseMissing as error:
-            raise fail(3035, database.name) from error
+            raise _no_base(kind, database) from error
 
     with sql_failures(database.name, database.data_path):
         result = yield from reported(context, run, options.stats)
@@ -149,5 +155,4 @@ def _back_up(
     yield from context.info(4035, data_pages, database.name, database.data_name, result.position)
     yield from context.info(4035, LOG_PAGES, database.name, database.log_name, result.position)
     yield from recorded(context, lambda: record(context, result))
-    name = "BACKUP DATABASE WITH DIFFERENTIAL" if base is not None else "BACKUP DATABASE"
-    yield from summary(context, name, data_pages + LOG_PAGES, result.seconds)
+    yield from summary(context, completed(kind, database), data_pages + LOG_PAGES, result.seconds)

@@ -106,8 +106,9 @@ class Sources:
         history = context.env.catalog.history
         for place in media.places(history.sets_of_family(family, "L")):
             found.logs.append(_log_of(place))
-        for place in media.places(history.sets_of_family(family, "I")):
-            found.differentials += _differential_of(place)
+        for kind in ("I", "G", "Q"):
+            for place in media.places(history.sets_of_family(family, kind)):
+                found.differentials += _differential_of(place)
         return found
 
     def without(self, source: LogSource[Place]) -> None:

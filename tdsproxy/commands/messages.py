@@ -156,6 +156,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         'The volume on the device "{}" is not part of the media set that is currently being processed. '
         "Ensure that the backup devices are loaded with the correct media.",
     ),
+    3027: (16, 1, 'The filegroup "{}" is not part of database "{}".'),
     3031: (
         16,
         1,
@@ -166,6 +167,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "One or more of the options ({}) are not supported for this statement. Review the documentation for "
         "supported options.",
+    ),
+    3034: (
+        16,
+        1,
+        "No files were selected to be processed. You may have selected one or more filegroups that have no "
+        "members.",
     ),
     3033: (16, 1, "BACKUP DATABASE cannot be used on a database opened in emergency mode."),
     3035: (
@@ -198,6 +205,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "Invalid device name. The length of the device name provided exceeds supported limit (maximum length "
         "is:{}). Reissue the BACKUP statement with a valid device name.",
+    ),
+    3054: (
+        16,
+        1,
+        "Differential file backups can include only read-only data for databases using the simple recovery "
+        "model. Consider taking a partial backup by specifying READ_WRITE_FILEGROUPS.",
     ),
     3078: (
         16,
@@ -338,6 +351,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "information.",
     ),
     3189: (16, 1, "Damage to the backup set was detected."),
+    3190: (16, 1, "Filegroup '{}' cannot be restored because it does not exist in the backup set."),
     3194: (
         16,
         1,

@@ -33,11 +33,13 @@ from tdsproxy.media.reader import SetInfo
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """How far it went: ``reached`` the stop or not, ``told`` what an info message says of each step."""
+    """How far it went: ``reached`` the stop or not, ``told`` what an info message says of each step, ``used``
+    the backup sets in order."""
 
     redo: Redo
     reached: bool
     told: tuple[str, ...]
+    used: tuple[MediaPlace, ...] = ()
 
 
 def goes_on(info: SetInfo, options: RestoreOptions) -> bool:
@@ -102,7 +104,11 @@ def complete(
     after = msgspec.structs.replace(
         redo, lsn=lsn, fork=fork, ns=ns, base=base, backed_lsn=backed, ends_chain=not known
     )
-    return Completed(after, reached, tuple(said))
+    places = [step.source.place for step in used]
+    if chosen is not None:
+        places.insert(0, chosen.place)
+    sets = tuple(place for place in places if isinstance(place, MediaPlace))
+    return Completed(after, reached, tuple(said), sets)
 
 
 def _backed(

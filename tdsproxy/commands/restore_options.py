@@ -115,6 +115,7 @@ class RestoreOptions:
     stop: StopPoint | None = None
     standby: str | None = None
     load_history: bool = False
+    partial: bool = False
     continue_after_error: bool | None = None
 
     @property
@@ -156,7 +157,7 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             return {"recovery": True}
         case "NORECOVERY":
             return {"recovery": False}
-        case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM":
+        case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM" | "PARTIAL":
             return {option.name.lower(): True}
         case "STOP_ON_ERROR" | "CONTINUE_AFTER_ERROR":
             return {"continue_after_error": option.name == "CONTINUE_AFTER_ERROR"}

@@ -34,7 +34,7 @@ from tdsproxy.commands.restore_target import check_set
 from tdsproxy.commands.roll_rules import check_kind, check_log, consistent_ns_of, fork_at, last_lsn_of
 from tdsproxy.log.records import CaptureStopped, Transaction
 from tdsproxy.media.device_set import DeviceSet
-from tdsproxy.media.documents import DIFFERENTIAL, LOG
+from tdsproxy.media.documents import LOG, WHOLE
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.store import header as file_header
 from tdsproxy.store.mend import mend_pages
@@ -132,7 +132,7 @@ def roll_pages(
     with sql_failures(database.name):
         info = operations.read_set(device, options.file or 1)
         media = operations.read_headers(device)
-    check_kind(info, device.name, LOG)
+    check_kind(info, device.name, (LOG,))
     check_set(info, media, device.name, options)
     check_log(pages.redo, database.family, info)
     begun = time.monotonic()
@@ -234,7 +234,7 @@ def _check_source(context: Context, database: Database, info: SetInfo, numbers: 
     description = info.header.description
     if description.family_guid != database.family:
         raise fail(3154, database.name)
-    if description.backup_type in (LOG, DIFFERENTIAL):
+    if description.backup_type not in WHOLE:
         raise fail(3195, _DATA_FILE, numbers[0])
     forks = {fork.fork: fork for fork in context.env.catalog.databases.forks(database.guid)}
     if not _leads_to(forks, database, description.recovery_fork_guid, last_lsn_of(info)):

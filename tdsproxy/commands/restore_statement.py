@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +26,11 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.damage import Damages
 from tdsproxy.commands.devices import restore_devices
 from tdsproxy.commands.failure import fail
+from tdsproxy.commands.file_selection import check_selection
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
 from tdsproxy.commands.kept_content import told_of
 from tdsproxy.commands.log_chain import stop_log
+from tdsproxy.commands.log_sources import MediaPlace
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.point_in_time import complete, goes_on
 from tdsproxy.commands.progress import Report, reported
@@ -44,8 +48,9 @@ from tdsproxy.commands.restore_target import Target, check_set, plan_target
 from tdsproxy.commands.roll_forward import roll_forward
 from tdsproxy.commands.roll_rules import check_full_stop, consistent_ns_of, last_lsn_of
 from tdsproxy.commands.snapshots import revert
+from tdsproxy.log.records import CaptureStopped
 from tdsproxy.media.device_set import DeviceSet
-from tdsproxy.media.documents import FULL
+from tdsproxy.media.documents import CHANGES, FILE, WHOLE
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Message, Reply
@@ -70,8 +75,6 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             yield from revert(context, name, statement)
         return
     pages = [operand for word, operand in statement.files if word == "PAGE" and operand is not None]
-    if statement.files and not pages:
-        raise fail(3015, f"RESTORE {statement.kind} with FILE or FILEGROUP")
     if not statement.devices:
         with context.env.locks.hold(name) as free:
             if not free:
@@ -93,13 +96,13 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         if statement.kind == "LOG" and existing is not None and existing.pages is not None:
             yield from roll_pages(context, existing, existing.pages, device, options)
             return
-        if statement.kind == "LOG":
-            yield from roll_forward(context, name, device, options, "RESTORE LOG")
-            return
         with sql_failures(name):
             info = operations.read_whole_set(device, options.file or 1)
-        if info.header.description.backup_type == FULL:
-            yield from _restore_full(context, name, device, info, options)
+        files = check_selection(context, statement, info, name, device.name, partial=options.partial)
+        if statement.kind == "LOG":
+            yield from roll_forward(context, name, device, options, "RESTORE LOG")
+        elif info.header.description.backup_type in WHOLE:
+            yield from _restore_whole(context, name, device, info, options, files=files)
         else:
             yield from roll_forward(context, name, device, options, "RESTORE DATABASE")
 
@@ -145,10 +148,13 @@ def _undo_file(context: Context, options: RestoreOptions) -> Path:
     return context.env.paths.for_undo(options.standby or "", files, context.env.catalog.store)
 
 
-def _restore_full(
-    context: Context, name: str, device: DeviceSet, info: SetInfo, options: RestoreOptions
+def _restore_whole(
+    context: Context, name: str, device: DeviceSet, info: SetInfo, asked: RestoreOptions, *, files: bool
 ) -> Iterator[Reply]:
     env = context.env
+    wanted = _wanted_lsn(context, name) if files and asked.recovers else 0
+    behind = wanted > last_lsn_of(info)
+    options = replace(asked, recovery=False) if behind else asked
     with sql_failures(name):
         media = operations.read_headers(device)
     check_set(info, media, device.name, options)
@@ -178,10 +184,11 @@ def _restore_full(
         described = _described(context, target, info, options)
         told: list[str] = []
         reached = True
+        used: tuple[MediaPlace, ...] = ()
         if whole and options.stop is not None:
             with sql_failures(name, target.data_path):
                 end = complete(context, target.existing, redo, info, options.stop)
-            redo, told, reached = end.redo, list(end.told), end.reached
+            redo, told, reached, used = end.redo, list(end.told), end.reached, end.used
         with sql_failures(name, target.data_path):
             database, undo = _put(context, target, redo, described, options, recovers=reached)
             if undo is not None and whole:
@@ -201,10 +208,28 @@ def _restore_full(
     yield from damages.places()
     if damages:
         yield from context.info(3184)
+    if behind:
+        yield from context.info(4303, last_lsn_of(info), wanted)
+        yield from context.info(4339)
     if not reached:
         yield from context.info(4322)
-    yield from recorded(context, lambda: _record(context, device, media, info, target, options))
-    yield from summary(context, "RESTORE DATABASE", data_pages + LOG_PAGES, time.monotonic() - begun)
+    letter = "F" if files or info.header.description.backup_type == FILE else "D"
+    yield from recorded(context, lambda: _record(context, media, info, target, options, used, letter))
+    what = f"RESTORE DATABASE ... FILE=<{target.files[0].logical_name}>" if files else "RESTORE DATABASE"
+    yield from summary(context, what, data_pages + LOG_PAGES, time.monotonic() - begun)
+
+
+def _wanted_lsn(context: Context, name: str) -> int:
+    """How far the log of an existing database goes, to which a file that is restored alone must be rolled
+    forward; 0 where there is no such log."""
+    database = context.env.database(name)
+    logs = context.env.logs
+    if database is None or logs is None or database.recovery_model is RecoveryModel.SIMPLE:
+        return 0
+    if logs.is_kept(database.guid):
+        with suppress(CaptureStopped):
+            return logs.capture_now(database.guid)
+    return max((archive.last_lsn() for archive in logs.archives(database.guid)), default=0)
 
 
 def _redo(context: Context, info: SetInfo, image: str) -> Redo:
@@ -284,14 +309,25 @@ def _put(
 
 def _record(
     context: Context,
-    device: DeviceSet,
     media: MediaInfo,
     info: SetInfo,
     target: Target,
     options: RestoreOptions,
+    used: Sequence[MediaPlace],
+    restore_type: str,
 ) -> None:
-    """msdb's rows, before the message that ends the statement: tools read them as soon as they see it."""
+    """msdb's rows, before the message that ends the statement: tools read them as soon as they see it. Of
+    several sets each has a row, as if each had had a statement; the last of them recovered."""
+    history = context.env.catalog.history
     targets = [(file.file_id, path) for file, path in zip(target.files, target.paths, strict=True)]
-    context.env.catalog.history.record_restore(
-        *restored_rows(context, media, info, target.name, options, targets)
-    )
+    last = len(used)
+    sets = [(media, info, restore_type)]
+    for place in used:
+        letter = "I" if place.info.header.description.backup_type in CHANGES else "L"
+        with sql_failures(target.name):
+            sets.append((operations.read_headers(place.device), place.info, letter))
+    with history.transaction():
+        for number, (label, found, letter) in enumerate(sets):
+            said = options if number == last else replace(options, recovery=False)
+            rows = restored_rows(context, label, found, target.name, said, targets, letter)
+            history.record_restore(*rows)

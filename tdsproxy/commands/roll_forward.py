@@ -35,7 +35,7 @@ from tdsproxy.commands.roll_rules import (
 from tdsproxy.commands.stop_points import StopPoint
 from tdsproxy.log.roll import StopAt
 from tdsproxy.media.device_set import DeviceSet
-from tdsproxy.media.documents import DIFFERENTIAL, LOG
+from tdsproxy.media.documents import CHANGES, FILE_DIFFERENTIAL, LOG
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql.replies import Reply
 
@@ -61,7 +61,7 @@ def roll_forward(
         info = operations.read_whole_set(device, options.file or 1)
         media = operations.read_headers(device)
     kind = info.header.description.backup_type
-    check_kind(info, device.name, LOG if what == "RESTORE LOG" else DIFFERENTIAL)
+    check_kind(info, device.name, (LOG,) if what == "RESTORE LOG" else CHANGES)
     check_set(info, media, device.name, options)
     redo = database.redo
     if redo is None:
@@ -88,7 +88,7 @@ def roll_forward(
             database = env.catalog.databases.update(database.id, state=DatabaseState.RESTORING)
     yield from _tell(context, database, info, options, reached=reached)
     targets = [(1, database.data_path), (2, database.log_path)]
-    letter = "L" if kind == LOG else "I"
+    letter = "L" if kind == LOG else "F" if kind == FILE_DIFFERENTIAL else "I"
     rows = restored_rows(context, media, info, database.name, options, targets, letter)
     yield from recorded(context, lambda: env.catalog.history.record_restore(*rows))
     yield from summary(context, what, _pages(info), seconds)
@@ -106,7 +106,7 @@ def _restoring(context: Context, name: str) -> Database:
 
 
 def _check(database: Database, redo: Redo, info: SetInfo, options: RestoreOptions) -> None:
-    if info.header.description.backup_type == DIFFERENTIAL:
+    if info.header.description.backup_type in CHANGES:
         check_full_stop(info, options.stop)
         check_differential(redo, info)
         return

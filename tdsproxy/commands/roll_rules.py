@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 from uuid import UUID
 
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.stop_points import StopPoint
-from tdsproxy.media.documents import DIFFERENTIAL, FULL, LOG, SetDescription
+from tdsproxy.media.documents import (
+    DIFFERENTIAL,
+    FILE,
+    FILE_DIFFERENTIAL,
+    FULL,
+    LOG,
+    PARTIAL,
+    PARTIAL_DIFFERENTIAL,
+    SetDescription,
+)
 from tdsproxy.media.reader import SetInfo
 
 _MADE_BY: Final = {
     FULL: "BACKUP DATABASE",
     LOG: "BACKUP LOG",
     DIFFERENTIAL: "BACKUP DATABASE WITH DIFFERENTIAL",
+    FILE: "BACKUP DATABASE...FILE=<name>",
+    FILE_DIFFERENTIAL: "BACKUP DATABASE...FILE=<name> WITH DIFFERENTIAL",
+    PARTIAL: "BACKUP DATABASE with READ_WRITE_FILEGROUPS",
+    PARTIAL_DIFFERENTIAL: "BACKUP DATABASE with READ_WRITE_FILEGROUPS WITH DIFFERENTIAL",
 }
 
 
@@ -30,7 +44,7 @@ def consistent_ns_of(info: SetInfo) -> int:
     return int(info.trailer.finished.timestamp() * 10**9) if moment is None else moment
 
 
-def check_kind(info: SetInfo, device: str, *wanted: int) -> None:
+def check_kind(info: SetInfo, device: str, wanted: Container[int]) -> None:
     """Raises CommandError 3135."""
     kind = info.header.description.backup_type
     if kind not in wanted:

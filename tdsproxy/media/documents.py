@@ -12,6 +12,9 @@ from uuid import UUID
 import msgspec
 
 FULL, LOG, FILE, DIFFERENTIAL, FILE_DIFFERENTIAL, PARTIAL, PARTIAL_DIFFERENTIAL = 1, 2, 4, 5, 6, 7, 8
+# A database has one data file, so each of these holds all of it.
+WHOLE = frozenset({FULL, FILE, PARTIAL})
+CHANGES = frozenset({DIFFERENTIAL, FILE_DIFFERENTIAL, PARTIAL_DIFFERENTIAL})
 
 
 class EncryptionEnvelope(msgspec.Struct, frozen=True, kw_only=True):
