@@ -156,6 +156,18 @@ def private_der(key: rsa.RSAPrivateKey) -> bytes:
     )
 
 
+def load_own_private(data: bytes) -> rsa.RSAPrivateKey:
+    """What ``private_der`` made. Its numbers are not proved again, which would take most of the time: what
+    seals them says that they are the same. Raises KeyFileError."""
+    try:
+        key = serialization.load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError("no private key") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise KeyFileError("no key of RSA")
+    return key
+
+
 def load_private(data: bytes, password: str | None = None) -> rsa.RSAPrivateKey:
     """An RSA key of a PVK file, or of PEM or DER. Raises KeyFileError, KeyFilePassword."""
     if pvk.is_pvk(data):

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tdsproxy.catalog.certificates import KeyFileError, load_private, private_der
+from tdsproxy.catalog.certificates import KeyFileError, load_own_private, private_der
 from tdsproxy.catalog.key_wrapping import (
     CannotUnwrap,
     unwrap,
@@ -93,7 +93,7 @@ class KeyRing:
             number = 15466 if holder.protection is Protection.MASTER_KEY else 15465
             raise key_fail(number) from error
         try:
-            return load_private(plain)
+            return load_own_private(plain)
         except KeyFileError as error:
             raise key_fail(15466) from error
 

@@ -191,7 +191,7 @@ def test_every_changed_byte_of_a_sealed_page_is_noticed(keyed: Workshop) -> None
     assert numbers(keyed.run(FULL))[-1] == 3014
     medium = keyed.media / "shop.bak"
     sound = medium.read_bytes()
-    for position in range(4096, len(sound), len(sound) // 40):
+    for position in range(4096, len(sound), len(sound) // 12):
         damaged = bytearray(sound)
         damaged[position] ^= 1
         medium.write_bytes(damaged)
