@@ -10,9 +10,9 @@ from uuid import UUID
 
 from tdsproxy.catalog import msdb_schema as schema
 from tdsproxy.catalog.file import CatalogFile, Row
-from tdsproxy.store.encoding import from_storage, to_storage
+from tdsproxy.store.encoding import Stored, from_storage, to_storage
 from tdsproxy.tsql import types as t
-from tdsproxy.tsql.values import Value
+from tdsproxy.tsql.values import DateTime, Value
 
 Values = Mapping[str, Value]
 
@@ -133,6 +133,36 @@ class History:
         """Writes a row of logmarkhistory."""
         with self._file.write():
             self._insert(schema.LOGMARKHISTORY, values)
+
+    def forget_before(self, oldest: DateTime) -> None:
+        """Deletes what is known of backup sets that were finished before ``oldest``."""
+        self._forget("backup_finish_date < ?", to_storage(oldest, t.DATETIME))
+
+    def forget_database(self, name: str) -> None:
+        """Deletes what is known of the backup sets of a database."""
+        self._forget("database_name = ? COLLATE NOCASE", name)
+
+    def _forget(self, condition: str, value: Stored) -> None:
+        """Deletes backup sets, their restores, and the media that hold no other set."""
+        with self._file.write():
+            found = self._file.read(
+                f"SELECT backup_set_id, media_set_id FROM backupset WHERE {condition}", (value,)
+            )
+            sets = ", ".join(str(int(str(row[0]))) for row in found)
+            media = ", ".join(str(int(str(row[1]))) for row in found)
+            restores = f"SELECT restore_history_id FROM restorehistory WHERE backup_set_id IN ({sets})"
+            unused = f"media_set_id IN ({media}) AND media_set_id NOT IN (SELECT media_set_id FROM backupset)"
+            for table, rows in (
+                ("restorefile", f"restore_history_id IN ({restores})"),
+                ("restorefilegroup", f"restore_history_id IN ({restores})"),
+                ("restorehistory", f"backup_set_id IN ({sets})"),
+                ("backupfile", f"backup_set_id IN ({sets})"),
+                ("backupfilegroup", f"backup_set_id IN ({sets})"),
+                ("backupset", f"backup_set_id IN ({sets})"),
+                ("backupmediafamily", unused),
+                ("backupmediaset", unused),
+            ):
+                self._file.read(f"DELETE FROM {table} WHERE {rows}")
 
     def backup_set_id(self, set_guid: Value) -> int | None:
         """The newest row of a backup set."""

@@ -66,7 +66,9 @@ def record(context: Context, result: operations.BackupResult) -> None:
     """msdb's rows of a backup."""
     files = result.header.description.files
     labels = [label for copy in result.written for label in copy]
-    rows = backup_rows(result.media, result.position, result.header, result.trailer, files, labels)
+    rows = backup_rows(
+        result.media, result.position, result.header, result.trailer, files, labels, context.logical_names
+    )
     context.env.catalog.history.record_backup(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tdsproxy.catalog.databases import Database
@@ -22,13 +22,14 @@ BACKUP_ROLES = frozenset({"db_owner", "db_backupoperator"})
 @dataclass(frozen=True, slots=True)
 class Context:
     """One statement's surroundings; ``command`` is the CurCmd value of its DONE tokens; ``running`` is told
-    how far it is."""
+    how far it is. ``logical_names`` are the logical devices that it names, by what they stand for."""
 
     env: CommandEnvironment
     request: NativeRequest
     operands: Operands
     command: int
     running: RunningStatement | None = None
+    logical_names: dict[str, str] = field(default_factory=dict)
 
     @property
     def session(self) -> SessionContext:

@@ -87,7 +87,10 @@ def _device(
         return _Device("DISK", NullDevice(name))
     paths = context.env.paths
     resolve = paths.for_writing if writing else paths.for_reading
-    return _Device("DISK", _disk(resolve(name, files), files))
+    found = resolve(name, files)
+    if device.kind == "LOGICAL":
+        context.logical_names[found.name] = context.operands.text(device.name) or ""
+    return _Device("DISK", _disk(found, files))
 
 
 def _disk(device: DeviceFile, databases: Sequence[Path]) -> DiskDevice:

@@ -17,11 +17,11 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.database_statements import alter_database, create_database, drop_database
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import CommandError, fail
-from tdsproxy.commands.file_procedures import run_file_procedure
 from tdsproxy.commands.header_statements import read_media
 from tdsproxy.commands.key_statements import run_key_statement
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.operands import Operands
+from tdsproxy.commands.procedures import run_procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.restore_statement import restore
 from tdsproxy.tsql import ast
@@ -138,6 +138,8 @@ def _form_of(statement: ast.Statement) -> _Form:
             return _ALTER_DATABASE
         case ast.DropDatabase():
             return _DROP_DATABASE
+        case ast.Execute():
+            return _Form(Command.EXECUTE)
     return _Form(Command.NONE, type(statement).__name__)
 
 
@@ -179,6 +181,6 @@ def _handle(context: Context, statement: ast.Statement) -> Iterator[Reply]:
         case ast.DropDatabase():
             yield from drop_database(context, statement)
         case ast.Execute():
-            yield from run_file_procedure(context, statement)
+            yield from run_procedure(context, statement)
         case _:
             raise fail(3015, type(statement).__name__)

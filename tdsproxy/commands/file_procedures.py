@@ -1,7 +1,6 @@
-"""The file helpers of master (xp_fileexist, xp_dirtree ...) and the error log, for the sessions that ask.
+"""The file helpers of master (xp_fileexist, xp_dirtree ...) and the error log.
 
-A request's text is ``EXEC name @a1, @a2 ...``; the answer is rows of plain columns, which the session shapes
-into what the procedure returns. Files are those that a backup device may name: what a path map does not
+Files are those that a backup device may name: what a path map does not
 reach, or what is not allowed, does not exist. The database files that are shown, in SQL Server's data
 directory, exist as long as their databases do.
 """
@@ -12,7 +11,7 @@ import datetime as dt
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -22,13 +21,13 @@ from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.messages import OsError
 from tdsproxy.commands.paths import SHOWN_BACKUP_DIRECTORY
 from tdsproxy.media.format import MEDIA_MAGIC
-from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
-from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 from tdsproxy.tsql.values import DateTime, Value
 
 Row = tuple[Value, ...]
+Procedure = Callable[[Context, Sequence[Value]], list[Row]]
+"""A system procedure as the keeper runs it: the values of its arguments in, rows of plain columns out."""
 
 ERROR_LOG: Final = "keeper.log"
 """The keeper's log, in the store."""
@@ -36,21 +35,6 @@ ERROR_LOG: Final = "keeper.log"
 _LOG_LINE: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) (\w+) (\S+): (.*)")
 _REPORTS: Final = (b"Microsoft(R) Server Maintenance Utility", b"NEW COMPONENT OUTPUT")
 _DEEPEST: Final = 64
-
-
-def run_file_procedure(context: Context, statement: ast.Execute) -> Iterator[Reply]:
-    """Raises CommandError 22048, 22049 for what the operating system refuses."""
-    name = statement.procedure
-    procedure = _PROCEDURES.get(name.object.lower()) if isinstance(name, ast.Name) else None
-    if procedure is None:
-        raise fail(3015, "EXECUTE")
-    given = context.request.variables
-    values = [given.get(f"@a{place}") for place in range(1, len(statement.arguments) + 1)]
-    rows = procedure(context, values)
-    width = max(map(len, rows), default=1)
-    yield ResultSet(tuple(Column(f"c{place}", t.nvarchar(4000), True) for place in range(width)))
-    yield Rows(list(rows))
-    yield Done(Command.SELECT, len(rows))
 
 
 # --------------------------------------------------------------------------- places
@@ -288,7 +272,7 @@ def _refused(number: int, procedure: str, reason: OsError) -> CommandError:
     return fail(number, procedure, reason.value, _words(reason), closed=True)
 
 
-_PROCEDURES: Final[dict[str, Callable[[Context, Sequence[Value]], list[Row]]]] = {
+PROCEDURES: Final[dict[str, Procedure]] = {
     "xp_fileexist": _file_exists,
     "xp_dirtree": _tree,
     "xp_subdirs": _subdirectories,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -33,6 +34,10 @@ _DRIVE: Final = "C:\\"
 """``physical_drive``, on Linux, too."""
 
 
+_LOGICAL: Final = 100
+"""What ``device_type`` is more for a logical device than for what it stands for."""
+
+
 def backup_rows(
     media: MediaHeader,
     position: int,
@@ -40,6 +45,7 @@ def backup_rows(
     trailer: SetTrailer,
     files: Sequence[FileEntry],
     labels: Sequence[tuple[str, MediaHeader]],
+    logical_names: Mapping[str, str] = MappingProxyType({}),
 ) -> BackupRows:
     """The rows of one backup set; ``labels`` are those of the media it lies on, with their devices' names."""
     d = header.description
@@ -57,7 +63,7 @@ def backup_rows(
         "is_compressed": int(media.compressed),
         "is_encrypted": 1 if media.encrypted else None,
     }
-    families = tuple(_family(name, label, d.device_type) for name, label in labels)
+    families = tuple(_family(name, label, d.device_type, logical_names.get(name)) for name, label in labels)
     envelope = header.encryption
     backup_set: Values = {
         "backup_set_uuid": d.set_guid,
@@ -135,14 +141,14 @@ def backup_rows(
     )
 
 
-def _family(name: str, label: MediaHeader, device_type: int) -> Values:
+def _family(name: str, label: MediaHeader, device_type: int, logical: str | None) -> Values:
     return {
         "family_sequence_number": label.family_sequence,
         "media_family_id": label.media_family_id,
         "media_count": 1,
-        "logical_device_name": None,
+        "logical_device_name": logical,
         "physical_device_name": name,
-        "device_type": device_type,
+        "device_type": device_type if logical is None else device_type + _LOGICAL,
         "physical_block_size": max(_BLOCK_SIZE, label.block_size),
         "mirror": label.mirror_sequence - 1,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.options import ISOLATION
+from tdsproxy.server.shrink import shrink_database, shrink_file
 from tdsproxy.server.workspace import TEMP, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -128,20 +129,11 @@ def _user_options(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterat
 
 
 def _shrink(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
-    name = _database(session, statement, frame)
-    session.rights.require_owner(name, "User does not have permission to perform this action.")
-    if session.transaction_count():
-        raise SqlError.of(
-            226,
-            16,
-            6,
-            "DBCC SHRINKDATABASE statement not allowed within multi-statement transaction.",
-            statement.line,
-        )
-    schema = session.workspace.schema_of(name)
-    if schema != TEMP:
-        session.workspace.run(f"VACUUM {schema}")
-    yield from ()
+    yield from shrink_database(session, statement, _database(session, statement, frame))
+
+
+def _shrink_file(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    yield from shrink_file(session, statement, _text(session, statement, frame) or "")
 
 
 def _check_identity(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
@@ -222,6 +214,7 @@ _COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]
     "CHECKCATALOG": _check,
     "USEROPTIONS": _user_options,
     "SHRINKDATABASE": _shrink,
+    "SHRINKFILE": _shrink_file,
     "CHECKIDENT": _check_identity,
     "OPENTRAN": _open_transaction,
     "INPUTBUFFER": _input_buffer,
@@ -232,7 +225,6 @@ _ACCEPTED: Final = frozenset(
         "CHECKTABLE",
         "CHECKFILEGROUP",
         "CHECKCONSTRAINTS",
-        "SHRINKFILE",
         "TRACEON",
         "TRACEOFF",
         "TRACESTATUS",

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
+from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.tsql.database_options import shown_columns
@@ -127,6 +129,13 @@ class DatabaseScope:
     @property
     def configurations(self) -> Configurations:
         return self._session.engine.catalog.configurations
+
+    @property
+    def devices(self) -> Sequence[BackupDevice]:
+        return self._session.engine.catalog.devices.all()
+
+    def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
+        return look(self._session, procedure, *values)
 
     @property
     def keys(self) -> Keys | None:

@@ -7,7 +7,10 @@ from typing import Final
 from tdsproxy.server.procedures.catalog import PROCEDURES as CATALOG
 from tdsproxy.server.procedures.configuration import PROCEDURES as CONFIGURATION
 from tdsproxy.server.procedures.define import SystemProcedure
+from tdsproxy.server.procedures.devices import PROCEDURES as DEVICES
 from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
+from tdsproxy.server.procedures.files import PROCEDURES as FILES
+from tdsproxy.server.procedures.history import PROCEDURES as HISTORY
 from tdsproxy.server.procedures.server import PROCEDURES as SERVER
 from tdsproxy.server.procedures.sessions import PROCEDURES as SESSIONS
 
@@ -16,7 +19,10 @@ __all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CATALOG,
     **CONFIGURATION,
+    **DEVICES,
     **DRIVERS,
+    **FILES,
+    **HISTORY,
     **SERVER,
     **SESSIONS,
 }

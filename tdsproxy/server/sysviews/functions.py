@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
@@ -62,6 +63,44 @@ def _series(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
             yield {"value": value}
 
 
+def _words(argument: Stored) -> str:
+    return argument if isinstance(argument, str) else ""
+
+
+def _file_exists(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
+    for file, directory, parent in scope.look("xp_fileexist", _words(arguments[0])):
+        yield {
+            "file_exists": file,
+            "file_is_a_directory": directory,
+            "parent_directory_exists": parent,
+        }
+
+
+def _file_system(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
+    """Below a directory, at every depth, what fits a pattern with * and ?."""
+    directory, pattern = _words(arguments[0]).rstrip("/"), _words(arguments[1]) or "*"
+    parents = [directory]
+    for name, depth, file in scope.look("xp_dirtree", directory or "/", 0, 1):
+        level = int(str(depth))
+        full = f"{parents[level - 1]}/{name}"
+        parents[level:] = [full]
+        if fnmatchcase(str(name), pattern):
+            yield {
+                "full_filesystem_path": full,
+                "parent_directory": parents[level - 1],
+                "file_or_directory_name": name,
+                "level": level - 1,
+                "is_directory": int(not file),
+                "is_read_only": 0,
+                "is_system": 0,
+                "is_hidden": int(str(name).startswith(".")),
+                "has_integrity_stream": 0,
+                "is_temporary": 0,
+                "is_sparse": 0,
+                "size_in_bytes": 0,
+            }
+
+
 TABLE_FUNCTIONS: Final = {
     item.name.lower(): item
     for item in (
@@ -78,6 +117,28 @@ TABLE_FUNCTIONS: Final = {
             (t.varbinary(64),),
             _sql_text,
             1,
+        ),
+        TableFunction(
+            "dm_os_file_exists",
+            parse_columns(
+                "file_exists tinyint!, file_is_a_directory tinyint!, parent_directory_exists tinyint!"
+            ),
+            (t.nvarchar(256),),
+            _file_exists,
+            1,
+        ),
+        TableFunction(
+            "dm_os_enumerate_filesystem",
+            parse_columns(
+                "full_filesystem_path nvarchar(512)!, parent_directory nvarchar(512)!,"
+                " file_or_directory_name nvarchar(512)!, level int!, is_directory bit!, is_read_only bit!,"
+                " is_system bit!, is_hidden bit!, has_integrity_stream bit!, is_temporary bit!,"
+                " is_sparse bit!, creation_time datetime2(7), last_access_time datetime2(7),"
+                " last_write_time datetime2(7), size_in_bytes bigint"
+            ),
+            (t.nvarchar(256), t.nvarchar(256)),
+            _file_system,
+            2,
         ),
         TableFunction(
             "STRING_SPLIT",

@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 
 from tdsproxy.catalog.configurations import Configurations
+from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema
-from tdsproxy.tsql.values import DateTime
+from tdsproxy.tsql.values import DateTime, Value
 
 STATES = {
     "ONLINE": 0,
@@ -174,6 +175,13 @@ class Scope(Protocol):
 
     @property
     def configurations(self) -> Configurations: ...
+
+    @property
+    def devices(self) -> Sequence[BackupDevice]: ...
+
+    def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
+        """The rows of one of the keeper's procedures about files."""
+        ...
 
     @property
     def keys(self) -> Keys | None:

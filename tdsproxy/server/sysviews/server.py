@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tdsproxy.catalog.configurations import CONFIGURATIONS
+from tdsproxy.catalog.devices import TYPE_WORDS
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
@@ -39,6 +40,26 @@ def _servers(scope: Scope) -> Iterator[Row]:
         "is_remote_login_enabled": 1,
         "modify_date": scope.started,
     }
+
+
+def _backup_devices(scope: Scope) -> Iterator[Row]:
+    for device in scope.devices:
+        yield {
+            "name": device.name,
+            "type": device.type,
+            "type_desc": TYPE_WORDS[device.type],
+            "physical_name": device.physical_name,
+        }
+
+
+def _fixed_drives(scope: Scope) -> Iterator[Row]:
+    for _, free in scope.look("xp_fixeddrives"):
+        yield {
+            "fixed_drive_path": "/",
+            "drive_type": 3,
+            "drive_type_desc": "DRIVE_FIXED",
+            "free_space_in_bytes": int(str(free)) * 2**20,
+        }
 
 
 def _languages(scope: Scope) -> Iterator[Row]:
@@ -146,6 +167,13 @@ VIEWS: Final[tuple[View, ...]] = (
     view(
         "sys.backup_devices",
         "name sysname!, type tinyint, type_desc nvarchar(60), physical_name nvarchar(260)",
+        _backup_devices,
+    ),
+    view(
+        "sys.dm_os_enumerate_fixed_drives",
+        "fixed_drive_path nvarchar(256)!, drive_type int, drive_type_desc nvarchar(256),"
+        " free_space_in_bytes bigint",
+        _fixed_drives,
     ),
     view(
         "sys.change_tracking_databases",
