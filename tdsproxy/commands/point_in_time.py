@@ -100,7 +100,7 @@ def complete(
     if reached:
         said.append(f"STOPAT: the last transaction restored was committed at {time_text(ns)} (LSN {lsn}).")
     base = redo.base and not result.transactions
-    backed, known = _backed(used, sources.logs, lsn)
+    backed, known = _backed(used, sources.logs, redo.fork, lsn)
     after = msgspec.structs.replace(
         redo, lsn=lsn, fork=fork, ns=ns, base=base, backed_lsn=backed, ends_chain=not known
     )
@@ -112,15 +112,21 @@ def complete(
 
 
 def _backed(
-    steps: Sequence[LogStep[Place]], sources: Sequence[LogSource[Place]], lsn: int
+    steps: Sequence[LogStep[Place]], sources: Sequence[LogSource[Place]], fork: UUID, lsn: int
 ) -> tuple[int | None, bool]:
     """Up to where the log that was used is in log backups (None: all of it), and whether the next log backup
-    can hold the rest: a set knows of two forks, so the rest must lie on one."""
+    can hold the rest: a set knows of two forks, so the rest must lie on the one on which the last set ended,
+    be it the data backup, on ``fork``."""
     backed: int | None = None
+    before = fork
     for step in steps:
-        if not isinstance(step.source.place, Archive) or step.first_lsn >= lsn:
+        if step.first_lsn >= lsn:
             continue
-        fork, until = step.source.fork, min(lsn, _end(step))
+        until = min(lsn, _end(step))
+        if not isinstance(step.source.place, Archive):
+            before = step.source.fork_at(until - 1)
+            continue
+        fork = step.source.fork
         at = step.first_lsn
         while at < until:
             ends = [
@@ -132,13 +138,15 @@ def _backed(
             if not ends:
                 break
             at = max(ends)
+        if at > step.first_lsn:
+            before = fork
         if at < until:
             backed = at
             break
     if backed is None:
         return None, True
     forks = {step.source.fork_at(max(backed, step.first_lsn)) for step in steps if _end(step) > backed}
-    return backed, len(forks) == 1
+    return backed, forks == {before}
 
 
 def _chained(steps: Sequence[LogStep[Place]], reading: list[LogStep[Place]]) -> Iterator[Transaction]:

@@ -506,3 +506,25 @@ def test_differentials_go_on_over_a_fork(accident: tuple[Workshop, str, str]) ->
     assert numbers(shop.run("RESTORE DATABASE b FROM DISK='/tmp/fork.bak'")) == BACKED_UP
     assert content(shop, "b") == [1, 2, 7]
     assert shop.rows("b", "PRAGMA integrity_check") == [["ok"]]
+
+
+def test_log_on_a_third_fork_needs_a_differential_first(shop: Workshop) -> None:
+    """Also when the second began where the full backup ended: a log backup knows of two forks."""
+    put(shop, 1)
+    full(shop)
+    at_once = moment(shop)
+    put(shop, 2)
+    whole(shop, at_once)
+    put(shop, 3)
+    later = moment(shop)
+    put(shop, 4)
+    whole(shop, later)
+    put(shop, 5)
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/log.trn'")) == [4214, 3013]
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/d.bak' WITH DIFFERENTIAL")) == BACKED_UP
+    put(shop, 6)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    assert numbers(shop.run("RESTORE DATABASE b FROM DISK='/tmp/d.bak' WITH NORECOVERY")) == BACKED_UP
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 3, 5, 6]
