@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
+from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import (
     RpcParameter,
     RpcRequest,
@@ -50,8 +51,9 @@ class Call:
     reset: bool | None = None
 
 
-def read_call(message: TdsMessage, version: int) -> Call:
-    """Raises BadRequest, and ProtocolError for bytes that are no request."""
+def read_call(message: TdsMessage, version: int, bulk: BinaryIO | None = None) -> Call:
+    """``bulk`` holds a bulk load's payload. Raises BadRequest, and ProtocolError for bytes that are no
+    request."""
     reset = _reset(message.status_of_first)
     if message.type == PacketType.SQL_BATCH:
         text = parse_batch(message.payload, version).text
@@ -60,6 +62,9 @@ def read_call(message: TdsMessage, version: int) -> Call:
         return Call(_read_rpc(message.payload, version), is_rpc=True, reset=reset)
     if message.type == PacketType.TRANSACTION_MANAGER:
         return Call((_read_transaction(message.payload),), reset=reset)
+    if bulk is not None:
+        data = BulkData(bulk, version)
+        return Call((lambda session: session.run_bulk(data),), reset=reset)
     raise BadRequest(
         Message(4819, 16, 1, "Cannot bulk load. The bulk data stream was incorrectly specified.")
     )

@@ -222,6 +222,8 @@ class Connection:
         if isinstance(event, Attention):
             self._send(attention_done(self._format), spid)
         elif isinstance(event, Ignored) or event.cancelled:
+            if isinstance(event, Request) and event.bulk is not None:
+                event.bulk.close()
             self._send(failed_done(self._format), spid)
         else:
             await self._run(event, session, worker)
@@ -254,14 +256,17 @@ class Connection:
 
     async def _run(self, request: Request, session: Session, worker: SessionWorker) -> None:
         spid = session.spid & 0xFFFF
+        bulk = request.bulk
         try:
-            call = read_call(request.message, self._format.version)
+            call = read_call(request.message, self._format.version, bulk)
         except BadRequest as error:
             self._send(ReplyEncoder(self._format).failure((error.message,)), spid)
             return
         outbox = Outbox(asyncio.get_running_loop())
         running = _Running(outbox)
         running.finished = worker.submit(lambda: self._produce(call, session, running))
+        if bulk is not None:
+            running.finished.add_done_callback(lambda _done: bulk.close())
         self._running = running
         try:
             await self._deliver(outbox, PacketWriter(self._packet_size, spid), call)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.tsql.replies import Reply
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
@@ -92,6 +93,10 @@ class Session(Protocol):
     def run_rpc(self, request: RpcRequest) -> Iterator[Reply]: ...
 
     def run_transaction(self, request: TransactionRequest) -> Iterator[Reply]: ...
+
+    def run_bulk(self, data: BulkData) -> Iterator[Reply]:
+        """The rows for the INSERT BULK that came right before; 4819 without one."""
+        ...
 
     def reset(self, *, keep_transaction: bool) -> list[Reply]:
         """What a request with the RESETCONNECTION bit does first; the replies precede the response's."""

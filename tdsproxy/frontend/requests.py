@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final, cast
 
+from tdsproxy.frontend.bulk import SPOOLED
 from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import Message, MessageAssembler, Packet, PacketType
@@ -30,10 +32,12 @@ REQUEST_TYPES: Final = frozenset(
 
 @dataclass(slots=True)
 class Request:
-    """A whole request. ``cancelled`` is set when an attention came behind it."""
+    """A whole request. ``cancelled`` is set when an attention came behind it. ``bulk`` holds the payload of a
+    bulk load, whose ``message`` has none; whoever takes the request closes it."""
 
     message: Message
     cancelled: bool = False
+    bulk: BinaryIO | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class RequestReader:
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
     _error: Exception | None = None
+    _bulk: BinaryIO | None = None
 
     async def run(self) -> None:
         """Read until the end of the connection, or until what arrives is not TDS."""
@@ -72,21 +77,38 @@ class RequestReader:
             while (packet := await self.channel.next_packet()) is not None:
                 if packet.type == PacketType.ATTENTION:
                     assembler.drop()
+                    self._drop_bulk()
                     await self._wait_for_room(sys.maxsize)
                     self._attention()
                     continue
                 if packet.type not in REQUEST_TYPES:
                     raise ProtocolError(f"a packet of type {packet.type} after the login")
                 if packet.type == PacketType.BULK_LOAD:
-                    packet = _without_payload(packet)
+                    packet = self._put_aside(packet)
                 message = assembler.add(packet)
                 if message is not None:
                     await self._put(message)
         except (ConnectionError, ProtocolError) as error:
             self._error = error
         finally:
+            self._drop_bulk()
             self._ended = True
             self._arrived.set()
+
+    def _put_aside(self, packet: Packet) -> Packet:
+        """Bulk data may be gigabytes: they wait in a file. What is left is the packet without them."""
+        try:
+            if self._bulk is None:
+                self._bulk = cast("BinaryIO", tempfile.SpooledTemporaryFile(SPOOLED))  # noqa: SIM115
+            self._bulk.write(packet.payload)
+        except OSError as error:
+            raise ConnectionAbortedError(f"a bulk load can't be put aside: {error}") from error
+        return Packet(packet.type, packet.status, packet.spid, packet.packet_id, b"", b"")
+
+    def _drop_bulk(self) -> None:
+        if self._bulk is not None:
+            self._bulk.close()
+            self._bulk = None
 
     def _attention(self) -> None:
         for event in self._events:
@@ -104,7 +126,10 @@ class RequestReader:
     async def _put(self, message: Message) -> None:
         await self._wait_for_room()
         self._queued += len(message.payload)
-        self._events.append(Ignored() if message.ignored else Request(message))
+        bulk, self._bulk = self._bulk, None
+        if message.ignored and bulk is not None:
+            bulk.close()
+        self._events.append(Ignored() if message.ignored else Request(message, bulk=bulk))
         self._arrived.set()
 
     async def next_event(self) -> Event | None:
@@ -126,8 +151,3 @@ class RequestReader:
     @property
     def ended(self) -> bool:
         return self._ended
-
-
-def _without_payload(packet: Packet) -> Packet:
-    """Bulk data are read past, not kept: they may be gigabytes."""
-    return Packet(packet.type, packet.status, packet.spid, packet.packet_id, b"", b"")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tdsproxy.server import dbcc
+from tdsproxy.server.bulk_load import announce
 from tdsproxy.server.evaluator import SqliteEvaluator
 from tdsproxy.server.functions import FUNCTIONS
 from tdsproxy.server.globals import global_variable
@@ -32,7 +33,7 @@ from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, Stor
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.parser import parse
-from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply
+from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply, ResultSet
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.signals import Cancelled
 from tdsproxy.tsql.state import Frame
@@ -90,6 +91,9 @@ class Dispatcher:
         if isinstance(statement, ast.SetOption):
             yield from self._set(statement, frame)
             return
+        if frame.options.others.get("FMTONLY") == "ON" and isinstance(statement, ast.QueryStatement):
+            yield from self._columns_only(statement, frame)
+            return
         if any(frame.options.others.get(name) == "ON" for name in _NO_EXECUTION):
             return
         require_permission(session, statement)
@@ -107,6 +111,22 @@ class Dispatcher:
         else:
             yield from self._other(statement, frame)
 
+    def _columns_only(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
+        """SET FMTONLY ON: what a query's columns are. FreeTDS asks so before a bulk load."""
+        if getattr(statement.query, "into", None) is not None:
+            return
+        require_permission(self._session, statement)
+        replies = self.sql.execute(statement, frame)
+        try:
+            for reply in replies:
+                if isinstance(reply, ResultSet):
+                    yield reply
+                    yield Done(Command.SELECT, 0)
+                    return
+        finally:
+            if isinstance(replies, Generator):
+                replies.close()
+
     def _other(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         match statement:
             case ast.Use():
@@ -116,6 +136,9 @@ class Dispatcher:
                 yield from dbcc.run_dbcc(self._session, statement, frame)
             case ast.Kill():
                 yield from run_kill(self._session, statement, frame)
+            case ast.InsertBulk():
+                self._session.bulk = announce(self._session, statement, frame)
+                yield Done(Command.PARSE_ERROR)  # the number is INSERT BULK's, too (captured)
             case ast.Reconfigure():
                 yield from reconfigure(self._session, statement)
             case ast.Declare() | ast.Checkpoint() | ast.Accepted() | ast.AlterIndex():
@@ -339,7 +362,7 @@ class Dispatcher:
         return int(str(value))
 
 
-_WORDS: Final = {"InsertBulk": "INSERT BULK", "UpdatePredicate": "UPDATE()"}
+_WORDS: Final = {"UpdatePredicate": "UPDATE()"}
 
 
 @lru_cache(maxsize=256)

@@ -15,8 +15,10 @@ import apsw
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.logins import Login
 from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.keeper.port import NativeReplies
+from tdsproxy.server.bulk_load import BulkTarget, load
 from tdsproxy.server.dispatch import Dispatcher
 from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.marks import KeeperMarks
@@ -86,6 +88,7 @@ class Session:
         self._statement_time: DateTimeOffset | None = None
         self._random = random.Random()
         self._memo: dict[str, object] = {}
+        self.bulk: BulkTarget | None = None
         self.workspace = Workspace(self._resolve, _compare, engine.write_locks)
         self.workspace.spid = spid
         self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
@@ -124,6 +127,23 @@ class Session:
     def run_transaction(self, request: TransactionRequest) -> Iterator[Reply]:
         with self._request(request.action.name):
             yield from self._run_transaction(request)
+
+    def run_bulk(self, data: BulkData) -> Iterator[Reply]:
+        target = self.bulk
+        with self._request("INSERT BULK" if target is None else target.statement.text):
+            if target is None:
+                raise SqlError.of(
+                    4819, 16, 1, "Cannot bulk load. The bulk data stream was incorrectly specified."
+                )
+            yield from self._stoppable(self._load(target, data))
+
+    def _load(self, target: BulkTarget, data: BulkData) -> Iterator[Reply]:
+        try:
+            yield from load(self, target, data, self.batch_frame(target.statement.text))
+        except SqlError as error:
+            yield from error.messages
+            self.state.error = error.number
+            yield Done(Command.PARSE_ERROR, error=True)
 
     def reset(self, *, keep_transaction: bool) -> list[Reply]:
         """Options, temporary tables, prepared statements and the database of the login again."""
@@ -195,6 +215,7 @@ class Session:
             if self._killed or self._closed:
                 raise SqlError(KILLED)
             self._cancelled.clear()
+            self.bulk = None
             self.workspace.arm()
             self._refresh_login()
             self._request_text = text

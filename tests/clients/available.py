@@ -56,6 +56,7 @@ def absent(client: str) -> str | None:
         "msodbcsql18": lambda: _odbc_driver("ODBC Driver 18 for SQL Server"),
         "freetds-odbc": lambda: _odbc_driver("FreeTDS"),
         "freetds-tsql": lambda: _program("tsql"),
+        "freebcp": lambda: _program("freebcp"),
         "sqlite3": lambda: _program("sqlite3"),
         "tedious": _tedious,
     }

@@ -31,6 +31,7 @@ class Expected:
 CAPTURES = {
     "alter-database-sessions": Expected(92),
     "attention": Expected(12),
+    "bulk-load-wire": Expected(4),
     "catch-return-rpc": Expected(4),
     "control-completion-tokens": Expected(19),
     "control-completions": Expected(19),
@@ -61,7 +62,7 @@ RUNS: tuple[tuple[str, ...], ...] = (
     ("control-completion-tokens", "control-completions", "control-completions-rpc", "catch-return-rpc"),
     ("gaps-transactions", "error-continuation", "error-continuation-rpc", "raiserror"),
     ("alter-database-sessions", "cross-database", "login-database-error"),
-    ("gaps-procedures", "gaps-rpc-procedures", "gaps-temp_tables"),
+    ("gaps-procedures", "gaps-rpc-procedures", "gaps-temp_tables", "bulk-load-wire"),
 )
 """What one process replays, one after the other; the processes run side by side."""
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
@@ -71,6 +72,10 @@ class FakeSession:
         yield ResultSet((Column("n", t.INT, nullable=False), Column("s", t.nvarchar(10))))
         yield Rows([(1, "one"), (2, None)])
         yield Done(Command.SELECT, 2)
+
+    def run_bulk(self, data: BulkData) -> Iterator[Reply]:
+        self.calls.append(list(data.rows()) if data.columns() else [])
+        yield Done(0xF0, len(self.calls[-1]))  # type: ignore[arg-type]
 
     def run_rpc(self, request: RpcRequest) -> Iterator[Reply]:
         self.calls.append(request)
