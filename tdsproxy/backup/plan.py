@@ -148,6 +148,71 @@ def find_plan(
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class TimeRange(Generic[Place]):
+    """Every moment from ``start_ns`` to ``end_ns`` can be restored, from ``base`` on. ``needs_archive`` tells
+    that log backups alone do not lead to all of them."""
+
+    start_ns: int
+    end_ns: int
+    base: Place
+    needs_archive: bool = False
+
+
+def restorable(
+    starts: Iterable[tuple[Point, Place]],
+    differentials: Sequence[DifferentialSource[Place]],
+    logs: Sequence[LogSource[Place]],
+    forks: Sequence[ForkLine],
+    now_ns: int,
+) -> list[TimeRange[Place]]:
+    """The ranges of time that lead somewhere, ascending, none touching the next. ``starts`` are the full
+    backups with the states that they restore; of those that begin a range, ``base`` is the first."""
+    found: list[TimeRange[Place]] = []
+    for point, place in starts:
+        begin = point.consistent_ns
+        # From the beginning of a fork on, a moment is one of that fork.
+        edges = sorted({line.created_ns for line in forks if line.created_ns > begin})
+        for end in (*edges, now_ns + 1):
+            moment = Moment(time_ns=end - 1)
+            path = _path(point, forks, moment)
+            nearer = [item.reaches for item in differentials if _usable(item, point, path, moment)]
+            for state in (point, *nearer):
+                through, archive = _furthest(state, logs, path)
+                first, last = max(begin, state.consistent_ns), min(through, end - 1)
+                if last >= first:
+                    found.append(TimeRange(first, last, place, archive))
+            begin = max(begin, end)
+    return _merged(found)
+
+
+_FOREVER = 1 << 62
+
+
+def _furthest(start: Point, logs: Sequence[LogSource[Place]], path: Sequence[_Stretch]) -> tuple[int, bool]:
+    """Up to which time the path leads, -1 when not to its last fork; and whether through an archive."""
+    steps, _, _ = _roll(start, logs, path, Moment(time_ns=_FOREVER))
+    archive = any(step.source.is_archive for step in steps)
+    if not steps:
+        return (start.through_ns if path[-1].fork == start.fork else -1), False
+    last = steps[-1]
+    whole = last.until_lsn is None and last.source.fork == path[-1].fork
+    return (last.source.through_ns if whole else -1), archive
+
+
+def _merged(ranges: Iterable[TimeRange[Place]]) -> list[TimeRange[Place]]:
+    merged: list[TimeRange[Place]] = []
+    for item in sorted(ranges, key=lambda item: (item.start_ns, -item.end_ns)):
+        if merged and item.start_ns <= merged[-1].end_ns + 1:
+            last = merged[-1]
+            if item.end_ns > last.end_ns:
+                archive = last.needs_archive or item.needs_archive
+                merged[-1] = TimeRange(last.start_ns, item.end_ns, last.base, archive)
+        else:
+            merged.append(item)
+    return merged
+
+
 def _may_begin(point: Point, moment: Moment) -> bool:
     if moment.time_ns is not None:
         return point.consistent_ns <= moment.time_ns

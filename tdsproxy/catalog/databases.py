@@ -180,6 +180,7 @@ CREATE TABLE IF NOT EXISTS __tds_forks (
   point_lsn TEXT,
   start_lsn TEXT NOT NULL,
   created_ns INTEGER NOT NULL,
+  through_ns INTEGER,
   PRIMARY KEY (database, fork)
 )
 """
@@ -193,6 +194,9 @@ def add_columns(file: CatalogFile) -> None:
     for column in _LATER_COLUMNS:
         if column not in known:
             file.read(f"ALTER TABLE __tds_databases ADD COLUMN {column} TEXT")
+    forks = {row[0] for row in file.read("SELECT name FROM pragma_table_info('__tds_forks')")}
+    if forks and "through_ns" not in forks:
+        file.read("ALTER TABLE __tds_forks ADD COLUMN through_ns INTEGER")
 
 
 _SELECT: Final = f"SELECT {', '.join(_FIELDS)} FROM __tds_databases"
@@ -397,15 +401,16 @@ class Databases:
             None if fork.point_lsn is None else str(fork.point_lsn),
             str(fork.start_lsn),
             fork.created_ns,
+            fork.through_ns,
         )
         with self._file.write():
-            self._file.read("INSERT OR REPLACE INTO __tds_forks VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._file.read("INSERT OR REPLACE INTO __tds_forks VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def forks(self, database: uuid.UUID) -> list[Fork]:
         """The forks of a database, by its GUID, in the order in which they began."""
         rows = self._file.read(
-            "SELECT fork, parent, point_lsn, start_lsn, created_ns FROM __tds_forks WHERE database = ?"
-            " ORDER BY created_ns, rowid",
+            "SELECT fork, parent, point_lsn, start_lsn, created_ns, through_ns FROM __tds_forks"
+            " WHERE database = ? ORDER BY created_ns, rowid",
             (str(database),),
         )
         return [
@@ -416,9 +421,22 @@ class Databases:
                 point_lsn=None if point is None else int(str(point)),
                 start_lsn=int(str(start)),
                 created_ns=int(str(created)),
+                through_ns=None if through is None else int(str(through)),
             )
-            for fork, parent, point, start, created in rows
+            for fork, parent, point, start, created, through in rows
         ]
+
+    def end_fork(self, database: Database, through_ns: int | None) -> None:
+        """Notes up to when the log of the database's fork holds all that was committed; None: it goes on."""
+        with self._file.write():
+            self._file.read(
+                "UPDATE __tds_forks SET through_ns = ? WHERE database = ? AND fork = ?",
+                (through_ns, str(database.guid), str(database.fork)),
+            )
+
+    def fork_end(self, database: uuid.UUID, fork: uuid.UUID) -> int | None:
+        """What ``end_fork`` noted of a fork, by the database's GUID."""
+        return next((line.through_ns for line in self.forks(database) if line.fork == fork), None)
 
     def forget_forks(self, database: uuid.UUID) -> None:
         with self._file.write():

@@ -40,7 +40,8 @@ class RestoreRows:
 
 @dataclass(frozen=True, slots=True)
 class KnownSet:
-    """A backup set as msdb knows it; ``type`` as in backupset (D, I, L). LSN ranges are half open."""
+    """A backup set as msdb knows it; ``type`` as in backupset (D, I, L). LSN ranges are half open.
+    ``devices`` are those of the first copy of its media set, in the order of the families."""
 
     set_guid: UUID
     type: str
@@ -51,7 +52,7 @@ class KnownSet:
     fork_point: int | None
     base_guid: UUID | None
     position: int
-    device: str
+    devices: tuple[str, ...]
 
 
 class History:
@@ -173,16 +174,24 @@ class History:
         return None if rows[0][0] is None else int(rows[0][0])
 
     def sets_of_family(self, family: UUID, type_: str) -> list[KnownSet]:
-        """The family's sets of one type that lie on one device, those written last first."""
+        """The family's sets of one type, those written last first."""
         rows = self._file.read(
             "SELECT b.backup_set_uuid, b.type, b.first_lsn, b.last_lsn, b.last_recovery_fork_guid,"
             " b.first_recovery_fork_guid, b.fork_point_lsn, b.differential_base_guid, b.position,"
-            " f.physical_device_name FROM backupset b JOIN backupmediafamily f USING (media_set_id)"
-            " WHERE b.family_guid = ? AND b.type = ? AND f.mirror = 0 AND b.last_family_number = 1"
+            " b.media_set_id FROM backupset b WHERE b.family_guid = ? AND b.type = ?"
             " ORDER BY b.backup_set_id DESC",
             (to_storage(family, t.UNIQUEIDENTIFIER), type_),
         )
-        return [_known_set(row) for row in rows]
+        media = {row[9]: self._devices(row[9]) for row in rows}
+        return [_known_set(row, media[row[9]]) for row in rows if media[row[9]]]
+
+    def _devices(self, media_set: object) -> tuple[str, ...]:
+        rows = self._file.read(
+            "SELECT physical_device_name FROM backupmediafamily WHERE media_set_id = ? AND mirror = 0"
+            " ORDER BY family_sequence_number",
+            (int(str(media_set)),),
+        )
+        return tuple(str(row[0]) for row in rows)
 
     def last_full_checkpoint(self, family: UUID) -> Decimal:
         """``checkpoint_lsn`` of the family's last full backup that was not copy-only; 0 for none."""
@@ -217,7 +226,7 @@ class History:
         return self._file.last_row_id()
 
 
-def _known_set(row: Row) -> KnownSet:
+def _known_set(row: Row, devices: tuple[str, ...]) -> KnownSet:
     guids = [from_storage(row[index], t.UNIQUEIDENTIFIER) for index in (0, 4, 5, 7)]
     lsns = [from_storage(row[index], t.numeric(25, 0)) for index in (2, 3, 6)]
     set_guid, fork, first_fork, base = (value if isinstance(value, UUID) else None for value in guids)
@@ -233,5 +242,5 @@ def _known_set(row: Row) -> KnownSet:
         point,
         base,
         int(str(row[8])),
-        str(row[9]),
+        devices,
     )

@@ -96,7 +96,8 @@ class PageRedo(msgspec.Struct, frozen=True, kw_only=True):
 
 class Fork(msgspec.Struct, frozen=True, kw_only=True):
     """One recovery fork of a database: it left ``parent`` at ``point_lsn``, and its log begins at
-    ``start_lsn``. ``database`` is the database's GUID."""
+    ``start_lsn``. ``database`` is the database's GUID. ``through_ns`` is when its log was no longer kept
+    although the database could be written to (SIMPLE); None: whatever was committed is in the log."""
 
     database: UUID
     fork: UUID
@@ -104,6 +105,7 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True):
     point_lsn: int | None
     start_lsn: int
     created_ns: int
+    through_ns: int | None = None
 
 
 def encode(document: LogChain | Redo | PageRedo | Kept) -> str:

@@ -11,6 +11,7 @@ import typer
 from tdsproxy.cli.dump import dump
 from tdsproxy.cli.entry import run_server
 from tdsproxy.cli.extract import extract
+from tdsproxy.cli.history import history
 from tdsproxy.cli.options import ServeOptions, resolve
 
 app = typer.Typer(
@@ -40,6 +41,18 @@ AllowDir = Annotated[
 PathMap = Annotated[
     list[str] | None,
     typer.Option("--path-map", help="FROM=TO: a script's server path to a directory here; repeatable."),
+]
+Capture = Annotated[
+    str | None,
+    typer.Option("--capture", help="sync: acknowledge a commit once it is in the log's archive. [async]"),
+]
+LogKeepSize = Annotated[
+    str | None,
+    typer.Option("--log-keep-size", help="Log already backed up that a database keeps, e.g. 4G. [1G]"),
+]
+LogKeepTime = Annotated[
+    str | None,
+    typer.Option("--log-keep-time", help="For how long it keeps that, e.g. 7d. [any time]"),
 ]
 PasswordFile = Annotated[
     Path | None,
@@ -105,6 +118,9 @@ def serve(
     backup_dir: BackupDir = None,
     allow_dir: AllowDir = None,
     path_map: PathMap = None,
+    capture: Capture = None,
+    log_keep_size: LogKeepSize = None,
+    log_keep_time: LogKeepTime = None,
     sa_password_file: PasswordFile = None,
     tls: Tls = None,
     no_tls: NoTls = False,
@@ -131,6 +147,9 @@ def serve(
             "backup_dir": backup_dir,
             "allow_dir": allow_dir,
             "path_map": path_map,
+            "capture": capture,
+            "log_keep_size": log_keep_size,
+            "log_keep_time": log_keep_time,
             "sa_password_file": sa_password_file,
             "tls": "off" if no_tls else tls,
             "tls_cert": tls_cert,
@@ -155,6 +174,9 @@ def server(
     backup_dir: BackupDir = None,
     allow_dir: AllowDir = None,
     path_map: PathMap = None,
+    capture: Capture = None,
+    log_keep_size: LogKeepSize = None,
+    log_keep_time: LogKeepTime = None,
     sa_password_file: PasswordFile = None,
     tls: Tls = None,
     no_tls: NoTls = False,
@@ -176,6 +198,9 @@ def server(
             "backup_dir": backup_dir,
             "allow_dir": allow_dir,
             "path_map": path_map,
+            "capture": capture,
+            "log_keep_size": log_keep_size,
+            "log_keep_time": log_keep_time,
             "sa_password_file": sa_password_file,
             "tls": "off" if no_tls else tls,
             "tls_cert": tls_cert,
@@ -270,5 +295,6 @@ def headers(
     shell.headers(_options(store, backup_dir, allow_dir, path_map, config), file, as_json=as_json)
 
 
+app.command()(history)
 app.command()(extract)
 app.command()(dump)

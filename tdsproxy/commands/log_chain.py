@@ -49,6 +49,7 @@ def start_log(env: CommandEnvironment, database: Database) -> bool:
         return False
     if not env.catalog.databases.forks(database.guid):
         note_fork(env, database, None, None)
+    env.catalog.databases.end_fork(database, None)
     return True
 
 
@@ -77,6 +78,7 @@ def end_chain(env: CommandEnvironment, database: Database) -> None:
     if env.logs is not None and env.logs.is_kept(database.guid):
         env.logs.stop(database.guid)
         _note_lsn(env, database)
+        env.catalog.databases.end_fork(database, time.time_ns())
         env.logs.end_chain(database.guid)
     chain = msgspec.structs.replace(
         database.chain, log_backup_lsn=None, first_fork=None, fork_point_lsn=None, begins=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from uuid import UUID
@@ -25,7 +26,7 @@ from tdsproxy.media.documents import SetDescription
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.null_device import is_null
-from tdsproxy.media.reader import MediaReader, SetInfo
+from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.set_reader import open_media
 
 
@@ -137,6 +138,25 @@ def _differential_of(place: MediaPlace) -> Iterable[DifferentialSource[Place]]:
         yield DifferentialSource(place, base, point_of(place.info, base))
 
 
+def whole_sets(context: Context, family: UUID) -> list[MediaPlace]:
+    """The full, file and partial sets of a family that lie where msdb says, in the order of their LSNs."""
+    return _sets(context, family, ("D", "F", "P"))
+
+
+def data_sets(context: Context, family: UUID) -> list[MediaPlace]:
+    """The same, and the differential ones."""
+    return _sets(context, family, ("D", "F", "P", "I", "G", "Q"))
+
+
+def _sets(context: Context, family: UUID, kinds: Iterable[str]) -> list[MediaPlace]:
+    media = _Media(context)
+    history = context.env.catalog.history
+    found: list[MediaPlace] = []
+    for kind in kinds:
+        found += media.places(history.sets_of_family(family, kind))
+    return sorted(found, key=lambda place: last_lsn_of(place.info))
+
+
 def point_of(info: SetInfo, base: UUID | None) -> Point:
     """The state that a full or differential set restores."""
     consistent = consistent_ns_of(info)
@@ -172,6 +192,8 @@ def _archives(
     for archive in logs.archives(guid):
         through = live_through if archive.fork == live else time.time_ns()
         first, last = archive.unbroken_since(), archive.last_lsn()
+        ended = context.env.catalog.databases.fork_end(guid, archive.fork)
+        through = through if ended is None else min(through, ended)
         line = next((line for line in forks if line.fork == archive.fork), None)
         # From the point where a fork was left up to the first LSN of the next, nothing happened.
         begun_unbroken = line is not None and line.point_lsn is not None and first == archive.first_lsn()
@@ -186,30 +208,31 @@ class _Media:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._files = context.database_files()
-        self._found: dict[str, dict[UUID, MediaPlace]] = {}
+        self._found: dict[tuple[str, ...], dict[UUID, MediaPlace]] = {}
 
     def places(self, sets: Iterable[KnownSet]) -> Iterator[MediaPlace]:
         for known in sets:
-            place = self._on(known.device).get(known.set_guid)
+            place = self._on(known.devices).get(known.set_guid)
             if place is not None:
                 yield place
 
-    def _on(self, name: str) -> dict[UUID, MediaPlace]:
-        if name not in self._found:
-            self._found[name] = {} if is_null(name) else self._read(name)
-        return self._found[name]
+    def _on(self, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
+        if names not in self._found:
+            self._found[names] = {} if any(map(is_null, names)) else self._read(names)
+        return self._found[names]
 
-    def _read(self, name: str) -> dict[UUID, MediaPlace]:
+    def _read(self, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
         found: dict[UUID, MediaPlace] = {}
         try:
-            file = self._context.env.paths.for_reading(name, self._files)
-            device = DiskDevice(file.path, file.name)
-            with MediaReader(device.open_read()) as reader:
-                for location in reader.map().sets:
-                    if location.damage is None:
-                        found[location.set_guid] = MediaPlace(
-                            DeviceSet((device,), keys=keys_of(self._context)), reader.info(location)
-                        )
+            paths = self._context.env.paths
+            files = [paths.for_reading(name, self._files) for name in names]
+            devices = tuple(DiskDevice(file.path, file.name) for file in files)
+            families = DeviceSet(devices, keys=keys_of(self._context))
+            with open_media(families) as media:
+                for location in media.given[0].map().sets:
+                    with suppress(MediaError):
+                        whole = media.find(location.position)
+                        found[whole.set_guid] = MediaPlace(families, media.info(whole))
         except (CommandError, MediaError):
             return found
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.commands import file_procedures, history_procedures
+from tdsproxy.commands import file_procedures, history_procedures, restore_ranges
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_procedures import Procedure
@@ -20,6 +20,7 @@ from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 _PROCEDURES: Final[dict[str, Procedure]] = {
     **file_procedures.PROCEDURES,
     **history_procedures.PROCEDURES,
+    **restore_ranges.PROCEDURES,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tdsproxy.backup.plan import (
     Point,
     TooEarly,
     find_plan,
+    restorable,
 )
 
 BASE = UUID(int=999)
@@ -230,6 +232,21 @@ def test_the_way_leads_to_what_was_there(seed: int, share: float, lost: float) -
         assert held == wanted
     else:
         assert held == wanted[: len(held)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**9), lost=st.floats(0, 1))
+def test_a_moment_lies_in_a_range_exactly_when_something_leads_there(seed: int, lost: float) -> None:
+    world = grow(seed)
+    assert world.start is not None
+    kept = [source for source in (*world.logs, *world.live()) if world.random.random() > lost]
+    ranges = restorable([(world.start, "full")], world.differentials, kept, world.forks, world.ns)
+    assert all(a.end_ns + 1 < b.start_ns for a, b in itertools.pairwise(ranges))
+    for moment in range(world.start.consistent_ns, world.ns + 1):
+        reached = find_plan(
+            world.start, world.differentials, kept, world.forks, Moment(time_ns=moment)
+        ).reached
+        assert reached == any(item.start_ns <= moment <= item.end_ns for item in ranges), moment
 
 
 def test_before_the_full_backup_nothing_leads() -> None:
