@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.operands import Operands
 from tdsproxy.tsql import ast
+from tdsproxy.tsql.options import conflict, lookup, unsupported
 
 DEFAULT_STATS: Final = 10
-MAX_TRANSFER: Final = 4 << 20
-"""The largest MAXTRANSFERSIZE for disks."""
 
-_OPPOSITES: Final = (
-    ("INIT", "NOINIT"),
-    ("SKIP", "NOSKIP"),
-    ("FORMAT", "NOFORMAT"),
-    ("COMPRESSION", "NO_COMPRESSION"),
-    ("CHECKSUM", "NO_CHECKSUM"),
-    ("STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"),
-    ("REWIND", "NOREWIND"),
-    ("UNLOAD", "NOUNLOAD"),
-    ("FORMAT", "NOINIT"),
-    ("FORMAT", "NOSKIP"),
-    ("NORECOVERY", "STANDBY"),
-)
 # What changes nothing on a disk: tape handling, and the sizes of buffers once they are in range.
 _WITHOUT_EFFECT: Final = frozenset(
     {"REWIND", "NOREWIND", "UNLOAD", "NOUNLOAD", "RESTART", "STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"}
 )
-_LOG_ONLY: Final = frozenset({"NO_TRUNCATE", "NORECOVERY", "STANDBY"})
 _ALGORITHMS: Final = {
     "ZSTD": "ZSTD",
     "MS_XPRESS": "ZSTD",
@@ -77,12 +62,15 @@ class BackupOptions:
         return self.norecovery or self.standby is not None
 
 
-def check_conflicts(options: Iterable[ast.Option], pairs: Iterable[tuple[str, str]]) -> None:
-    """Raises CommandError 3031 when two options of a pair are both given."""
-    given = {option.name for option in options}
-    for first, second in pairs:
-        if first in given and second in given:
-            raise fail(3031, first.lower(), second.lower())
+def check_options(statement: ast.Backup | ast.Restore) -> None:
+    """Raises CommandError 3032 for options that this form of the statement does not know, 3031 for two that
+    exclude each other."""
+    strange = unsupported(statement)
+    if strange:
+        raise fail(3032, ", ".join(strange))
+    pair = conflict(statement)
+    if pair is not None:
+        raise fail(3031, *pair)
 
 
 def first_value(option: ast.Option) -> ast.Operand:
@@ -92,43 +80,36 @@ def first_value(option: ast.Option) -> ast.Operand:
     return option.values[0]
 
 
-def stats_of(option: ast.Option, operands: Operands) -> int:
+def stats_of(statement: str, option: ast.Option, operands: Operands) -> int:
     """STATS = 1..100; alone it means 10. Raises CommandError 3250."""
     if not option.values:
         return DEFAULT_STATS
-    return ranged(option, operands, 1, 100)
+    return number_of(statement, option, operands)
 
 
-def ranged(option: ast.Option, operands: Operands, low: int, high: int) -> int:
-    """Raises CommandError 3250."""
+def number_of(statement: str, option: ast.Option, operands: Operands) -> int:
+    """The number of an option of BACKUP or RESTORE. Raises CommandError 3217, 3250, 3253."""
     number = operands.number(first_value(option), option.name)
-    if not low <= number <= high:
-        raise fail(3250, number, option.name)
-    return number
-
-
-def block_size_of(option: ast.Option, operands: Operands) -> int:
-    """Raises CommandError 3250, 3253."""
-    number = ranged(option, operands, 512, 65536)
-    if number & (number - 1):
-        raise fail(3253)
+    known = lookup(statement, option.name)
+    allowed = None if known is None else known.range
+    if allowed is not None:
+        if not allowed.takes(number):
+            raise fail(3250, number, option.name)
+        if allowed.power and number & (number - 1):
+            raise fail(3253)
     return number
 
 
 def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datetime) -> BackupOptions:
     """Raises CommandError for values out of range, conflicts, and what this version does not have."""
-    check_conflicts(statement.options, _OPPOSITES)
+    check_options(statement)
     found: dict[str, Any] = {}
     retain: int | None = None
     for option in statement.options:
         if option.name in _WITHOUT_EFFECT:
             continue
-        if option.name in _LOG_ONLY and statement.kind == "DATABASE":
-            raise fail(3032, option.name.lower())
-        if option.name == "DIFFERENTIAL" and statement.kind != "DATABASE":
-            raise fail(3032, option.name.lower())
         if option.name == "RETAINDAYS":
-            retain = ranged(option, operands, 0, 99999)
+            retain = number_of("BACKUP", option, operands)
         else:
             found |= _read(option, operands)
     if retain is not None:
@@ -160,17 +141,14 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
         case "EXPIREDATE":
             return {"expires": operands.moment(first_value(option))}
         case "STATS":
-            return {"stats": stats_of(option, operands)}
+            return {"stats": stats_of("BACKUP", option, operands)}
         case "BLOCKSIZE":
-            return {"block_size": block_size_of(option, operands)}
+            return {"block_size": number_of("BACKUP", option, operands)}
         case "BUFFERCOUNT":
-            ranged(option, operands, 1, 2**31 - 1)
+            number_of("BACKUP", option, operands)
             return {}
         case "MAXTRANSFERSIZE":
-            number = ranged(option, operands, 65536, MAX_TRANSFER)
-            if number % 65536:
-                raise fail(3250, number, option.name)
-            return {"max_transfer_size": number}
+            return {"max_transfer_size": number_of("BACKUP", option, operands)}
         case "COMPRESSION":
             return {"compression": True, **_compression(option, operands)}
         case "NO_COMPRESSION":

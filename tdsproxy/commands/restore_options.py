@@ -6,80 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tdsproxy.commands.backup_options import (
-    block_size_of,
-    check_conflicts,
-    first_value,
-    ranged,
-    stats_of,
-)
+from tdsproxy.commands.backup_options import check_options, first_value, number_of, stats_of
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.stop_points import StopPoint, read_stop_point
 from tdsproxy.tsql import ast
 
-_COMMON: Final = frozenset(
-    {
-        "CHECKSUM",
-        "NO_CHECKSUM",
-        "STOP_ON_ERROR",
-        "CONTINUE_AFTER_ERROR",
-        "MEDIANAME",
-        "MEDIAPASSWORD",
-        "UNLOAD",
-        "NOUNLOAD",
-        "REWIND",
-        "CREDENTIAL",
-    }
-)
-_DATA: Final = _COMMON | {
-    "FILE",
-    "PASSWORD",
-    "MOVE",
-    "STATS",
-    "NOREWIND",
-    "RECOVERY",
-    "NORECOVERY",
-    "STANDBY",
-    "REPLACE",
-    "RESTART",
-    "RESTRICTED_USER",
-    "PARTIAL",
-    "KEEP_REPLICATION",
-    "KEEP_CDC",
-    "KEEP_TEMPORAL_RETENTION",
-    "ENABLE_BROKER",
-    "NEW_BROKER",
-    "ERROR_BROKER_CONVERSATIONS",
-    "STOPAT",
-    "STOPATMARK",
-    "STOPBEFOREMARK",
-    "BLOCKSIZE",
-    "BUFFERCOUNT",
-    "MAXTRANSFERSIZE",
-}
-_SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
-    "DATABASE": _DATA,
-    "LOG": _DATA - {"PARTIAL"},
-    "HEADERONLY": _COMMON | {"FILE", "PASSWORD", "NOREWIND"},
-    "FILELISTONLY": _COMMON | {"FILE", "PASSWORD", "NOREWIND"},
-    "LABELONLY": _COMMON | {"NOREWIND"},
-    "VERIFYONLY": _COMMON | {"FILE", "PASSWORD", "MOVE", "STATS", "LOADHISTORY", "NOREWIND"},
-    "REWINDONLY": frozenset({"UNLOAD", "NOUNLOAD"}),
-}
-_OPPOSITES: Final = (
-    ("NORECOVERY", "RECOVERY"),
-    ("STANDBY", "RECOVERY"),
-    ("STANDBY", "NORECOVERY"),
-    ("KEEP_REPLICATION", "NORECOVERY"),
-    ("KEEP_CDC", "NORECOVERY"),
-    ("RESTRICTED_USER", "NORECOVERY"),
-    ("STOPAT", "STOPATMARK"),
-    ("STOPAT", "STOPBEFOREMARK"),
-    ("STOPATMARK", "STOPBEFOREMARK"),
-    ("CHECKSUM", "NO_CHECKSUM"),
-    ("STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"),
-)
 # What changes nothing here: tape handling, message queues and change capture that the databases do not have.
 _WITHOUT_EFFECT: Final = frozenset(
     {
@@ -126,11 +58,7 @@ class RestoreOptions:
 
 def read_restore_options(statement: ast.Restore, operands: Operands) -> RestoreOptions:
     """Raises CommandError 3032 for what this form of RESTORE does not know, and for bad values."""
-    supported = _SUPPORTED[statement.kind]
-    strange = [option.name.lower() for option in statement.options if option.name not in supported]
-    if strange:
-        raise fail(3032, ", ".join(strange))
-    check_conflicts(statement.options, _OPPOSITES)
+    check_options(statement)
     found: dict[str, Any] = {}
     moves: list[tuple[str, str]] = []
     for option in statement.options:
@@ -152,7 +80,7 @@ def _move(option: ast.Option, operands: Operands) -> tuple[str, str]:
 def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
     match option.name:
         case "FILE":
-            return {"file": ranged(option, operands, 1, 2**31 - 1)}
+            return {"file": number_of("RESTORE", option, operands)}
         case "RECOVERY":
             return {"recovery": True}
         case "NORECOVERY":
@@ -164,14 +92,11 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
         case "LOADHISTORY":
             return {"load_history": True}
         case "STATS":
-            return {"stats": stats_of(option, operands)}
+            return {"stats": stats_of("RESTORE", option, operands)}
         case "MEDIANAME":
             return {"media_name": operands.text(first_value(option))}
-        case "BLOCKSIZE":
-            block_size_of(option, operands)
-            return {}
-        case "BUFFERCOUNT" | "MAXTRANSFERSIZE":
-            ranged(option, operands, 1, 2**31 - 1)
+        case "BLOCKSIZE" | "BUFFERCOUNT" | "MAXTRANSFERSIZE":
+            number_of("RESTORE", option, operands)
             return {}
         case "STANDBY":
             return {"standby": operands.text(first_value(option)) or ""}

@@ -9,6 +9,7 @@ from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
 from tdsproxy.server.sysviews.scope import Scope
+from tdsproxy.server.sysviews.storage import physical_stats, stats_properties
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.types import SqlType
@@ -44,6 +45,49 @@ def _sql_text(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
                 yield {"dbid": session.database_id, "encrypted": 0, "text": session.request_text}
 
 
+def _input_buffer(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
+    for session in scope.sessions():
+        if session.spid == arguments[0]:
+            yield {"event_type": "Language Event", "parameters": 0, "event_info": session.request_text}
+
+
+def _log_stats(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
+    for database in scope.databases():
+        if database.id == arguments[0]:
+            yield {
+                "database_id": database.id,
+                "recovery_model": database.recovery_model,
+                "log_min_lsn": "00000001:00000001:0001",
+                "log_end_lsn": "00000001:00000001:0001",
+                "current_vlf_sequence_number": 1,
+                "current_vlf_size_mb": 8.0,
+                "total_vlf_count": 1,
+                "total_log_size_mb": 8.0,
+                "active_vlf_count": 1,
+                "active_log_size_mb": 0.5,
+                "log_truncation_holdup_reason": "NOTHING",
+                "log_since_last_log_backup_mb": 0.5,
+                "log_since_last_checkpoint_mb": 0.0,
+                "log_recovery_size_mb": 0.0,
+                "recovery_vlf_count": 1,
+            }
+
+
+def _log_info(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
+    for database in scope.databases():
+        if database.id == arguments[0]:
+            yield {
+                "database_id": database.id,
+                "file_id": 2,
+                "vlf_begin_offset": 8192,
+                "vlf_size_mb": 8.0,
+                "vlf_sequence_number": 1,
+                "vlf_active": 1,
+                "vlf_status": 2,
+                "vlf_parity": 64,
+            }
+
+
 def _split(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
     text, separator, ordinal = (*arguments, None, None, None)[:3]
     if text is None or not separator:
@@ -63,12 +107,12 @@ def _series(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
             yield {"value": value}
 
 
-def _words(argument: Stored) -> str:
-    return argument if isinstance(argument, str) else ""
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _file_exists(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
-    for file, directory, parent in scope.look("xp_fileexist", _words(arguments[0])):
+    for file, directory, parent in scope.look("xp_fileexist", _text(arguments[0])):
         yield {
             "file_exists": file,
             "file_is_a_directory": directory,
@@ -78,13 +122,13 @@ def _file_exists(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
 
 def _file_system(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
     """Below a directory, at every depth, what fits a pattern with * and ?."""
-    directory, pattern = _words(arguments[0]).rstrip("/"), _words(arguments[1]) or "*"
+    directory, pattern = _text(arguments[0]).rstrip("/"), _text(arguments[1]) or "*"
     parents = [directory]
-    for name, depth, file in scope.look("xp_dirtree", directory or "/", 0, 1):
-        level = int(str(depth))
+    for found, depth, file in scope.look("xp_dirtree", directory or "/", 0, 1):
+        level, name = int(str(depth)), _text(found)
         full = f"{parents[level - 1]}/{name}"
         parents[level:] = [full]
-        if fnmatchcase(str(name), pattern):
+        if fnmatchcase(name, pattern):
             yield {
                 "full_filesystem_path": full,
                 "parent_directory": parents[level - 1],
@@ -93,7 +137,7 @@ def _file_system(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
                 "is_directory": int(not file),
                 "is_read_only": 0,
                 "is_system": 0,
-                "is_hidden": int(str(name).startswith(".")),
+                "is_hidden": int(name.startswith(".")),
                 "has_integrity_stream": 0,
                 "is_temporary": 0,
                 "is_sparse": 0,
@@ -139,6 +183,72 @@ TABLE_FUNCTIONS: Final = {
             (t.nvarchar(256), t.nvarchar(256)),
             _file_system,
             2,
+        ),
+        TableFunction(
+            "dm_db_index_physical_stats",
+            parse_columns(
+                "database_id smallint, object_id int, index_id int, partition_number int,"
+                " index_type_desc nvarchar(60), alloc_unit_type_desc nvarchar(60), index_depth tinyint,"
+                " index_level tinyint, avg_fragmentation_in_percent float, fragment_count bigint,"
+                " avg_fragment_size_in_pages float, page_count bigint, avg_page_space_used_in_percent float,"
+                " record_count bigint, ghost_record_count bigint, version_ghost_record_count bigint,"
+                " min_record_size_in_bytes int, max_record_size_in_bytes int, avg_record_size_in_bytes float,"
+                " forwarded_record_count bigint, compressed_page_count bigint"
+            ),
+            (t.SMALLINT, t.INT, t.INT, t.INT, t.nvarchar(20)),
+            physical_stats,
+        ),
+        TableFunction(
+            "dm_db_log_stats",
+            parse_columns(
+                "database_id int!, recovery_model nvarchar(60)!, log_min_lsn nvarchar(24)!,"
+                " log_end_lsn nvarchar(24)!, current_vlf_sequence_number bigint!, current_vlf_size_mb float!,"
+                " total_vlf_count bigint!, total_log_size_mb float!, active_vlf_count bigint!,"
+                " active_log_size_mb float!, log_truncation_holdup_reason nvarchar(60)!,"
+                " log_backup_time datetime, log_backup_lsn nvarchar(24), log_since_last_log_backup_mb float,"
+                " log_checkpoint_lsn nvarchar(24), log_since_last_checkpoint_mb float,"
+                " log_recovery_lsn nvarchar(24), log_recovery_size_mb float, recovery_vlf_count bigint"
+            ),
+            (t.INT,),
+            _log_stats,
+            1,
+        ),
+        TableFunction(
+            "dm_db_log_info",
+            parse_columns(
+                "database_id int!, file_id smallint!, vlf_begin_offset bigint!, vlf_size_mb float!,"
+                " vlf_sequence_number bigint!, vlf_active bit!, vlf_status int!, vlf_parity tinyint!,"
+                " vlf_first_lsn nvarchar(24), vlf_create_lsn nvarchar(24),"
+                " vlf_encryptor_thumbprint varbinary(20)"
+            ),
+            (t.INT,),
+            _log_info,
+            1,
+        ),
+        TableFunction(
+            "dm_db_stats_properties",
+            parse_columns(
+                "object_id int!, stats_id int, last_updated datetime2(7), rows bigint, rows_sampled bigint,"
+                " steps int, unfiltered_rows bigint, modification_counter bigint,"
+                " persisted_sample_percent float"
+            ),
+            (t.INT, t.INT),
+            stats_properties,
+            2,
+        ),
+        TableFunction(
+            "dm_exec_query_plan",
+            parse_columns("dbid smallint, objectid int, number smallint, encrypted bit!, query_plan xml"),
+            (t.varbinary(64),),
+            _no_rows,
+            1,
+        ),
+        TableFunction(
+            "dm_exec_input_buffer",
+            parse_columns("event_type nvarchar(256), parameters smallint, event_info nvarchar(max)"),
+            (t.SMALLINT, t.INT),
+            _input_buffer,
+            1,
         ),
         TableFunction(
             "STRING_SPLIT",
