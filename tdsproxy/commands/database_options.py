@@ -18,6 +18,7 @@ from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, U
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
+from tdsproxy.commands.key_messages import key_fail
 from tdsproxy.commands.log_chain import end_chain, start_log, stop_log, wants_log
 from tdsproxy.commands.messages import OsError, message
 from tdsproxy.tsql import ast
@@ -70,6 +71,8 @@ def set_options(context: Context, database: Database, statement: ast.AlterDataba
 def _check_options(context: Context, database: Database, statement: ast.AlterDatabase) -> None:
     """Raises CommandError for options that cannot be set, whatever the database's state."""
     words = [word for word, _ in statement.options]
+    if "ENCRYPTION" in words:
+        raise key_fail(33102 if database.is_system else 33106)
     groups: dict[str, str] = {}
     for option in map(_known, words):
         if database.is_system and option.in_system:

@@ -166,7 +166,24 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "master key. SQL Server requires the ability to automatically access the private key of the {} used "
         "for this operation.",
     ),
+    33102: (
+        16,
+        1,
+        "Cannot encrypt a system database. Database encryption operations cannot be performed for 'master', "
+        "'model', 'tempdb', 'msdb', or 'resource' databases.",
+    ),
+    33106: (
+        16,
+        1,
+        "Cannot change database encryption state because no database encryption key is set.",
+    ),
     33111: (16, 3, "Cannot find server {} with thumbprint '{}'."),
+    33117: (
+        16,
+        1,
+        "Transparent Data Encryption is not available in the edition of this SQL Server instance. See books "
+        "online for more details on feature support in different SQL Server editions.",
+    ),
     40510: (16, 1, "Statement '{}' is not supported in this version of SQL Server."),
 }
 

@@ -58,6 +58,8 @@ def run_key_statement(context: Context, statement: ast.KeyStatement) -> Iterator
     """Raises CommandError, SyntaxError_."""
     action = statement.action
     handler = _OF_SERVER.get(action) or _IN_MASTER.get(action)
+    if handler is None and action.endswith("DATABASE ENCRYPTION KEY"):
+        raise key_fail(33117)
     if handler is None:
         raise key_fail(40510, action)
     _require_rights(context, action)

@@ -44,6 +44,7 @@ from tdsproxy.tsql.interpreter import (
     SessionState,
 )
 from tdsproxy.tsql.replies import Command, DatabaseChanged, Done, Message, Reply
+from tdsproxy.tsql.secrets import masked
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
 if TYPE_CHECKING:
@@ -508,7 +509,7 @@ class Session:
             address=self.request.address,
             encrypted=self.request.encrypted,
             running=self._running,
-            request_text=self._request_text,
+            request_text=masked(self._request_text),
             request_command=self._request_text.lstrip()[:32].split(" ")[0].upper() or "SELECT",
             request_start=self._request_start,
             request_end=self._request_end,

@@ -118,7 +118,7 @@ class Databases(Tables):
         elif self.at_words("SCOPED", "CONFIGURATION"):
             self.accept_words("SCOPED", "CONFIGURATION")
             return self._scoped_configuration()
-        elif self.at_words("AUDIT", "SPECIFICATION") or self.at_words("ENCRYPTION", "KEY"):
+        elif self.at_words("AUDIT", "SPECIFICATION"):
             return self.accepted("ALTER DATABASE " + self.tok.word)
         else:
             name = self.name()
@@ -226,7 +226,7 @@ class Databases(Tables):
 
     def drop_database(self) -> ast.Statement:
         """Behind ``DROP DATABASE``."""
-        if self.at_words("ENCRYPTION", "KEY") or self.at_words("AUDIT", "SPECIFICATION"):
+        if self.at_words("AUDIT", "SPECIFICATION"):
             return self.accepted("DROP DATABASE " + self.tok.word)
         if_exists = self.if_exists()
         return ast.DropDatabase(self.names(), if_exists)

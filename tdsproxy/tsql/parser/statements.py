@@ -218,7 +218,7 @@ class Statements(Keys):
         if word == "INDEX":
             self.advance()
             return self.alter_index()
-        if word == "DATABASE" and self.peek().word == "SCOPED" and self.peek(2).word == "CREDENTIAL":
+        if word == "DATABASE" and self.at_key_object():
             return self.key_statement("ALTER")
         if word == "DATABASE":
             self.advance()
@@ -255,7 +255,7 @@ class Statements(Keys):
                 self.expect("ALL")
                 self.expect("SERVER")
             return ast.DropObject(_DROPPED[word], tuple(names), if_exists)
-        if word == "DATABASE" and self.peek().word == "SCOPED":
+        if word == "DATABASE" and (self.peek().word == "SCOPED" or self.at_key_object()):
             return self.key_statement("DROP")
         if word == "DATABASE":
             self.advance()
