@@ -12,6 +12,7 @@ import apsw
 
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
+from tdsproxy.catalog.configurations import BACKUP_COMPRESSION_ALGORITHM, BACKUP_COMPRESSION_DEFAULT
 from tdsproxy.commands.backup_options import BackupOptions, stored_algorithm
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
@@ -28,10 +29,8 @@ from tdsproxy.tsql.replies import Reply
 LOG_PAGES: Final = 2
 """What is counted for the log file of a full or differential set."""
 
-_OPTION_COMPRESSION: Final = "backup compression default"
-_OPTION_ALGORITHM: Final = "backup compression algorithm"
 # 0 is the default, 1 MS_XPRESS and 2 QAT_DEFLATE, for both of which ZSTD is used here.
-_ALGORITHM_NUMBERS: Final = {"3": "ZSTD"}
+_ALGORITHM_NUMBERS: Final = {3: "ZSTD"}
 _log = logging.getLogger(__name__)
 
 
@@ -126,7 +125,7 @@ def _codec(context: Context, options: BackupOptions) -> Compression:
     """What is used where the set is compressed: what the statement names, else the server's option."""
     if options.algorithm is not None:
         return Compression.of(stored_algorithm(options.algorithm), options.level)
-    number = context.env.catalog.setting(_OPTION_ALGORITHM) or "0"
+    number = context.env.catalog.configurations.in_use(BACKUP_COMPRESSION_ALGORITHM)
     name = _ALGORITHM_NUMBERS.get(number, DEFAULT_ALGORITHM)
     return Compression.of(name if name in ALGORITHMS else DEFAULT_ALGORITHM)
 
@@ -135,7 +134,7 @@ def _compression(context: Context, device: DeviceSet, options: BackupOptions) ->
     """None leaves it to the medium, where there is one; a new one follows the server's option."""
     if options.compression is not None:
         return options.compression
-    if context.env.catalog.setting(_OPTION_COMPRESSION) != "1":
+    if not context.env.catalog.configurations.in_use(BACKUP_COMPRESSION_DEFAULT):
         return None
     if options.format:
         return True

@@ -100,8 +100,11 @@ def number_of(statement: str, option: ast.Option, operands: Operands) -> int:
     return number
 
 
-def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datetime) -> BackupOptions:
-    """Raises CommandError for values out of range, conflicts, and what this version does not have."""
+def read_backup_options(
+    statement: ast.Backup, operands: Operands, now: dt.datetime, retention_days: int = 0
+) -> BackupOptions:
+    """``retention_days`` is how long a set is kept for which nothing is said ('media retention'). Raises
+    CommandError for values out of range, conflicts, and what this version does not have."""
     check_options(statement)
     found: dict[str, Any] = {}
     retain: int | None = None
@@ -112,6 +115,8 @@ def read_backup_options(statement: ast.Backup, operands: Operands, now: dt.datet
             retain = number_of("BACKUP", option, operands)
         else:
             found |= _read(option, operands)
+    if retain is None and "expires" not in found and retention_days:
+        retain = retention_days
     if retain is not None:
         # RETAINDAYS wins over EXPIREDATE; a set kept for 0 days does not expire.
         found["expires"] = now.replace(microsecond=0) + dt.timedelta(days=retain) if retain else None

@@ -8,6 +8,7 @@ from typing import Final
 from tdsproxy.backup import operations
 from tdsproxy.backup.errors import BaseMissing
 from tdsproxy.backup.page_map import map_directory
+from tdsproxy.catalog.configurations import MEDIA_RETENTION
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.backup_media import LOG_PAGES, encryption, media_options, record, recorded, summary
@@ -43,7 +44,8 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     """BACKUP. Raises CommandError, SyntaxError_."""
     if context.session.in_transaction:
         raise fail(3021)
-    options = read_backup_options(statement, context.operands, context.env.clock())
+    retention = context.env.catalog.configurations.in_use(MEDIA_RETENTION)
+    options = read_backup_options(statement, context.operands, context.env.clock(), retention)
     database = _database(context, statement, options)
     if statement.kind not in ("DATABASE", "LOG"):
         raise fail(3015, f"BACKUP {statement.kind}")

@@ -6,12 +6,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from tdsproxy.catalog.configurations import BACKUP_CHECKSUM_DEFAULT
 from tdsproxy.catalog.databases import Database, RecoveryModel, UserAccess
 from tdsproxy.commands.backup_options import BackupOptions
 from tdsproxy.commands.context import Context
 from tdsproxy.media.documents import FULL, FileEntry, SetDescription
 
-OPTION_CHECKSUM: Final = "backup checksum default"
 RECOVERY_NAMES: Final = {
     RecoveryModel.FULL: "FULL",
     RecoveryModel.BULK_LOGGED: "BULK-LOGGED",
@@ -48,7 +48,7 @@ def describe(
     env = context.env
     checksum = options.checksum
     if checksum is None:
-        checksum = env.catalog.setting(OPTION_CHECKSUM) == "1"
+        checksum = bool(env.catalog.configurations.in_use(BACKUP_CHECKSUM_DEFAULT))
     major, minor, build = env.identity.version
     return SetDescription(
         database_name=database.name,
