@@ -4,89 +4,141 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytds
 
-from scripts.campaigns.kill_world import Operation, World
+from scripts.campaigns.kill_statements import BACKUPS, FULLS, RESTORES, Operation, backup, statement
+from scripts.campaigns.kill_world import World
 from scripts.campaigns.outcome import Plan, Tally, Violation, check
-from scripts.campaigns.product import PATIENCE, is_running, product, run, until
+from scripts.campaigns.product import LOST, PATIENCE, Product, is_running, product, run, until
 from tdsproxy.store.crashpoints import VARIABLE
 
 PACKAGE = Path(__file__).resolve().parent.parent.parent / "tdsproxy"
-CERTAIN = ("backup.trailer-written", "backup.published", "install.before-rename", "install.copying")
-"""Places that these statements pass for certain; others belong to statements of other kinds."""
 _POINT = re.compile(r"""crashpoints\.reach\(\s*["']([^"']+)["']""")
 COMMITTING = 3.0
 """Seconds of commits in which their capture should come by a place."""
+CHURNING = 60.0
+CERTAIN = {
+    "backup.log-written": ("log",),
+    "backup.map-kept": ("plain",),
+    "backup.before-publish": ("init", "format"),
+    "install.before-rename": ("new",),
+    "install.after-rename": ("new",),
+    "install": ("over",),
+    "mend": ("pages",),
+    "log.copied": ("churn",),
+    "log.barrier": ("churn",),
+    "log.checkpointed": ("churn",),
+    "log": ("commits", "churn"),
+    "restore.differential-written": ("plainchain",),
+    "restore.differential-rolled": ("chaindif",),
+    "restore.pages-written": ("plainchain", "chaindif"),
+    "restore.log-rolled": ("chain",),
+    "restore.image-built": ("chain",),
+    "restore.image-rolled": ("chain",),
+}
+"""The statements that pass a place, or those whose names begin so; others are found out."""
+NOT_BY_STATEMENTS = ("undo.copied",)
+"""Places that only the shell's commands pass; ``tests/faults`` kills there."""
 TARGETS = ("keeper", "listener", "both")
+RANDOM_KINDS = (*FULLS, "log", "log", "dif", "new", "over", "over", "chain", "chaindif", "now", "pages")
 
 
 def named_points() -> list[str]:
     """Every place that the product names, from its source."""
     found = {name for path in PACKAGE.rglob("*.py") for name in _POINT.findall(path.read_text())}
-    return sorted(found)
+    return sorted(found - set(NOT_BY_STATEMENTS))
 
 
-def statements_for(point: str) -> list[str]:
-    """The statements that may pass a place, by its prefix; the log is captured behind any commit."""
-    if point.startswith("log."):
-        return ["commits"]
-    if point.startswith("backup."):
-        return ["append", "init", "format"]
-    return ["new", "over"]
+def statements_for(point: str) -> tuple[str, ...]:
+    """The statements that may pass a place, the likely ones first."""
+    room = point.partition(".")[0]
+    certain = CERTAIN.get(point, CERTAIN.get(room, ()))
+    if room == "log":
+        return certain
+    others = (*BACKUPS, *RESTORES) if room == "backup" else (*RESTORES, *BACKUPS)
+    return (*certain, *(kind for kind in others if kind not in certain))
 
 
-def statement(world: World, kind: str) -> Operation:
-    """One of the kinds of statement, on what there is."""
-    if kind == "new":
-        return world.restore_new()
-    if kind == "over":
-        return world.restore_over()
-    return world.backup(world.rng.choice(["bank", "victim"]), kind)
+def kill_at(world: World, point: str, kind: str, target: str = "keeper") -> bool:
+    """A statement during which a process dies at a named place of the keeper's; whether it got there.
 
-
-def kill_at(world: World, point: str, kind: str) -> bool:
-    """A statement whose keeper dies at a named place; whether it got there. Raises Violation.
-
-    The world is held before and after.
+    The world is held before and after. Raises Violation.
     """
-    place = f"{point} in {kind}"
-    restart(world, **{VARIABLE: point})
+    place, made = f"{target} at {point} in {kind}", world.product
+    if kind.startswith("plain"):
+        world.new_version("plain")
+    if kind == "chain":
+        world.advance()
+        world.perform(backup(world, "bank", "log"))
+        world.settle()
+    restart(world, **{VARIABLE: f"{point}@{made.victim_file}"})
     world.recovered()
-    if kind == "commits":
-        return kill_by_commits(world, place)
-    operation = statement(world, kind)
-    keeper = world.product.keeper_pid()
+    keeper = made.keeper_pid()
     assert keeper is not None
-    (thread,) = world.launch([operation])
-    thread.join(PATIENCE)
+    operations = [] if kind in ("commits", "churn") else [statement(world, kind)]
+    made.arm(keeper if target == "keeper" else made.listener_pid)
+    if operations:
+        (thread,) = world.launch(operations)
+        thread.join(PATIENCE)
+        check(not thread.is_alive(), f"{place}: the statement hangs")
+        # Its sockets are closed a little before it counts as dead.
+        failed = operations[0].error is not None
+        killed = until(lambda: is_dead(made, target, keeper), 5.0 if failed else 0.0)
+        check(killed == failed, f"{place}: killed {killed}, {operations[0].error!r}")
+    else:
+        killed = kill_by_commits(world, place, kind, lambda: is_dead(made, target, keeper))
+    made.disarm()
     world.hold()
-    check(not thread.is_alive(), f"{place}: the statement hangs")
-    # Its sockets are closed a little before it counts as dead.
-    killed = until(lambda: not is_running(keeper), 2.0 if operation.error is not None else 0.0)
-    check(killed == (operation.error is not None), f"{place}: killed {killed}, {operation.error!r}")
-    check(operation.usable_after, f"{place}: the session that lost its keeper is lost, too")
-    world.note_end(operation)
-    restart(world)
-    world.settle()
+    if target == "keeper":
+        check(all(one.usable_after for one in operations), f"{place}: the session is lost, too")
+        check_unharmed(world, place)
+    else:
+        # The keeper is left to end by itself what its client had begun.
+        made.kill_listener()
+        made.start()
+        world.disconnect()
+    settle_after(world, operations, keeper_lived=target == "listener")
     return killed
 
 
-def kill_by_commits(world: World, place: str) -> bool:
-    """Commits alone, whose capture kills the keeper: no session may notice. Raises Violation."""
-    keeper = world.product.keeper_pid()
-    assert keeper is not None
+def is_dead(product: Product, target: str, keeper: int) -> bool:
+    return not (product.listener_lives if target == "listener" else is_running(keeper))
+
+
+def kill_by_commits(world: World, place: str, kind: str, is_dead: Callable[[], bool]) -> bool:
+    """Commits alone, whose capture kills; whether it did. Raises Violation."""
     world.release()
-    killed = until(lambda: not is_running(keeper), COMMITTING)
-    world.hold()
-    for writer in (*world.bank, world.late):
-        check(not writer.harmed, f"{place}: {writer.name} was hit by the end of the keeper: {writer.errors}")
-    restart(world)
-    world.settle()
+    enough = threading.Event()
+    helper = threading.Thread(target=churn, args=(world, enough), daemon=True)
+    if kind == "churn":
+        helper.start()
+    killed = until(is_dead, CHURNING if kind == "churn" else COMMITTING)
+    enough.set()
+    if kind == "churn":
+        helper.join(PATIENCE)
+        check(not helper.is_alive(), f"{place}: an UPDATE hangs")
     return killed
+
+
+def churn(world: World, stop: threading.Event) -> None:
+    """Fill the WAL, so that it is checkpointed."""
+    try:
+        with world.product.cursor() as cursor:
+            while not stop.is_set():
+                world.churn(cursor)
+    except LOST:
+        return
+
+
+def check_unharmed(world: World, place: str) -> None:
+    for writer in world.writers:
+        check(not writer.harmed, f"{place}: {writer.name} was hit by the end of the keeper: {writer.errors}")
 
 
 def restart(world: World, **environment: str) -> None:
@@ -98,23 +150,29 @@ def restart(world: World, **environment: str) -> None:
     world.disconnect()
 
 
+def random_statements(world: World) -> list[Operation]:
+    """One, or two that have neither database nor medium in common."""
+    rng = world.rng
+    first = statement(world, rng.choice(RANDOM_KINDS))
+    if rng.random() < 0.5:
+        return [first]
+    database = "bank" if "victim" in first.sql else "victim"
+    free = [name for name in ("init", "format") if f"N'{name}.bak'" not in first.sql]
+    return [first, backup(world, database, rng.choice(free))]
+
+
 def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> None:
     """Some statements, and a kill at some moment. The world is held before and after. Raises Violation."""
-    rng, product = world.rng, world.product
-    operations = [statement(world, rng.choice(["append", "init", "format", "new", "over"]))]
-    if rng.random() < 0.5:
-        # Another database, another medium.
-        database = "bank" if "victim" in operations[0].sql else "victim"
-        free = [name for name in ("init", "format") if f"N'{name}.bak'" not in operations[0].sql]
-        operations.append(world.backup(database, rng.choice(free)))
+    rng, made = world.rng, world.product
+    operations = random_statements(world)
     target = rng.choice(TARGETS)
     expected = max(kind_times.get(operation.name, 0.3) for operation in operations)
     threads = world.launch(operations)
     time.sleep(rng.uniform(0, 1.2 * expected + 0.02))
     if target != "listener":
-        product.kill_keeper()
+        made.kill_keeper()
     if target != "keeper":
-        product.kill_listener()
+        made.kill_listener()
     for thread, operation in zip(threads, operations, strict=True):
         thread.join(PATIENCE)
         check(not thread.is_alive(), f"kill of {target}: {operation.sql} hangs")
@@ -131,11 +189,10 @@ def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> N
         world.hold()
         for operation in operations:
             check(operation.usable_after, f"the session of {operation.sql} was lost with the keeper")
-        for writer in (*world.bank, world.late):
-            check(not writer.harmed, f"{writer.name} was hit by the end of the keeper: {writer.errors}")
+        check_unharmed(world, "at random")
     else:
         world.hold()
-        product.start()
+        made.start()
         world.disconnect()
     settle_after(world, operations, keeper_lived=target == "listener")
 
@@ -149,9 +206,11 @@ def settle_after(world: World, operations: list[Operation], *, keeper_lived: boo
     world.settle()
 
 
-def wait_for_statements(world: World, operations: list[Operation]) -> None:
+def wait_for_statements(world: World, operations: Iterable[Operation]) -> None:
     """A keeper that lives stops what nobody waits for; until then the database counts as in use."""
-    names = {name for name in ("bank", "victim") for operation in operations if name in operation.sql}
+    names = {
+        name for name in ("bank", "victim", "plain") for operation in operations if name in operation.sql
+    }
 
     def idle() -> bool:
         with world.product.cursor() as cursor:
@@ -169,42 +228,58 @@ def _is_free(cursor: Any, name: str) -> bool:
     return True
 
 
+def kill_at_places(world: World, plan: Plan, tally: Tally) -> None:
+    """Each named place, or the plan's share of them, with keeper and listener. Raises Violation."""
+    places = [(point, target) for point in named_points() for target in ("keeper", "listener")]
+    if plan.share < 1:
+        places = world.rng.sample(places, max(2, round(len(places) * plan.share)))
+    missed = []
+    known: dict[str, str] = {}
+    for point, target in places:
+        if tally.seconds > plan.seconds * 0.5:
+            print(f"no time left for {len(places) - tally.counts['named places']} of {len(places)} places")
+            break
+        tally.add("named places")
+        kinds = [known[point]] if point in known else statements_for(point)
+        for kind in kinds if plan.share == 1 else kinds[:2]:
+            print(f"{tally.seconds:.0f} s: {target} at {point} in {kind}", flush=True)
+            if kill_at(world, point, kind, target):
+                known[point] = kind
+                tally.add(f"kills of {target} at named places")
+                break
+        else:
+            missed.append(f"{target} at {point}")
+            print(f"not passed: {missed[-1]}")
+        world.try_anew()
+    check(plan.share < 1 or not missed, f"no statement passes these: {', '.join(missed)}")
+
+
+def kill_at_random(world: World, plan: Plan, tally: Tally) -> None:
+    """As many as the plan says, in its time. Raises Violation."""
+    times: dict[str, float] = {}
+    for number in range(plan.cases):
+        if tally.seconds > plan.seconds * 0.9:
+            print(f"no time left for {plan.cases - number} of {plan.cases} random kills")
+            break
+        print(f"{tally.seconds:.0f} s: kill {number}", flush=True)
+        if number % 7 == 0:
+            world.new_version("victim")
+        kill_randomly(world, tally, times)
+        if number % 3 == 0:
+            world.try_anew()
+        tally.add("random kills")
+
+
 def main(plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
-    rng = random.Random(plan.seed)
-    places = [(point, kind) for point in named_points() for kind in statements_for(point)]
-    if plan.share < 1:
-        places = rng.sample(places, min(len(places), max(2, round(len(places) * plan.share))))
     with product() as made:
         made.start()
-        world = World(made, rng)
-        world.build()
+        world = World(made, random.Random(plan.seed))
         try:
+            world.build()
             world.hold()
-            reached = {}
-            for point, kind in places:
-                if tally.seconds > plan.seconds * 0.45:
-                    break
-                hit = kill_at(world, point, kind)
-                reached[point] = reached.get(point, False) or hit
-                tally.add("kills at named places", int(hit))
-                world.try_anew()
-            tally.add("named places", sum(reached.values()))
-            never = [point for point, hit in reached.items() if not hit]
-            if never:
-                print(f"not passed by these statements: {', '.join(never)}")
-            if plan.share == 1:
-                missed = [point for point in CERTAIN if not reached.get(point, True)]
-                check(not missed, f"no statement passes {missed}")
-            times: dict[str, float] = {}
-            for number in range(plan.cases):
-                if tally.seconds > plan.seconds * 0.95:
-                    break
-                if number % 7 == 0:
-                    world.new_version()
-                kill_randomly(world, tally, times)
-                world.try_anew()
-                tally.add("random kills")
+            kill_at_places(world, plan, tally)
+            kill_at_random(world, plan, tally)
             tally.add("sets restored at the end", world.restore_all())
             tally.add("commits", sum(w.acknowledged for w in world.bank) + world.late.acknowledged)
             check(not world.leftovers(), f"files are left: {world.leftovers()}")

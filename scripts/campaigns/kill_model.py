@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from scripts.campaigns.outcome import check
 
@@ -151,6 +152,20 @@ def _restored(commits: Sequence[Commit], attempt: RestoreAttempt, found: VictimC
 def _some(numbers: frozenset[int] | set[int]) -> str:
     listed = sorted(numbers)
     return f"{listed[:5]}{' ...' if len(listed) > 5 else ''}"
+
+
+def check_chain(sets: Sequence[dict[str, Any]], what: str) -> None:
+    """Log backups in their order, as HEADERONLY's rows: each begins where an earlier one ended, or before.
+
+    Raises Violation.
+    """
+    end = sets[0]["LastLSN"] if sets else 0
+    for row in sets[1:]:
+        check(
+            row["FirstLSN"] <= end,
+            f"{what}: {row['BackupName']} begins at {row['FirstLSN']}, those before it end at {end}",
+        )
+        end = max(end, row["LastLSN"])
 
 
 def check_spans(found: dict[int, tuple[int, int, int]], content: BankContent, what: str) -> None:

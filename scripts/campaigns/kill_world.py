@@ -1,15 +1,11 @@
-"""The databases, media and operations of the kill campaign, and the checks after a kill."""
+"""The databases and media of the kill campaign, and the checks after a kill."""
 
 from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-import pytds
 
 from scripts.campaigns.kill_model import (
     BankContent,
@@ -19,69 +15,61 @@ from scripts.campaigns.kill_model import (
     SetRecord,
     Span,
     VictimContent,
+    check_chain,
     check_spans,
     check_victim,
 )
+from scripts.campaigns.kill_statements import (
+    BACKUPS,
+    FULLS,
+    Operation,
+    any_set,
+    backup,
+    bank_now,
+    restore_as,
+    restore_chain,
+    restore_now,
+)
 from scripts.campaigns.kill_writers import BankWriter, LateWriter, Writer
 from scripts.campaigns.outcome import check
-from scripts.campaigns.product import LOST, Product, integrity, named_rows, rows, run, until
+from scripts.campaigns.product import Product, integrity, named_rows, rows, run, until
 
 WRITERS = 2
 PAGE_ROWS = 300
 BODY = 7000
 """``PAGE_ROWS`` rows of ``BODY`` bytes make a database of several runs."""
-MOST_SETS = 5
+MOST_LOGS = 6
+DATABASES = ("bank", "victim", "plain")
 
-_TABLES = """
-CREATE DATABASE bank; CREATE DATABASE victim;
+_PAGES = "CREATE TABLE {}.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(8000) NOT NULL)"
+_LATE = "CREATE TABLE {}.dbo.late (n int PRIMARY KEY)"
+_TABLES = f"""
+CREATE DATABASE bank; CREATE DATABASE victim; CREATE DATABASE plain; ALTER DATABASE plain SET RECOVERY SIMPLE;
 CREATE TABLE bank.dbo.journal (writer int NOT NULL, n int NOT NULL, note varchar(20) NOT NULL,
                                PRIMARY KEY (writer, n));
 CREATE TABLE bank.dbo.account (id int PRIMARY KEY, balance bigint NOT NULL);
 INSERT INTO bank.dbo.account VALUES (1, 0), (2, 0);
-CREATE TABLE bank.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(8000) NOT NULL);
-CREATE TABLE victim.dbo.late (n int PRIMARY KEY);
-CREATE TABLE victim.dbo.page (id int PRIMARY KEY, version int NOT NULL, body varchar(8000) NOT NULL)
+{_LATE.format("victim")}; {_LATE.format("plain")};
+{_PAGES.format("bank")}; {_PAGES.format("victim")}; {_PAGES.format("plain")}
 """
 
 
 @dataclass
-class Operation:
-    """One statement on its way. ``error`` None after the thread's end: it was acknowledged."""
-
-    name: str
-    sql: str
-    begin: Callable[[], None] = lambda: None
-    began: float = 0.0
-    ended: float | None = None
-    error: BaseException | None = None
-    usable_after: bool = False
-
-    def perform(self, connection: Any) -> None:
-        """Runs it on a connection of its own, which it closes. An error must leave it to be used."""
-        try:
-            with connection:
-                cursor = connection.cursor()
-                self.began = time.monotonic()
-                try:
-                    run(cursor, self.sql)
-                    self.ended = time.monotonic()
-                except pytds.Error as error:
-                    self.error = error
-                self.usable_after = rows(cursor, "SELECT 41 + 1") == [(42,)]
-        except LOST as error:
-            self.error = self.error or error
-
-
-@dataclass
 class World:
-    """Everything that is expected, beside the product itself."""
+    """Everything that is expected, beside the product itself.
+
+    ``bank`` is in FULL and never restored over: its chain is ``base.bak``, ``log.bak`` and ``dif.bak``.
+    ``victim`` is in FULL and restored over. ``plain`` is in SIMPLE, and nobody writes to it by himself.
+    """
 
     product: Product
     rng: random.Random
     bank: list[BankWriter] = field(default_factory=list)
     media: dict[str, Medium] = field(default_factory=dict)
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)
     victim: VictimContent = field(default_factory=lambda: VictimContent(0, frozenset()))
     victim_restore: tuple[Operation, VictimContent] | None = None
+    plain: VictimContent = field(default_factory=lambda: VictimContent(0, frozenset()))
     fresh: tuple[str, SetRecord, Operation] | None = None
     acknowledged: dict[str, SetRecord] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
@@ -91,7 +79,12 @@ class World:
         self.late = LateWriter(self.product)
         self._released: list[Writer] = []
         self._cut_off: list[Commit] = []
-        self.media = {name: Medium(f"{name}.bak") for name in ("append", "init", "format")}
+        self._touched: set[str] = set()
+        self.media = {name: Medium(f"{name}.bak") for name in BACKUPS}
+
+    @property
+    def writers(self) -> list[Writer]:
+        return [*self.bank, self.late]
 
     # ------------------------------------------------------------------ making
 
@@ -100,14 +93,14 @@ class World:
         with self.product.cursor() as cursor:
             for statement in _TABLES.split(";"):
                 run(cursor, statement)
-            for database in ("bank", "victim"):
+            for database in DATABASES:
                 self._fill(cursor, database)
         self.bank = [BankWriter(self.product, number) for number in range(WRITERS)]
-        for writer in (*self.bank, self.late):
+        for writer in self.writers:
             writer.start()
         for name in self.media:
-            self.perform(self.backup("victim", name))
-            self.settle()
+            self.perform(backup(self, "victim", name))
+        self.settle()
         self.release()
 
     def _fill(self, cursor: Any, database: str) -> None:
@@ -123,85 +116,44 @@ class World:
 
     def release(self, *operations: Operation) -> None:
         """Lets the writers go on, but for one whose commits would be in a backup nobody knows where."""
-        for writer in (*self.bank, self.late):
+        for writer in self.writers:
             writer.connect()
         exact = any(operation.sql.startswith("BACKUP DATABASE victim") for operation in operations)
-        self._released = [*self.bank] if exact else [*self.bank, self.late]
+        self._released = [*self.bank] if exact else self.writers
         for writer in self._released:
             writer.release()
 
     def disconnect(self) -> None:
         """The writers connect again before they go on: the server is another one."""
-        for writer in (*self.bank, self.late):
+        for writer in self.writers:
             writer.disconnect()
 
-    def new_version(self) -> None:
-        """Another content of the database that is restored over. Only while held."""
-        version = self.victim.version + 1000 + self.rng.randrange(100)
+    def new_version(self, database: str) -> None:
+        """Another content of ``victim`` or ``plain``. Only while held."""
+        old = self.victim if database == "victim" else self.plain
+        version = old.version + 1000 + self.rng.randrange(100)
         with self.product.cursor() as cursor:
-            run(
-                cursor,
-                f"UPDATE victim.dbo.page SET version = {version}, body = REPLICATE("
-                f"'{_letter(version)}', {BODY})",
-            )
-        self.victim = VictimContent(version, self.victim.late)
+            text = f"SET version = {version}, body = REPLICATE('{_letter(version)}', {BODY})"
+            run(cursor, f"UPDATE {database}.dbo.page {text}")
+        made = VictimContent(version, old.late)
+        if database == "victim":
+            self.victim = made
+        else:
+            self.plain = made
 
-    # ------------------------------------------------------------------ operations; begun while held
+    def advance(self) -> None:
+        """Some commits of each writer. Held before and after. Raises Violation."""
+        before = [writer.number for writer in self.writers]
+        self.release()
+        moved = until(lambda: all(w.number > n for w, n in zip(self.writers, before, strict=True)))
+        self.hold()
+        check(moved, "the writers stand still")
 
-    def backup(self, database: str, medium_name: str, more: str = "") -> Operation:
-        """BACKUP on a medium: INIT and FORMAT on those of these names, otherwise behind the others."""
-        medium = self.media[medium_name]
-        self.serial += 1
-        label = f"{database}-{self.serial}"
-        words = {"append": "NOINIT", "init": "INIT", "format": "FORMAT, INIT"}[medium_name]
-        if medium_name == "append" and len(medium.sets) >= MOST_SETS:
-            words = "INIT"
-        content: BankContent | VictimContent = self.victim
-        if database == "bank":
-            content = BankContent({w.writer: Span(w.acknowledged, w.possible) for w in self.bank})
-        record = SetRecord(label, database, content)
+    def churn(self, cursor: Any) -> None:
+        """Write all pages of ``bank`` anew, with what they hold."""
+        run(cursor, "UPDATE bank.dbo.page SET body = body")
 
-        def begin() -> None:
-            medium.begin(record, replaces=words != "NOINIT")
-
-        sql = f"BACKUP DATABASE {database} TO DISK = N'{medium.name}' WITH {words}, NAME = N'{label}'{more}"
-        return Operation(f"BACKUP {words}", sql, begin)
-
-    def any_set(self, database: str | None = None) -> tuple[Medium, int, SetRecord]:
-        """One of the acknowledged sets and its position."""
-        found = [
-            (medium, position, record)
-            for medium in self.media.values()
-            for position, record in enumerate(medium.sets, 1)
-            if database is None or record.database == database
-        ]
-        check(bool(found), f"no backup of {database} is left")
-        return self.rng.choice(found)
-
-    def restore_over(self) -> Operation:
-        medium, position, record = self.any_set("victim")
-        assert isinstance(record.content, VictimContent)
-        content = record.content
-        sql = f"RESTORE DATABASE victim FROM DISK = N'{medium.name}' WITH FILE = {position}, REPLACE"
-        operation = Operation("RESTORE over", sql)
-
-        def begin() -> None:
-            self.victim_restore = (operation, content)
-
-        operation.begin = begin
-        return operation
-
-    def restore_new(self) -> Operation:
-        medium, position, record = self.any_set()
-        self.serial += 1
-        name = f"fresh{self.serial}"
-        operation = Operation("RESTORE new", restore_as(name, medium.name, position, record.database))
-
-        def begin() -> None:
-            self.fresh = (name, record, operation)
-
-        operation.begin = begin
-        return operation
+    # ------------------------------------------------------------------ running; begun while held
 
     def perform(self, operation: Operation) -> None:
         """To its acknowledged end. Raises Violation."""
@@ -216,7 +168,7 @@ class World:
             threading.Thread(target=operation.perform, args=(self.product.connect(),), daemon=True)
             for operation in operations
         ]
-        for writer in (*self.bank, self.late):
+        for writer in self.writers:
             writer.connect()
         for operation in operations:
             operation.begin()
@@ -224,27 +176,6 @@ class World:
             thread.start()
         self.release(*operations)
         return threads
-
-    # ------------------------------------------------------------------ checks; while held
-
-    def settle(self) -> None:
-        """Compares everything with what is expected; from here on it is known. Raises Violation."""
-        with self.product.cursor() as cursor:
-            check(until(lambda: self._online(cursor)), "a database does not come online again")
-            self._settle_media(cursor)
-            self._settle_bank(cursor)
-            self._settle_victim(cursor)
-            self._settle_fresh(cursor)
-            self._check_history(cursor)
-        names = ["bank", "victim", "master", "msdb"]
-        for name, answer in zip(names, integrity([self.product.file(n) for n in names]), strict=True):
-            check(answer == "ok", f"integrity_check of {name}: {answer}")
-
-    @staticmethod
-    def _online(cursor: Any) -> bool:
-        """Whether both databases are; a restore that was killed is finished or undone by the next keeper."""
-        found = rows(cursor, "SELECT name FROM sys.databases WHERE state = 0 AND name IN ('bank', 'victim')")
-        return len(found) == 2
 
     def close_bank_spans(self, operation: Operation) -> None:
         """The backup of ``bank`` has ended or broken off by now: no later commit can be in it."""
@@ -260,16 +191,47 @@ class World:
     def note_end(self, operation: Operation) -> None:
         """What an operation's acknowledgement says."""
         self.close_bank_spans(operation)
-        if operation.error is not None or not operation.name.startswith("BACKUP"):
+        if not operation.name.startswith("BACKUP"):
             return
-        for medium in self.media.values():
-            if f"N'{medium.name}'" in operation.sql:
-                medium.acknowledged()
-                record = medium.possible[0][-1]
-                self.acknowledged[record.label] = record
+        for name, medium in self.media.items():
+            if f"TO DISK = N'{medium.name}'" in operation.sql:
+                self._touched.add(name)
+                if operation.error is None:
+                    medium.acknowledged()
+                    record = medium.possible[0][-1]
+                    self.acknowledged[record.label] = record
+
+    # ------------------------------------------------------------------ checks; while held
+
+    def settle(self) -> None:
+        """Compares everything with what is expected; from here on it is known. Raises Violation."""
+        self.recovered()
+        with self.product.cursor() as cursor:
+            self._settle_media(cursor)
+            self._settle_fresh(cursor)
+            self._check_history(cursor)
+            self._check_now(cursor)
+        names = [*DATABASES, "master", "msdb"]
+        for name, answer in zip(names, integrity([self.product.file(n) for n in names]), strict=True):
+            check(answer == "ok", f"integrity_check of {name}: {answer}")
+
+    def recovered(self) -> None:
+        """After a start of both processes, while held: a commit that was cut off may have come back."""
+        with self.product.cursor() as cursor:
+            check(until(lambda: self._online(cursor)), "a database does not come online again")
+            self._settle_bank(cursor)
+            self._settle_victim(cursor)
+
+    @staticmethod
+    def _online(cursor: Any) -> bool:
+        """Whether all are; a restore that was killed is finished or undone by the next keeper."""
+        names = ", ".join(f"'{name}'" for name in DATABASES)
+        found = rows(cursor, f"SELECT name FROM sys.databases WHERE state = 0 AND name IN ({names})")
+        return len(found) == len(DATABASES)
 
     def _settle_media(self, cursor: Any) -> None:
-        for medium in self.media.values():
+        for name in sorted(self._touched):
+            medium = self.media[name]
             if not self.product.medium(medium.name).exists():
                 medium.seen([])
                 continue
@@ -279,26 +241,18 @@ class World:
                 f"{medium.name}: positions {[row['Position'] for row in found]}",
             )
             medium.seen([row["BackupName"] for row in found])
+            self.headers |= {row["BackupName"]: row for row in found}
             for position in range(1, len(found) + 1):
                 run(cursor, f"RESTORE VERIFYONLY FROM DISK = N'{medium.name}' WITH FILE = {position}")
+        self._touched.clear()
+        check_chain([self.headers[record.label] for record in self.media["log"].sets], "log.bak")
 
     def _settle_bank(self, cursor: Any) -> None:
-        content = BankContent({w.writer: Span(w.acknowledged, w.possible) for w in self.bank})
-        found = self._check_bank(cursor, "bank", content)
-        self._resume_bank({writer: count for writer, (count, _, _) in found.items()})
-
-    def _resume_bank(self, counts: dict[int, int]) -> None:
+        found = self._check_bank(cursor, "bank", bank_now(self))
         for writer in self.bank:
-            count = counts.get(writer.writer, 0)
+            count, _, _ = found.get(writer.writer, (0, 0, 0))
             if writer.errors or writer.number != count:
                 writer.resume_after(count)
-
-    def recovered(self) -> None:
-        """After a start of both processes, while held: a commit that was cut off may have come back."""
-        with self.product.cursor() as cursor:
-            check(until(lambda: self._online(cursor)), "a database does not come online again")
-            self._settle_bank(cursor)
-            self._settle_victim(cursor)
 
     def _check_bank(self, cursor: Any, name: str, content: BankContent) -> dict[int, tuple[int, int, int]]:
         found = {
@@ -354,16 +308,31 @@ class World:
             return
         name, record, operation = self.fresh
         self.fresh = None
-        known = rows(cursor, f"SELECT state_desc FROM sys.databases WHERE name = '{name}'")
-        there = self.product.file(name).exists()
-        check(bool(known) == there, f"{name}: file {there}, in sys.databases {known}")
+        state = self._state_of_fresh(cursor, name)
         if operation.error is None:
-            check(there, f"{name} was restored and is not there")
-        if there:
-            check(known == [("ONLINE",)], f"{name} is {known}")
+            check(state == "ONLINE", f"{name} was restored and is {state}")
+        elif state == "RESTORING" and len(operation.statements) > 1:
+            for statement in operation.statements:
+                run(cursor, statement)
+            state = "ONLINE"
+        check(state in ("", "ONLINE"), f"{name} is {state}")
+        if state:
             self.check_restored(cursor, name, record)
             run(cursor, f"DROP DATABASE {name}")
             check(not self.product.file(name).exists(), f"{name} was dropped and its file is there")
+
+    def _state_of_fresh(self, cursor: Any, name: str) -> str:
+        """Empty when it is not there. A keeper that lives may be about to end what its client had begun."""
+        found = {"state": "", "there": False}
+
+        def clear() -> bool:
+            known = rows(cursor, f"SELECT state_desc FROM sys.databases WHERE name = '{name}'")
+            found["state"] = known[0][0] if known else ""
+            found["there"] = self.product.file(name).exists()
+            return found["there"] == (found["state"] == "ONLINE")
+
+        check(until(clear), f"{name}: {found}")
+        return str(found["state"])
 
     def check_restored(self, cursor: Any, name: str, record: SetRecord) -> None:
         """Whether a database holds what the set was made of. Raises Violation."""
@@ -396,29 +365,69 @@ class World:
         unknown = counted.keys() - self.acknowledged.keys() - self.whole
         check(not unknown, f"msdb knows backups that never were: {sorted(unknown)}")
 
+    def _check_now(self, cursor: Any) -> None:
+        """One statement brings back exactly what ``bank`` holds. Raises Violation."""
+        operation = restore_now(self, "scratch")
+        for statement in operation.statements:
+            run(cursor, statement)
+        exact = BankContent({w.writer: Span(w.number, w.number) for w in self.bank})
+        self._check_bank(cursor, "scratch", exact)
+        broken = [line for line in self.product.log_text().splitlines() if "bank.db is broken at " in line]
+        check(not broken, f"a log was broken, though only processes of ours died: {broken}")
+
+    # ------------------------------------------------------------------ afterwards
+
     def try_anew(self) -> None:
         """A backup and a restore work again, the latter of any set. Raises Violation."""
-        self.perform(self.backup("victim", "append"))
-        medium, position, record = self.any_set()
+        self.perform(backup(self, "victim", "append"))
+        medium, position, record = any_set(self)
         with self.product.cursor() as cursor:
             run(cursor, restore_as("scratch", medium.name, position, record.database))
             self.check_restored(cursor, "scratch", record)
+        if len(self.media["log"].sets) >= MOST_LOGS:
+            self.check_chain_of_media()
+
+    def check_chain_of_media(self) -> None:
+        """All of ``bank`` by base and logs, up to a last one; then a new base. Raises Violation."""
+        self.perform(backup(self, "bank", "log"))
+        self.settle()
+        operation = restore_chain(self, "scratch")
+        _, record, _ = self._take_fresh(operation)
+        with self.product.cursor() as cursor:
+            for statement in operation.statements:
+                run(cursor, statement)
+            self.check_restored(cursor, "scratch", record)
+        self.perform(backup(self, "bank", "base"))
+        # What follows restores from the new base: the old logs are of no use.
+        run_log = backup(self, "bank", "log")
+        run_log.statements = [text.replace("NOINIT", "INIT") for text in run_log.statements]
+        self.media["log"].possible = [[]]
+        self.perform(run_log)
+        self.settle()
+
+    def _take_fresh(self, operation: Operation) -> tuple[str, SetRecord, Operation]:
+        operation.begin()
+        assert self.fresh is not None
+        taken, self.fresh = self.fresh, None
+        return taken
 
     def restore_all(self) -> int:
-        """Every set of every medium, restored and compared. Raises Violation."""
+        """Every full set of every medium, restored and compared. Raises Violation."""
         count = 0
         with self.product.cursor() as cursor:
-            for medium in self.media.values():
+            for name in FULLS:
+                medium = self.media[name]
                 for position, record in enumerate(medium.sets, 1):
                     run(cursor, restore_as("scratch", medium.name, position, record.database))
                     self.check_restored(cursor, "scratch", record)
                     count += 1
+        self.check_chain_of_media()
         return count
 
     def leftovers(self) -> list[str]:
         """Files that no statement should leave; those of a killed one go with the next of its kind."""
         for name in ("init", "format"):
-            self.perform(self.backup("victim", name))
+            self.perform(backup(self, "victim", name))
         store = self.product.store
         found = [*store.glob(".*.restoring*"), *store.glob(".undo/.*.new"), *store.glob("backup/.*.new")]
         return [path.name for path in found]
@@ -426,17 +435,8 @@ class World:
     def stop(self) -> None:
         """Ends the writers, held or not."""
         self._released = []
-        for writer in (*self.bank, self.late):
+        for writer in self.writers:
             writer.stop()
-
-
-def restore_as(name: str, medium: str, position: int, database: str) -> str:
-    """RESTORE under another name, over what may be there."""
-    return (
-        f"RESTORE DATABASE {name} FROM DISK = N'{medium}' WITH FILE = {position}, REPLACE,"
-        f" MOVE N'{database}' TO N'/var/opt/mssql/data/{name}.mdf',"
-        f" MOVE N'{database}_log' TO N'/var/opt/mssql/data/{name}.ldf'"
-    )
 
 
 def _letter(version: int) -> str:

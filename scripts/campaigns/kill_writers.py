@@ -88,7 +88,8 @@ class Writer(threading.Thread):
         self._ended = True
         if self._held:
             self.release()
-        self.join(PATIENCE)
+        if self.is_alive():
+            self.join(PATIENCE)
 
     def run(self) -> None:
         while not self._ended:

@@ -19,7 +19,7 @@ import pytds
 from tests.running import Running, start
 
 KEEPER_LOCK = "keeper.lock"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which whatever was waited for counts as hanging."""
 
 _INTEGRITY = """
@@ -81,6 +81,8 @@ class Product:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.store = directory / "store"
+        self.victim_file = directory / "victim.pid"
+        """While it is there, a keeper that was started with a crash point kills the process named in it."""
         self._running: Running | None = None
         self._logs: list[Path] = []
 
@@ -112,6 +114,15 @@ class Product:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return pid if os.fsencode(self.store) in command and is_running(pid) else None
+
+    def arm(self, pid: int) -> None:
+        """From now on a named place kills this process."""
+        made = self.victim_file.with_suffix(".new")
+        made.write_text(str(pid))
+        made.rename(self.victim_file)
+
+    def disarm(self) -> None:
+        self.victim_file.unlink(missing_ok=True)
 
     def kill_listener(self) -> None:
         self.running.process.kill()

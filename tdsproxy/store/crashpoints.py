@@ -1,7 +1,7 @@
 """Named places at which tests kill the process, to prove that each durable step can be the last one.
 
 ``TDSPROXY_CRASH_AT=name`` kills the process with SIGKILL when it reaches the place ``name``; ``name:3`` at
-the third time; ``name@FILE`` kills another process instead, whose id FILE holds. With
+the third time; ``name@FILE`` kills another process instead, whose id FILE holds once it is there. With
 ``TDSPROXY_SLOW_AT=name=0.5`` each pass of the place lasts half a second, for tests of what happens meanwhile.
 Without the variables a place costs two comparisons.
 """
@@ -30,7 +30,7 @@ class CrashPoint:
 
     def reach(self, name: str) -> None:
         """Kill the process if ``name`` is the armed place and this is the armed time."""
-        if name != self._name:
+        if name != self._name or (self._victim and not Path(self._victim).exists()):
             return
         with self._lock:
             self._left -= 1

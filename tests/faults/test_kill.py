@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.campaigns.kill import kill_at, named_points, settle_after
-from scripts.campaigns.kill_model import Commit, RestoreAttempt, VictimContent, check_victim
+from scripts.campaigns.kill_model import Commit, RestoreAttempt, VictimContent, check_chain, check_victim
+from scripts.campaigns.kill_statements import backup, restore_over
 from scripts.campaigns.kill_world import World
 from scripts.campaigns.outcome import Violation
 from scripts.campaigns.product import product
@@ -16,7 +17,7 @@ from scripts.campaigns.product import product
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """The product with two databases, three media and three writing sessions."""
+    """The product with its databases, media and three writing sessions."""
     with product() as made:
         made.start()
         world = World(made, random.Random(1))
@@ -39,12 +40,22 @@ def test_a_keeper_that_dies_at_a_named_place(world: World, point: str, kind: str
     world.try_anew()
 
 
+def test_a_gap_between_log_backups_is_seen() -> None:
+    sets = [
+        {"BackupName": "a", "FirstLSN": 1, "LastLSN": 5},
+        {"BackupName": "b", "FirstLSN": 3, "LastLSN": 9},
+    ]
+    check_chain(sets, "log")
+    with pytest.raises(Violation):
+        check_chain([*sets, {"BackupName": "c", "FirstLSN": 10, "LastLSN": 11}], "log")
+
+
 def test_a_listener_that_dies_while_statements_run(world: World) -> None:
-    operations = [world.restore_over(), world.backup("bank", "format")]
+    operations = [restore_over(world), backup(world, "bank", "format")]
     threads = world.launch(operations)
     world.product.kill_listener()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
     world.hold()
     world.product.start()
