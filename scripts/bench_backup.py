@@ -1,20 +1,26 @@
 #!/usr/bin/env python3
-"""Backup and restore beside SQLite's own tools, in one run: medians and ratios, ours / theirs.
+"""Backup and restore beside other tools, in one run: medians and ratios, with the goal behind each.
 
-    scripts/bench_backup.py [--megabytes 1024] [--runs 3] [--directory DIR]
+    scripts/bench backup [--megabytes 1024] [--runs 3] [--directory DIR] [--only NAME ...]
 
-* backup: ours without compression, beside ``sqlite3 DB '.backup FILE'``
-* compressed: ours WITH COMPRESSION, beside ``.backup`` followed by ``zstd -3 -T2``
-* restore: ours of the compressed backup to a new name, beside ``zstd -d``, ``cp`` and ``sync``
+* backup: without compression, beside ``sqlite3 DB '.backup FILE'`` * compressed, compressed-low: LEVEL =
+MEDIUM and LOW, beside ``zstd -T2`` of the same level on the same file * encrypted: WITH ENCRYPTION beside
+without, both compressed * striped: four stripes beside one medium * restore: of a compressed backup to a new
+name, beside ``zstd -d``, ``cp`` and ``sync`` * restore-live: over a database that is there, beside the same
+* commits: the 99th percentile of single-row commits during a compressed backup, beside that while ``zstd
+-T2``
+  compresses a copy
 
-All leave durable files: after each of theirs, the file is synced, too. Contents: text rows with an index,
-about half of it random.
+All leave durable files: after each of theirs, the file is synced, too. Processor time, user and system,
+stands beside the times by the clock: on a busy machine it is the better guide. Contents: text rows with an
+index, about half of it random.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -22,7 +28,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -30,8 +38,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import apsw
 
 from tdsproxy.backup.operations import BackupOptions, backup_database, restore_database
+from tdsproxy.media.codecs import Compression
 from tdsproxy.media.device import DiskDevice
-from tdsproxy.media.documents import FileEntry, SetDescription
+from tdsproxy.media.device_set import DeviceSet
+from tdsproxy.media.documents import EncryptionEnvelope, FileEntry, SetDescription
+from tdsproxy.media.encryption import AesGcm, new_set_key
+from tdsproxy.media.sealing import SetSealing
 
 ROWS = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
@@ -39,6 +51,26 @@ INSERT INTO orders(customer, note, amount)
 SELECT 'customer ' || (abs(random()) % 100000),
        'order ' || i || ' ' || hex(randomblob(300)) || ' to be delivered in the usual way, with care',
        random() FROM n
+"""
+STRIPES = 4
+ENVELOPE = EncryptionEnvelope(algorithm="aes_256", thumbprint=bytes(20))
+WRITER = """
+import sys, time
+import apsw
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(60_000)
+connection.execute("PRAGMA synchronous = FULL")
+print("ready", flush=True)
+until = None
+import select
+times = []
+while not select.select([sys.stdin], [], [], 0)[0]:
+    begun = time.perf_counter()
+    connection.execute("INSERT INTO commits(at) VALUES(1)")
+    times.append(time.perf_counter() - begun)
+    time.sleep(0.001)
+times.sort()
+print(len(times), times[len(times) * 99 // 100] if times else 0.0, flush=True)
 """
 
 
@@ -51,6 +83,7 @@ def make_database(path: Path, megabytes: int) -> None:
         "CREATE TABLE orders(id INTEGER PRIMARY KEY, customer TEXT, note TEXT, amount INTEGER)"
     ).fetchall()
     connection.execute("CREATE INDEX by_customer ON orders(customer)").fetchall()
+    connection.execute("CREATE TABLE commits(at INTEGER)").fetchall()
     while path.stat().st_size < megabytes << 20:
         with connection:
             for _ in range(5):
@@ -80,6 +113,29 @@ def run(*command: str | Path) -> None:
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
+@dataclass(frozen=True)
+class Times:
+    """One run: by the clock, and of the processors; seconds."""
+
+    clock: float
+    processor: float
+
+
+@contextmanager
+def measured(into: list[Times]) -> Iterator[None]:
+    """Append what the block takes, the processes that it waits for included."""
+
+    def used() -> float:
+        return sum(
+            usage.ru_utime + usage.ru_stime
+            for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        )
+
+    processor, clock = used(), time.perf_counter()
+    yield
+    into.append(Times(time.perf_counter() - clock, used() - processor))
+
+
 class Bench:
     """The measurements on one database, in one directory."""
 
@@ -94,53 +150,102 @@ class Bench:
     def compare(
         self,
         title: str,
+        goal: float,
         ours: Callable[[], None],
         theirs: Callable[[], None],
-        made: dict[str, list[str]],
+        made: tuple[list[str], list[str]],
     ) -> None:
-        """Measure both in turn and print the medians; ``made`` names the files that each begins without."""
-        times: dict[str, list[float]] = {"ours": [], "theirs": []}
+        """Measure both in turn and print the medians; ``made`` names the files that ours and theirs begin
+        without."""
+        mine: list[Times] = []
+        other: list[Times] = []
         for _ in range(self._runs):
-            for who, work in (("theirs", theirs), ("ours", ours)):
-                for name in made[who]:
+            for into, work, names in ((other, theirs, made[1]), (mine, ours, made[0])):
+                for name in names:
                     self._path(name).unlink(missing_ok=True)
                 os.sync()
-                begun = time.perf_counter()
-                work()
-                times[who].append(time.perf_counter() - begun)
-        mine, other = statistics.median(times["ours"]), statistics.median(times["theirs"])
-        rate = self.source.stat().st_size / mine / 1e6
-        line = f"ours {mine:7.2f} s ({rate:6.0f} MB/s)  theirs {other:7.2f} s  ratio {mine / other:.2f}"
-        print(f"{title:12} {line}", flush=True)
+                with measured(into):
+                    work()
+        size = self.source.stat().st_size
+        clocks = [statistics.median(item.clock for item in found) for found in (mine, other)]
+        used = [statistics.median(item.processor for item in found) for found in (mine, other)]
+        print(
+            f"{title:14} ours {clocks[0]:7.2f} s ({size / clocks[0] / 1e6:5.0f} MB/s)  "
+            f"theirs {clocks[1]:7.2f} s  ratio {clocks[0] / clocks[1]:.2f} (goal {goal})  "
+            f"processors {used[0]:.2f} / {used[1]:.2f} = {used[0] / max(used[1], 1e-9):.2f}",
+            flush=True,
+        )
 
     def backup(self) -> None:
         """Without compression."""
-        self.compare(
-            "backup",
-            lambda: self._ours("plain.bak", BackupOptions()),
-            lambda: self._copy_and_sync("copy.db"),
-            {"ours": ["plain.bak"], "theirs": ["copy.db"]},
-        )
-
-    def compressed(self) -> None:
-        """WITH COMPRESSION."""
 
         def theirs() -> None:
-            self._copy_and_sync("copy.db")
-            run("zstd", "-q", "-f", "-3", "-T2", self._path("copy.db"), "-o", self._path("copy.zst"))
-            run("sync", self._path("copy.zst"))
+            run("sqlite3", self.source, f".backup '{self._path('copy.db')}'")
+            run("sync", self._path("copy.db"))
 
         self.compare(
-            "compressed",
-            lambda: self._ours("zstd.bak", BackupOptions(compression=True)),
+            "backup",
+            1.0,
+            lambda: self._ours(BackupOptions(), "plain.bak"),
             theirs,
-            {"ours": ["zstd.bak"], "theirs": ["copy.db", "copy.zst"]},
+            (["plain.bak"], ["copy.db"]),
+        )
+
+    def compressed(self, title: str = "compressed", level: str = "MEDIUM") -> None:
+        """WITH COMPRESSION."""
+        codec = Compression.of("ZSTD", level)
+        self.compare(
+            title,
+            1.05,
+            lambda: self._ours(BackupOptions(compression=True, codec=codec), "zstd.bak"),
+            lambda: self._zstd(self.source, codec.level),
+            (["zstd.bak"], ["copy.zst"]),
         )
         sizes = [self._path(name).stat().st_size / 1e6 for name in ("zstd.bak", "copy.zst")]
-        print(f"{'':12} sizes: ours {sizes[0]:.0f} MB, theirs {sizes[1]:.0f} MB")
+        print(f"{'':14} sizes: ours {sizes[0]:.0f} MB, theirs {sizes[1]:.0f} MB")
+
+    def compressed_low(self) -> None:
+        """LEVEL = LOW, which COMPRESSION alone is."""
+        self.compressed("compressed-low", "LOW")
+
+    def encrypted(self) -> None:
+        """WITH ENCRYPTION."""
+        plain = BackupOptions(compression=True)
+        sealing = SetSealing(ENVELOPE, AesGcm(new_set_key("AES_256")))
+        self.compare(
+            "encrypted",
+            1.1,
+            lambda: self._ours(replace(plain, sealing=sealing), "sealed.bak"),
+            lambda: self._ours(plain, "plain.bak"),
+            (["sealed.bak"], ["plain.bak"]),
+        )
+
+    def striped(self) -> None:
+        """Several media."""
+        names = [f"stripe{number}.bak" for number in range(STRIPES)]
+        self.compare(
+            "striped",
+            1.0,
+            lambda: self._ours(BackupOptions(), *names),
+            lambda: self._ours(BackupOptions(), "plain.bak"),
+            (names, ["plain.bak"]),
+        )
 
     def restore(self) -> None:
-        """To a new name, from what ``compressed`` left."""
+        """To a new name."""
+        self._restore("restore", 1.1, ["ours.db"])
+
+    def restore_live(self) -> None:
+        """Over a database that is there."""
+        shutil.copyfile(self.source, self._path("ours.db"))
+        self._restore("restore-live", 2.5, [])
+
+    def _restore(self, title: str, goal: float, begin_without: list[str]) -> None:
+        medium = DiskDevice(self._path("restored.bak"))
+        if not medium.path.exists():
+            codec = Compression.of("ZSTD", "MEDIUM")
+            self._ours(BackupOptions(compression=True, codec=codec), medium.path.name)
+            self._zstd(self.source, codec.level)
 
         def theirs() -> None:
             run("zstd", "-q", "-f", "-d", self._path("copy.zst"), "-o", self._path("unpacked.db"))
@@ -148,18 +253,59 @@ class Bench:
             run("sync", self._path("theirs.db"))
 
         self.compare(
-            "restore",
-            lambda: _done(restore_database(DiskDevice(self._path("zstd.bak")), 1, self._path("ours.db"))),
+            title,
+            goal,
+            lambda: _done(restore_database(medium, 1, self._path("ours.db"), replace=True)),
             theirs,
-            {"ours": ["ours.db"], "theirs": ["unpacked.db", "theirs.db"]},
+            (begin_without, ["unpacked.db", "theirs.db"]),
         )
 
-    def _ours(self, name: str, options: BackupOptions) -> None:
-        backup_database(self.source, DiskDevice(self._path(name)), description(), options)
+    def commits(self) -> None:
+        """What writers notice."""
+        copy = self._path("copied.db")
+        shutil.copyfile(self.source, copy)
+        codec = Compression.of("ZSTD", "MEDIUM")
+        options = BackupOptions(compression=True, codec=codec, format=True)
+        found: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for _ in range(self._runs):
+            for who, work in (
+                ("theirs", lambda: self._zstd(copy, codec.level)),
+                ("ours", lambda: self._ours(options, "zstd.bak")),
+            ):
+                os.sync()
+                found[who].append(self._latency(work))
+        mine, other = (statistics.median(found[who]) for who in ("ours", "theirs"))
+        print(
+            f"{'commits':14} p99 ours {mine * 1e3:7.2f} ms  theirs {other * 1e3:7.2f} ms  "
+            f"ratio {mine / other:.2f} (goal 1.2)",
+            flush=True,
+        )
 
-    def _copy_and_sync(self, name: str) -> None:
-        run("sqlite3", self.source, f".backup '{self._path(name)}'")
-        run("sync", self._path(name))
+    def _latency(self, work: Callable[[], None]) -> float:
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(self.source)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as writer:
+            assert writer.stdin is not None
+            assert writer.stdout is not None
+            try:
+                writer.stdout.readline()
+                work()
+                writer.stdin.write("stop\n")
+                writer.stdin.flush()
+                return float(writer.stdout.readline().split()[1])
+            finally:
+                writer.kill()
+
+    def _ours(self, options: BackupOptions, *names: str) -> None:
+        devices = DeviceSet(tuple(DiskDevice(self._path(name)) for name in names))
+        backup_database(self.source, devices, description(), options)
+
+    def _zstd(self, source: Path, level: int) -> None:
+        run("zstd", "-q", "-f", f"-{level}", "-T2", source, "-o", self._path("copy.zst"))
+        run("sync", self._path("copy.zst"))
 
 
 def _done(result: object) -> None:
@@ -176,17 +322,31 @@ def main() -> None:
     parser.add_argument(
         "--directory", type=Path, default=None, help="where to work (default: a temporary one)"
     )
+    parser.add_argument("--only", nargs="+", default=None, help="some of the measurements")
     options = parser.parse_args()
     missing = [tool for tool in ("sqlite3", "zstd") if shutil.which(tool) is None]
     if missing:
         raise SystemExit(f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="bench-backup-") as name:
         bench = Bench(Path(name), options.runs)
+        measurements = {
+            "backup": bench.backup,
+            "compressed": bench.compressed,
+            "compressed-low": bench.compressed_low,
+            "encrypted": bench.encrypted,
+            "striped": bench.striped,
+            "restore": bench.restore,
+            "restore-live": bench.restore_live,
+            "commits": bench.commits,
+        }
+        unknown = set(options.only or ()) - set(measurements)
+        if unknown:
+            raise SystemExit(f"no such measurement: {', '.join(sorted(unknown))}")
         make_database(bench.source, options.megabytes)
         print(f"database of {bench.source.stat().st_size / 1e6:.0f} MB, median of {options.runs} runs")
-        bench.backup()
-        bench.compressed()
-        bench.restore()
+        for title, measure in measurements.items():
+            if options.only is None or title in options.only:
+                measure()
 
 
 if __name__ == "__main__":
