@@ -15,7 +15,7 @@ from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
-from tdsproxy.server.schema import DatabaseSchema
+from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.tsql.database_options import shown_columns
 from tdsproxy.tsql.functions.registry import CaughtError
@@ -125,6 +125,9 @@ class DatabaseScope:
 
     def users(self) -> Sequence[UserFacts]:
         return self._session.users_of(self._name)
+
+    def row_count(self, table: TableInfo) -> int:
+        return self._session.row_count_of(self._name, table)
 
     @property
     def configurations(self) -> Configurations:

@@ -10,7 +10,19 @@ import apsw
 from tdsproxy.server.catalogview import SystemFunction, SystemView
 from tdsproxy.server.identity import COLLATION
 from tdsproxy.server.schema import object_id_of
-from tdsproxy.server.sysviews import databases, information_schema, keys, objects, security, server, sessions
+from tdsproxy.server.sysviews import (
+    databases,
+    information_schema,
+    keys,
+    modules,
+    monitoring,
+    msdb,
+    objects,
+    security,
+    server,
+    sessions,
+    storage,
+)
 from tdsproxy.server.sysviews.functions import TABLE_FUNCTIONS, TableFunction
 from tdsproxy.server.sysviews.model import Row, View, ViewColumn, view
 from tdsproxy.server.sysviews.scope import EPOCH, Scope
@@ -27,6 +39,9 @@ _BASE: Final[tuple[View, ...]] = (
     *information_schema.VIEWS,
     *security.VIEWS,
     *server.VIEWS,
+    *modules.VIEWS,
+    *monitoring.VIEWS,
+    *storage.VIEWS,
     *keys.VIEWS,
 )
 
@@ -38,6 +53,9 @@ _OLD_NAMES: Final = frozenset(
         "sysprocesses",
         "sysfiles",
         "sysaltfiles",
+        "sysindexes",
+        "sysmessages",
+        "sysusers",
         "syslogins",
         "syslanguages",
         "spt_values",
@@ -153,6 +171,8 @@ class VirtualCatalog:
 
     def view(self, schema: str, name: str, database: str) -> SystemView | None:
         found = find_view(schema, name)
+        if found is None and schema.lower() == "dbo" and database.lower() == "msdb":
+            found = msdb.VIEWS.get(name.lower())
         if found is None:
             return None
         table = f"ts_{found.schema}_{found.name}".lower()

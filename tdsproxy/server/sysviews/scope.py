@@ -15,7 +15,7 @@ from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, Keys
 from tdsproxy.server.identity import ServerIdentity
-from tdsproxy.server.schema import DatabaseSchema
+from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.tsql.values import DateTime, Value
 
 STATES = {
@@ -172,6 +172,10 @@ class Scope(Protocol):
     def logins(self) -> Sequence[LoginFacts]: ...
 
     def users(self) -> Sequence[UserFacts]: ...
+
+    def row_count(self, table: TableInfo) -> int:
+        """The rows of a table of the database."""
+        ...
 
     @property
     def configurations(self) -> Configurations: ...
