@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import string
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -35,7 +37,10 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """The options of ``serve`` and ``server``, resolved. ``tls`` is strict, required, wanted, login or off;
-    ``upstream_tls`` likewise. ``upstream_ca`` a file, ``system``, or None: any certificate is trusted."""
+    ``upstream_tls`` likewise. ``upstream_ca`` a file, ``system``, or None: any certificate is trusted.
+    ``capture`` is async, or sync: a commit to the embedded server is acknowledged when it is in the archive
+    of the log. ``log_keep_size`` (bytes) and ``log_keep_time`` (seconds, None: any): how much of what is
+    already in log backups a database's archive keeps."""
 
     store: Path = DEFAULT_STORE
     listen: Address = Address("127.0.0.1", 1433)
@@ -50,6 +55,9 @@ class ServeOptions:
     backup_dir: Path | None = None
     allow_dir: tuple[Path, ...] = ()
     path_map: tuple[tuple[str, Path], ...] = ()
+    capture: str = "async"
+    log_keep_size: int = 1 << 30
+    log_keep_time: float | None = None
     sa_password_file: Path | None = None
     tls: str = "wanted"
     tls_cert: Path | None = None
@@ -161,6 +169,29 @@ def _count(value: object, name: str) -> int:
     return int(number)
 
 
+def _measure(value: object, name: str, units: Mapping[str, int], example: str) -> float:
+    """A number with a unit behind it, or without: then of the smallest."""
+    text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    number = text.rstrip(string.ascii_letters)
+    unit = units.get(text[len(number) :].lower())
+    try:
+        found = float(number)
+    except ValueError:
+        found = -1.0
+    if unit is None or not 0 <= found < math.inf:
+        raise OptionError(f"The option '{name}' takes a number such as {example}.")
+    return found * unit
+
+
+def _size(value: object, name: str) -> int:
+    units = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+    return int(_measure(value, name, units, "512M or 4G"))
+
+
+def _duration(value: object, name: str) -> float:
+    return _measure(value, name, {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}, "12h or 7d")
+
+
 def _flag(value: object, name: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -185,6 +216,9 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "backup_dir": _path,
     "allow_dir": _paths,
     "path_map": _path_map,
+    "capture": _choice("async", "sync"),
+    "log_keep_size": _size,
+    "log_keep_time": _duration,
     "sa_password_file": _path,
     "tls": _choice(*TLS_MODES),
     "tls_cert": _path,

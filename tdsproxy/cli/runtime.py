@@ -71,6 +71,8 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         allowed=options.allow_dir,
         mappings=options.path_map,
         log_level=options.log_level,
+        log_bytes=options.log_keep_size,
+        log_seconds=options.log_keep_time,
     )
 
 
@@ -100,7 +102,10 @@ class _KeeperStart:
     to the login sa."""
 
     def __init__(self, options: ServeOptions, password: str | None) -> None:
-        self._keeper = _Task(lambda: _reach_keeper(_keeper_options(options)), "keeper start")
+        durable = options.capture == "sync"
+        self._keeper = _Task(
+            lambda: _reach_keeper(_keeper_options(options), durable_commits=durable), "keeper start"
+        )
         self._account = _Task(lambda: _see_to_sa(options.store, password), "login sa")
 
     def wait(self) -> tuple[SyncKeeper, Path | None]:
@@ -123,14 +128,14 @@ class _KeeperStart:
             self._keeper.result().close()
 
 
-def _reach_keeper(options: KeeperOptions) -> SyncKeeper:
+def _reach_keeper(options: KeeperOptions, *, durable_commits: bool) -> SyncKeeper:
     """Raises KeeperUnavailable, OSError."""
     from tdsproxy.keeper.launch import ensure_keeper
 
     ensure_keeper(options)  # first of all: while its process starts, the client is imported here
     from tdsproxy.keeper.start import connect_sync
 
-    return connect_sync(options)
+    return connect_sync(options, durable_commits=durable_commits)
 
 
 def _see_to_sa(store: Path, password: str | None) -> Path | None:

@@ -63,6 +63,8 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         allowed=options.allow_dir,
         mappings=options.path_map,
         log_level=options.log_level,
+        log_bytes=options.log_keep_size,
+        log_seconds=options.log_keep_time,
     )
     try:
         keeper = connect_sync(wanted)

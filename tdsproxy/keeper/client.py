@@ -8,7 +8,9 @@ import logging
 import os
 import select
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -28,7 +30,9 @@ Starter = Callable[[], Awaitable[None]]
 
 _GREETING_SECONDS = 10.0
 _RETURN_SECONDS = 0.3
-_NOTE_SECONDS = 0.25
+_NOTE_SECONDS = 1.0
+_DURABLE_SECONDS = 30.0
+_RETRY_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,19 @@ class KeeperLost(SqlError):
 
     def __init__(self) -> None:
         super().__init__(Message(3204, 16, 1, "The backup or restore was aborted."))
+
+
+class CommitNote:
+    """A commit that the keeper is told of: ``answered`` when nothing more is to be waited for, ``known`` when
+    the keeper has done what it was asked for."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.known = False
+
+    def answer(self, *, known: bool) -> None:
+        self.known = known
+        self.answered.set()
 
 
 class _Statement:
@@ -70,7 +87,7 @@ class KeeperClient:
         self._listening: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self._statements: dict[int, _Statement] = {}
-        self._notes: dict[int, threading.Event] = {}
+        self._notes: dict[int, CommitNote] = {}
         self._questions: dict[int, asyncio.Future[list[StatementProgress]]] = {}
         self._next_id = 0
         self._sessions: dict[int, tuple[str, str]] = {}
@@ -112,15 +129,23 @@ class KeeperClient:
         if self._writer is not None:
             self._send(Kind.NOTE, spid, login, database)
 
-    def note_commit(self, database: UUID, frame: int, committed_ns: int, known: threading.Event) -> None:
-        """Tells of a commit; ``known`` is set when the keeper knows. Nobody is told while there is no keeper:
-        a new one looks for itself."""
+    def note_commit(
+        self, database: UUID, frame: int, committed_ns: int, note: CommitNote, *, durable: bool = False
+    ) -> None:
+        """Tells of a commit; ``note`` is answered when the keeper knows, with ``durable`` when the commit is
+        in the archive of the log for good. Nobody is told while there is no keeper: a new one looks for
+        itself."""
         if self._writer is None:
-            known.set()
+            note.answer(known=False)
             return
         self._next_id += 1
-        self._notes[self._next_id] = known
-        self._send(Kind.COMMIT, self._next_id, database.bytes, frame, committed_ns)
+        self._notes[self._next_id] = note
+        self._send(Kind.COMMIT, self._next_id, database.bytes, frame, committed_ns, durable)
+
+    async def return_to_keeper(self) -> None:
+        """Connects again when the keeper has gone. Raises KeeperUnavailable."""
+        await self._notice_loss()
+        await self._ensure_connected()
 
     async def mark(self, database: UUID, name: str | None, description: str, login: str | None) -> None:
         """Tells of a mark, before its commit (``login`` None) or after it, and waits until the keeper knows.
@@ -240,8 +265,8 @@ class KeeperClient:
             self._writer = None
             for statement in self._statements.values():
                 statement.end(failed=True)
-            for known in self._notes.values():
-                known.set()
+            for note in self._notes.values():
+                note.answer(known=False)
             self._notes.clear()
             for answer in self._questions.values():
                 if not answer.done():
@@ -265,9 +290,9 @@ class KeeperClient:
                     statement.replies.put_nowait(protocol.unpack_reply(reply))
         elif kind is Kind.END:
             id_, failure = fields
-            known = self._notes.pop(id_, None)
-            if known is not None:
-                known.set()
+            note = self._notes.pop(id_, None)
+            if note is not None:
+                note.answer(known=failure is None)
             statement = self._statements.get(id_)
             if statement is not None:
                 statement.end(failed=failure is not None)
@@ -307,13 +332,19 @@ class KeeperClient:
 class SyncKeeper:
     """A ``KeeperClient`` for threads other than its loop's; implements ``port.KeeperPort``."""
 
-    def __init__(self, client: KeeperClient, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, client: KeeperClient, loop: asyncio.AbstractEventLoop, *, durable_commits: bool = False
+    ) -> None:
+        """With ``durable_commits`` a commit is acknowledged only when it is in the archive of the log."""
         self._client = client
+        self._durable_commits = durable_commits
         self._loop = loop
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def open(cls, store: Path, starter: Starter | None = None) -> SyncKeeper:
+    def open(
+        cls, store: Path, starter: Starter | None = None, *, durable_commits: bool = False
+    ) -> SyncKeeper:
         """With an event loop in a thread of its own. Raises KeeperUnavailable."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="keeper client", daemon=True)
@@ -323,7 +354,7 @@ class SyncKeeper:
         except BaseException:
             _stop(loop, thread)
             raise
-        keeper = cls(client, loop)
+        keeper = cls(client, loop, durable_commits=durable_commits)
         keeper._thread = thread
         return keeper
 
@@ -347,10 +378,32 @@ class SyncKeeper:
             self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database)
 
     def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
-        known = threading.Event()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._client.note_commit, database, frame, committed_ns, known)
-            known.wait(_NOTE_SECONDS)
+            if self._durable_commits:
+                self._make_durable(database, frame, committed_ns)
+            else:
+                self._tell(database, frame, committed_ns, durable=False).answered.wait(_NOTE_SECONDS)
+
+    def _tell(self, database: UUID, frame: int, committed_ns: int, *, durable: bool) -> CommitNote:
+        note = CommitNote()
+        tell = partial(self._client.note_commit, database, frame, committed_ns, note, durable=durable)
+        self._loop.call_soon_threadsafe(tell)
+        return note
+
+    def _make_durable(self, database: UUID, frame: int, committed_ns: int) -> None:
+        """A keeper that has gone is replaced by another, which captures what the first has not."""
+        deadline = time.monotonic() + _DURABLE_SECONDS
+        while True:
+            note = self._tell(database, frame, committed_ns, durable=True)
+            note.answered.wait(max(0.0, deadline - time.monotonic()))
+            if note.known:
+                return
+            if time.monotonic() >= deadline:
+                _log.error("a commit was acknowledged although it is not durable in the log yet")
+                return
+            with contextlib.suppress(KeeperUnavailable):
+                self._wait(self._client.return_to_keeper())
+            time.sleep(_RETRY_SECONDS)
 
     def announce_mark(self, database: UUID, name: str | None, description: str) -> None:
         """See ``port.KeeperPort``. Raises KeeperUnavailable, KeeperLost."""

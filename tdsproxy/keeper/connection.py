@@ -125,10 +125,8 @@ class ClientConnection:
                 spid, login, database = fields
                 self._sessions.note(self, spid, login, database)
             elif kind is Kind.COMMIT:
-                id_, database, frame, committed_ns = fields
-                if self._log_events is not None:
-                    self._log_events.note_commit(UUID(bytes=database), frame, committed_ns)
-                self._send(Kind.END, id_, None)
+                id_, database, frame, committed_ns, durable = fields
+                self._committed(id_, UUID(bytes=database), frame, committed_ns, durable)
             elif kind is Kind.MARK:
                 id_, database, name, description, login = fields
                 self._mark(id_, UUID(bytes=database), name, description, login)
@@ -149,6 +147,22 @@ class ClientConnection:
         future = self._loop.run_in_executor(self._executor, self._run, id_, request, cancelled)
         self._statements.add(future)
         future.add_done_callback(lambda done: self._ended(id_, done))
+
+    def _committed(self, id_: int, database: UUID, frame: int, committed_ns: int, durable: bool) -> None:
+        events = self._log_events
+        if events is not None:
+            events.note_commit(database, frame, committed_ns)
+        if events is None or not durable:
+            self._send(Kind.END, id_, None)
+            return
+        future = asyncio.wrap_future(events.make_durable(database), loop=self._loop)
+        self._statements.add(future)
+        future.add_done_callback(lambda done: self._durable(id_, done))
+
+    def _durable(self, id_: int, done: asyncio.Future[None]) -> None:
+        self._statements.discard(done)
+        failed = done.cancelled() or done.exception() is not None
+        self._send(Kind.END, id_, "the log is not durable" if failed else None)
 
     def _mark(self, id_: int, database: UUID, name: str | None, description: str, login: str | None) -> None:
         events = self._log_events

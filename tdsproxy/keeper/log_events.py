@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from uuid import UUID
 
@@ -11,19 +12,35 @@ from tdsproxy.commands.stop_points import local_time
 from tdsproxy.log.records import LogError, Transaction
 from tdsproxy.log.service import LogService
 
+_DURABLE_WORKERS = 8
 _log = logging.getLogger(__name__)
 
 
 class LogEvents:
-    """Usable from any thread; ``note_commit`` returns at once, the others after the log has been read."""
+    """Usable from any thread; ``note_commit`` and ``make_durable`` return at once, the others after the log
+    has been read."""
 
     def __init__(self, logs: LogService, catalog: Catalog) -> None:
         self._logs = logs
         self._catalog = catalog
         self._announced: dict[UUID, int] = {}
+        self._durable = ThreadPoolExecutor(_DURABLE_WORKERS, "log-durable")
 
     def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
         self._logs.note_commit(database, frame, committed_ns)
+
+    def make_durable(self, database: UUID) -> Future[None]:
+        """Done when all that has been committed is in the archive for good; CaptureStopped when that can't be
+        had at present. Those who ask at the same time share the disk's work."""
+        return self._durable.submit(self._make_durable, database)
+
+    def _make_durable(self, database: UUID) -> None:
+        if self._logs.is_kept(database):
+            self._logs.capture_now(database)
+
+    def close(self) -> None:
+        """What has been asked for is done first."""
+        self._durable.shutdown()
 
     def announce(self, database: UUID, name: str | None, description: str) -> None:
         """A transaction that holds the database's write lock is about to commit with this mark; None: it did

@@ -12,7 +12,8 @@ class KeeperOptions:
     """``backup_directory`` None is ``STORE/backup``; ``server_name`` empty is the machine's name.
 
     A keeper without clients stops after ``idle_seconds``. When it is told to stop, running statements may
-    go on for ``grace_seconds``.
+    go on for ``grace_seconds``. Of what is already in log backups, a database's archive keeps at most
+    ``log_bytes``, and nothing older than ``log_seconds``.
     """
 
     store: Path
@@ -23,6 +24,8 @@ class KeeperOptions:
     idle_seconds: float = 5.0
     grace_seconds: float = 10.0
     log_level: str = "info"
+    log_bytes: int = 1 << 30
+    log_seconds: float | None = None
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -35,6 +38,9 @@ class KeeperOptions:
             words += ["--path-map", f"{source}={target}"]
         if self.server_name:
             words += ["--server-name", self.server_name]
+        words += ["--log-keep-size", str(self.log_bytes)]
+        if self.log_seconds is not None:
+            words += ["--log-keep-time", str(self.log_seconds)]
         words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
         return [*words, "--log-level", self.log_level]
 
@@ -62,6 +68,8 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--idle", type=float, default=5.0)
     parser.add_argument("--grace", type=float, default=10.0)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-keep-size", type=int, default=1 << 30)
+    parser.add_argument("--log-keep-time", type=float)
     parser.add_argument("--ready-fd", type=int)
     found = parser.parse_args(words)
     options = KeeperOptions(
@@ -73,5 +81,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         found.idle,
         found.grace,
         found.log_level,
+        found.log_keep_size,
+        found.log_keep_time,
     )
     return options, found.ready_fd

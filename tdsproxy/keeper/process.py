@@ -24,8 +24,8 @@ from pathlib import Path
 
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
-from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.locks import DatabaseLocks
+from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
@@ -42,6 +42,7 @@ EXIT_OWNED = 3
 """The exit status when another keeper owns the store."""
 
 _WORKERS = 64
+_TEND_SECONDS = 60.0
 _LOCK_SECONDS = 1.0
 _LOCK_RETRY_SECONDS = 0.02
 _FIRST_CLIENT_SECONDS = 15.0
@@ -118,7 +119,12 @@ class Keeper:
             self._sessions,
             DatabaseLocks(),
             ServerIdentity.of_this_machine(options.server_name),
-            logs=LogService(options.store, report=_report_log),
+            logs=LogService(
+                options.store,
+                report=_report_log,
+                keep_bytes=options.log_bytes,
+                keep_seconds=options.log_seconds,
+            ),
             open_keys=open_keys,
         )
         self._logs = self._environment.logs
@@ -138,9 +144,11 @@ class Keeper:
         server = await asyncio.start_unix_server(self._accept, sock=listener)
         self._watch_idle(max(_FIRST_CLIENT_SECONDS, self._options.idle_seconds))
         self._executor.submit(_warm_up)
+        tending = asyncio.create_task(self._tend_logs())
         try:
             await self._stopping.wait()
         finally:
+            tending.cancel()
             # From here on a client that comes finds no socket and starts another keeper, which waits for us.
             with suppress(FileNotFoundError):
                 (self._options.store / SOCKET_NAME).unlink()
@@ -151,9 +159,20 @@ class Keeper:
             if self._connections:
                 await asyncio.wait(self._connections.values(), timeout=self._options.grace_seconds)
             self._executor.shutdown(wait=True, cancel_futures=True)
+            if self._log_events is not None:
+                self._log_events.close()
             if self._logs is not None:
                 self._logs.close()
             self._catalog.close()
+
+    async def _tend_logs(self) -> None:
+        """What is kept of the logs shrinks as time goes by, too."""
+        while self._logs is not None:
+            await asyncio.sleep(_TEND_SECONDS)
+            try:
+                await asyncio.to_thread(self._logs.tidy_all)
+            except OSError as error:
+                _log.warning("the logs can't be tidied: %s", error)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._stopping.is_set() or not peer_is_trusted(writer):

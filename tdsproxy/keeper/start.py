@@ -19,10 +19,10 @@ async def connect(options: KeeperOptions) -> KeeperClient:
     return await KeeperClient.connect(options.store, start)
 
 
-def connect_sync(options: KeeperOptions) -> SyncKeeper:
-    """As ``connect``, for threads. Raises KeeperUnavailable."""
+def connect_sync(options: KeeperOptions, *, durable_commits: bool = False) -> SyncKeeper:
+    """As ``connect``, for threads; see ``SyncKeeper``. Raises KeeperUnavailable."""
 
     async def start() -> None:
         await asyncio.to_thread(ensure_keeper, options)
 
-    return SyncKeeper.open(options.store, start)
+    return SyncKeeper.open(options.store, start, durable_commits=durable_commits)

@@ -84,6 +84,7 @@ class Archive:
         self._unbroken_since = base_lsn
         self._gaps: list[Gap] | None = []
         self._position: WalPosition | None = None
+        self._is_old = False
         # Where the parts of a transaction begin that is not complete yet.
         self._parts_at: int | None = None
         self._open()
@@ -456,8 +457,11 @@ class Archive:
 
     def _rotate(self) -> None:
         """Go on in a new segment when the last one is full."""
-        if not self._segments or self._segments[-1].end < self._segment_bytes or self._parts_at is not None:
+        if not self._segments or self._parts_at is not None:
             return
+        if self._segments[-1].end < self._segment_bytes and not self._is_old:
+            return
+        self._is_old = False
         with self._lock:
             full = self._descriptor
             self._begin_segment()
@@ -547,13 +551,16 @@ class Archive:
         """Gives up whole segments that end at or before ``before_lsn``; returns the bytes freed."""
         return self.trim(before_lsn, 0)
 
-    def trim(self, before_lsn: int, keep_bytes: int) -> int:
-        """As ``truncate``, but oldest first and only while the archive is larger than ``keep_bytes``."""
+    def trim(self, before_lsn: int, keep_bytes: int, keep_since_ns: int = 0) -> int:
+        """As ``truncate``, but oldest first and only while the archive is larger than ``keep_bytes`` or the
+        segment's last transaction was committed before ``keep_since_ns``."""
         freed = 0
         while True:
             with self._lock:
                 total = sum(item.end for item in self._segments)
-                if len(self._segments) < 2 or total <= keep_bytes or self._segments[1].first_lsn > before_lsn:
+                if len(self._segments) < 2 or self._segments[1].first_lsn > before_lsn:
+                    break
+                if total <= keep_bytes and not self._ended_before(keep_since_ns):
                     break
                 oldest = self._segments.pop(0)
                 if self._gaps is not None:
@@ -563,6 +570,26 @@ class Archive:
         if freed:
             fsync_directory(self.directory)
         return freed
+
+    def _ended_before(self, time_ns: int) -> bool:
+        """Whether the first segment ends with a transaction that is older."""
+        reader = SegmentReader(self._segments[1].path, self._segments[1].end)
+        reader.close()
+        return reader.header is not None and reader.header.last_committed_ns < time_ns
+
+    def begin_segment_soon(self, begun_before_ns: int) -> None:
+        """The next transaction begins a new segment if the last one begins with an older one: what is to go
+        after some time must not lie in one segment with what is to stay. From any thread."""
+        with self._lock:
+            if not self._segments:
+                return
+            last = self._segments[-1]
+        reader = SegmentReader(last.path, last.end)
+        try:
+            first = next((r for _, r in reader.records() if r.kind is Kind.BLOCK), None)
+        finally:
+            reader.close()
+        self._is_old = first is not None and first.first_ns < begun_before_ns
 
     def close(self) -> None:
         """Sync and let go. May be called twice."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tdsproxy.store.files import fsync_directory, replace_durably
 
 LOG_DIRECTORY = "log"
 _CHAIN_FILE = "chain.json"
+# How many segments a slowly growing log has at least within the time for which it is kept.
+_SEGMENTS_IN_TIME = 8
 
 
 class ChainState(Enum):
@@ -86,11 +89,17 @@ class LogService:
         *,
         report: Callable[[str], None] = lambda message: None,
         keep_bytes: int = 1 << 30,
+        keep_seconds: float | None = None,
     ) -> None:
-        """``keep_bytes``: how much of what is already in log backups stays in an archive for STOPAT."""
+        """What is already in log backups stays for STOPAT as long as the archives of a database are not
+        larger than ``keep_bytes`` and it is not older than ``keep_seconds`` (None: whatever its age). What is
+        in no log backup yet stays in any case; ``report`` is told when that exceeds the budget."""
         self._root = store / LOG_DIRECTORY
         self._report = report
         self._keep_bytes = keep_bytes
+        self._keep_ns = None if keep_seconds is None else int(keep_seconds * 1e9)
+        # The next size of what is in no log backup at which the operator is told again.
+        self._warn_at: dict[uuid.UUID, int] = {}
         self._lock = threading.RLock()
         self._kept: dict[uuid.UUID, _Kept] = {}
         # Archives of databases that are not captured at present, opened for reading.
@@ -301,7 +310,63 @@ class LogService:
             if chain is None:
                 raise CaptureStopped("the log of the database is not kept")
             self._write_chain(guid, _Chain(chain.fork, last_lsn))
-            self.archive(guid).trim(last_lsn, self._keep_bytes)
+        self.tidy(guid)
+
+    def tidy(self, guid: uuid.UUID) -> None:
+        """Gives up what exceeds the budget: first archives of forks that were left, oldest first, then what
+        the current one has before the point where the next log backup begins. Says what it can't give up."""
+        since_ns = 0 if self._keep_ns is None else time.time_ns() - self._keep_ns
+        with self._lock:
+            chain = self._read_chain(guid)
+            if chain is None:
+                return
+            archives = self.archives(guid)
+            total = sum(archive.size() for archive in archives)
+            for archive in archives:
+                if archive.fork == chain.fork:
+                    self._tidy_current(guid, archive, chain, since_ns)
+                    break
+                if total > self._keep_bytes or archive.last_committed_ns() < since_ns:
+                    total -= archive.size()
+                    self._give_up(guid, archive)
+
+    def _tidy_current(self, guid: uuid.UUID, archive: Archive, chain: _Chain, since_ns: int) -> None:
+        # Before the first full backup no log backup needs any of it.
+        start = archive.last_lsn() if chain.log_start is None else chain.log_start
+        archive.trim(start, self._keep_bytes, since_ns)
+        if self._keep_ns is not None:
+            archive.begin_segment_soon(time.time_ns() - self._keep_ns // _SEGMENTS_IN_TIME)
+        needed = archive.size()
+        if chain.log_start is None or needed <= self._keep_bytes:
+            self._warn_at.pop(guid, None)
+        elif needed >= self._warn_at.get(guid, 0):
+            self._warn_at[guid] = needed * 2
+            self._report(
+                f"the log of {self._name(guid)} takes {needed >> 20} MiB, more than the"
+                f" {self._keep_bytes >> 20} MiB that it may: it can't be given up before BACKUP LOG"
+            )
+
+    def _give_up(self, guid: uuid.UUID, archive: Archive) -> None:
+        """A whole archive of a fork that was left."""
+        self._report(
+            f"the log of {self._name(guid)} from {archive.first_lsn()} to {archive.last_lsn()} is given up: a"
+            " restore has left it, and it exceeds what may be kept"
+        )
+        self._idle.pop((guid, archive.fork), None)
+        archive.close()
+        shutil.rmtree(archive.directory)
+        fsync_directory(self._directory(guid))
+
+    def _name(self, guid: uuid.UUID) -> str:
+        kept = self._kept.get(guid)
+        return str(guid) if kept is None else kept.database.name
+
+    def tidy_all(self) -> None:
+        """``tidy`` for every database whose log is kept. Raises OSError."""
+        with self._lock:
+            guids = list(self._kept)
+        for guid in guids:
+            self.tidy(guid)
 
     # ------------------------------------------------------------------ what the server tells
 

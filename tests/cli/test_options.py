@@ -102,3 +102,22 @@ def test_the_upstreams_tls_and_the_limits() -> None:
     ):
         with pytest.raises(OptionError):
             resolve(wrong, {}, None)
+
+
+def test_how_much_of_the_log_is_kept_and_when_a_commit_is_acknowledged() -> None:
+    options = resolve({}, {}, None)
+    assert (options.capture, options.log_keep_size, options.log_keep_time) == ("async", 1 << 30, None)
+    options = resolve({"capture": "Sync", "log_keep_size": "1.5G"}, {"TDSPROXY_LOG_KEEP_TIME": "7d"}, None)
+    assert (options.capture, options.log_keep_size, options.log_keep_time) == ("sync", 3 << 29, 604_800.0)
+    options = resolve({"log_keep_size": 4096, "log_keep_time": "90"}, {}, None)
+    assert (options.log_keep_size, options.log_keep_time) == (4096, 90.0)
+    for wrong in (
+        {"capture": "always"},
+        {"log_keep_size": "1 week"},
+        {"log_keep_size": "-1"},
+        {"log_keep_size": True},
+        {"log_keep_time": "inf"},
+        {"log_keep_time": "d"},
+    ):
+        with pytest.raises(OptionError):
+            resolve(wrong, {}, None)

@@ -34,7 +34,7 @@ class Writer(threading.Thread):
             self.acknowledged += 1
         self._connection.close()
 
-    def reaches(self, count: int, seconds: float = 20.0) -> None:
+    def reaches(self, count: int, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while self.acknowledged < count:
             assert self.is_alive()
@@ -43,7 +43,7 @@ class Writer(threading.Thread):
 
     def stop(self) -> int:
         self.stopped.set()
-        self.join(20)
+        self.join(60)
         assert not self.is_alive()
         return self.acknowledged
 
@@ -97,7 +97,7 @@ def test_keepers_killed_under_load_lose_no_commit(tmp_path: Path) -> None:
 
 
 def test_a_database_lost_under_load_comes_back_from_backup_and_archive(tmp_path: Path) -> None:
-    server = start(tmp_path / "store")
+    server = start(tmp_path / "store", "--capture", "sync")
     # The connection that is open dies with its server.
     with contextlib.suppress(OSError), server.connect() as connection:
         run(connection, "CREATE DATABASE x")
@@ -109,7 +109,7 @@ def test_a_database_lost_under_load_comes_back_from_backup_and_archive(tmp_path:
         os.kill(keeper_of(server.store), signal.SIGKILL)
         server.process.kill()
         server.process.wait(10)
-    writer.join(20)
+    writer.join(60)
     acknowledged = writer.acknowledged
     for suffix in ("", "-wal", "-shm"):
         (server.store / f"x.db{suffix}").unlink(missing_ok=True)
@@ -120,8 +120,8 @@ def test_a_database_lost_under_load_comes_back_from_backup_and_archive(tmp_path:
             run(connection, f"RESTORE DATABASE x FROM DISK = 'x.bak' WITH REPLACE, STOPAT = '{stop}'")
             count, last = run(connection, "SELECT COUNT(*), MAX(n) FROM x.dbo.t")[0]
             assert count == last
-            # What is captured is durable within 50 ms: at the speed of one session some ten rows.
-            assert count >= acknowledged - 100
+            # One more may have been committed, and its acknowledgement lost.
+            assert count in (acknowledged, acknowledged + 1)
     finally:
         again.stop()
 

@@ -315,5 +315,7 @@ def test_options_survive_the_command_line(tmp_path: Path) -> None:
         1.5,
         2.0,
         "debug",
+        5 << 30,
+        7.5,
     )
     assert parse_arguments([*options.arguments(), "--ready-fd", "9"]) == (options, 9)

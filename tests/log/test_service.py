@@ -144,3 +144,85 @@ def test_what_is_backed_up_is_given_up(tmp_path: Path, database: LoggedDatabase)
     assert archive.size() < size
     assert len(list(archive.read(middle))) == 2
     service.close()
+
+
+def test_what_is_backed_up_is_given_up_after_its_time(tmp_path: Path, database: LoggedDatabase) -> None:
+    service = LogService(tmp_path, keep_seconds=3600.0)
+    service.start(database)
+    archive = service.archive(GUID)
+    service.chain_begun(GUID, service.capture_now(GUID))
+    commit(database)
+    middle = service.capture_now(GUID)
+    archive._is_old = True
+    commit(database, 2)
+    end = service.capture_now(GUID)
+    service.log_backed_up(GUID, middle)
+    assert archive.first_lsn() < middle
+    service._keep_ns = 0
+    service.tidy_all()
+    assert archive.first_lsn() == middle
+    # What is in no log backup stays, however old it is.
+    archive._is_old = True
+    commit(database)
+    service.capture_now(GUID)
+    service.tidy_all()
+    assert archive.first_lsn() == middle
+    service.log_backed_up(GUID, end)
+    assert archive.first_lsn() == end
+    service.close()
+
+
+def test_a_segment_ends_after_a_part_of_the_time(tmp_path: Path, database: LoggedDatabase) -> None:
+    service = LogService(tmp_path, keep_seconds=0.0)
+    service.start(database)
+    for _ in range(3):
+        commit(database)
+        service.capture_now(GUID)
+        service.tidy(GUID)
+    archive = service.archive(GUID)
+    # Before the first full backup nothing of it is needed; the last segment is the one that goes on.
+    assert len(list(archive.read(archive.first_lsn()))) == 1
+    service.close()
+
+
+def test_what_no_log_backup_holds_is_kept_and_said(tmp_path: Path, database: LoggedDatabase) -> None:
+    said: list[str] = []
+    service = LogService(tmp_path, keep_bytes=1000, report=said.append)
+    service.start(database)
+    service.archive(GUID)._segment_bytes = 1000
+    begun = service.capture_now(GUID)
+    service.chain_begun(GUID, begun)
+    for _ in range(5):
+        commit(database)
+        service.capture_now(GUID)
+    service.tidy(GUID)
+    service.tidy(GUID)
+    assert len(said) == 1
+    assert "the log of x takes" in said[0]
+    assert "BACKUP LOG" in said[0]
+    assert len(list(service.archive(GUID).read(begun))) == 5
+    service.log_backed_up(GUID, service.capture_now(GUID))
+    assert len(list(service.archive(GUID).read(service.archive(GUID).first_lsn()))) <= 1
+    assert len(said) == 1
+    service.close()
+
+
+def test_archives_of_forks_that_were_left_go_first(tmp_path: Path, database: LoggedDatabase) -> None:
+    said: list[str] = []
+    service = LogService(tmp_path, report=said.append)
+    service.start(database)
+    commit(database, 5)
+    service.capture_now(GUID)
+    forked = replace(database, fork=uuid.uuid4())
+    service.restart_chain(forked)
+    service.chain_begun(GUID, service.capture_now(GUID))
+    commit(forked)
+    end = service.capture_now(GUID)
+    service.tidy(GUID)
+    assert [archive.fork for archive in service.archives(GUID)] == [database.fork, forked.fork]
+    service._keep_bytes = 0
+    service.tidy(GUID)
+    assert [archive.fork for archive in service.archives(GUID)] == [forked.fork]
+    assert any("a restore has left it" in line for line in said)
+    assert service.capture_now(GUID) == end
+    service.close()
