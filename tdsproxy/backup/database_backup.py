@@ -6,6 +6,7 @@ it, and so restores exactly the state at its LastLSN.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tdsproxy.backup.media_set import (
 from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.page_map import PageMap, page_hashes
 from tdsproxy.backup.set_sink import Pages, SetSink
+from tdsproxy.backup.source_check import SourceCheck
 from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import Image, SetDescription
 from tdsproxy.media.writer import EncodedRecord
@@ -42,6 +44,7 @@ def backup_database(
     *,
     log: Callable[[], LogTail] | None = None,
     page_map: Path | None = None,
+    check: SourceCheck | None = None,
 ) -> BackupResult:
     """Back up the database file ``source``, while others read and write it.
 
@@ -52,9 +55,10 @@ def backup_database(
     ``log``, for a database whose log is kept, is called once the snapshot is held. It captures up to the last
     commit and gives the log from ``description.first_lsn``, which was captured before this function was
     called, up to there; the set's LastLSN is its end. ``page_map``, for one whose log is not kept, is the
-    directory (``page_map.map_directory``) in which the hashes of all pages are noted for later differentials.
+    directory (``page_map.map_directory``) in which the hashes of all pages are noted for later differentials
+    and checks. ``check`` looks at the pages before and while they are read.
 
-    Raises OperationCancelled, StoreError, MediaError, OSError (map), what ``log`` and
+    Raises OperationCancelled, StoreError, MediaError, SourceDamaged, OSError (map), what ``log`` and
     ``options.check`` raise.
     """
     stop = cancel if cancel is not None else threading.Event()
@@ -64,17 +68,23 @@ def backup_database(
         with Snapshot(source, cancelled=stop.is_set) as snapshot:
             begun_ns = time.time_ns()
             tail = log() if log is not None else None
+            if check is not None:
+                check.begin(snapshot.page_size)
             sink.write_header(*described(snapshot, description, snapshot.size))
             found = (
                 PageMap(description.set_guid, snapshot.page_size, snapshot.page_count)
                 if page_map is not None
                 else None
             )
-            _write_pages(sink, snapshot, found, options.run_bytes, progress)
+            _write_pages(sink, snapshot, found, check, options.run_bytes, progress)
             snapshot.check()
         if found is not None:
+            if check is not None:
+                # What damage left is nothing to compare with.
+                found.forget(check.pages)
             hashes.append(found)
-        return write_tail(sink, tail, begun_ns)
+        end = write_tail(sink, tail, begun_ns)
+        return dataclasses.replace(end, is_damaged=check is not None and check.damaged)
 
     def keep_map() -> None:
         for found in hashes:
@@ -82,6 +92,8 @@ def backup_database(
                 found.save(page_map)
                 crashpoints.reach("backup.map-kept")
 
+    if check is not None:
+        check.look(source, stop)
     return write_set(device, description.set_guid, options, stop, content, keep_map)
 
 
@@ -121,7 +133,12 @@ def write_tail(sink: SetSink, tail: LogTail | None, begun_ns: int) -> SetEnd:
 
 
 def _write_pages(
-    sink: SetSink, snapshot: Snapshot, found: PageMap | None, run_bytes: int, progress: Progress
+    sink: SetSink,
+    snapshot: Snapshot,
+    found: PageMap | None,
+    check: SourceCheck | None,
+    run_bytes: int,
+    progress: Progress,
 ) -> None:
     """Read, compress, seal and write the snapshot's runs."""
     progress(0, snapshot.size)
@@ -136,8 +153,13 @@ def _write_pages(
             yield Pages(first, count, data, buffer=buffer)
 
     def note(pages: Pages) -> None:
+        if found is None and (check is None or not check.compares):
+            return
+        hashes = page_hashes(pages.data, snapshot.page_size)
+        if check is not None:
+            check.compare(snapshot.path, pages.first, hashes)
         if found is not None:
-            found.put(pages.first, page_hashes(pages.data, snapshot.page_size))
+            found.put(pages.first, hashes)
 
     def written(record: EncodedRecord) -> None:
         nonlocal done

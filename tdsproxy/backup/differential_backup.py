@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.page_map import PageMap, page_hashes
 from tdsproxy.backup.pipeline import ordered_map
 from tdsproxy.backup.set_sink import Pages, SetSink
+from tdsproxy.backup.source_check import SourceCheck
 from tdsproxy.media import format as layout
 from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import CHANGES, DIFFERENTIAL, SetDescription
@@ -46,6 +48,7 @@ def backup_differential(
     *,
     log: Callable[[], LogTail] | None = None,
     page_map: Path | None = None,
+    check: SourceCheck | None = None,
 ) -> BackupResult:
     """Back up what differs in ``source`` from the full backup ``description.differential_base_guid``.
 
@@ -56,8 +59,9 @@ def backup_differential(
     ``page_map`` that the full backup noted.
 
     Durable, or without a trace, as ``backup_database``. ``progress`` gets (bytes looked at, bytes in all).
-    Raises BaseMissing when the hashes are not there, OperationCancelled, StoreError, MediaError, and what
-    ``changed_pages``, ``log`` and ``options.check`` raise.
+    ``check`` looks at the source before. Raises SourceDamaged, BaseMissing when the hashes are not there,
+    OperationCancelled, StoreError, MediaError, and what ``changed_pages``, ``log`` and ``options.check``
+    raise.
     """
     base = description.differential_base_guid
     if base is None:
@@ -87,13 +91,16 @@ def backup_differential(
             snapshot.check()
         if known is not None:
             known.forget(pages)
-        return write_tail(sink, tail, begun_ns)
+        end = write_tail(sink, tail, begun_ns)
+        return dataclasses.replace(end, is_damaged=check is not None and check.damaged)
 
     def keep_map() -> None:
         if known is not None and page_map is not None:
             known.save(page_map)
             crashpoints.reach("backup.map-kept")
 
+    if check is not None:
+        check.look(source, stop)
     return write_set(device, description.set_guid, options, stop, content, keep_map)
 
 

@@ -56,6 +56,16 @@ class BaseMissing(Exception):
         self.reason = reason
 
 
+class SourceDamaged(Exception):
+    """A page of the database that is to be backed up is damaged (3043)."""
+
+    def __init__(self, path: Path, page: int, detail: str) -> None:
+        super().__init__(f"page {page} of {path}: {detail}")
+        self.path = path
+        self.page = page
+        self.detail = detail
+
+
 class NothingToUndo(Exception):
     """No content that a restore replaced is kept for the database."""
 

@@ -17,6 +17,7 @@ from tdsproxy.backup.restore_steps import (
     restore_image,
     restore_pages,
 )
+from tdsproxy.backup.source_check import SourceCheck
 from tdsproxy.backup.undo import undo_restore
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LogTail",
     "MediaInfo",
     "RestoreResult",
+    "SourceCheck",
     "apply_differential",
     "apply_log",
     "backup_database",

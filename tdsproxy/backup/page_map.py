@@ -79,6 +79,15 @@ class PageMap:
                 found.append(first_page + offset // HASH_SIZE)
         return found
 
+    def differing(self, first_page: int, hashes: bytes) -> list[int]:
+        """Which of consecutive pages are known and not as they were."""
+        found: list[int] = []
+        for page in self.changed(first_page, hashes):
+            at = (page - 1) * HASH_SIZE
+            if page <= self.page_count and self._hashes[at : at + HASH_SIZE] != _UNKNOWN:
+                found.append(page)
+        return found
+
     def forget(self, pages: Iterable[int]) -> None:
         """Take these pages for changed from now on."""
         for page in pages:

@@ -15,9 +15,7 @@ from tdsproxy.tsql.options import conflict, lookup, unsupported
 DEFAULT_STATS: Final = 10
 
 # What changes nothing on a disk: tape handling, and the sizes of buffers once they are in range.
-_WITHOUT_EFFECT: Final = frozenset(
-    {"REWIND", "NOREWIND", "UNLOAD", "NOUNLOAD", "RESTART", "STOP_ON_ERROR", "CONTINUE_AFTER_ERROR"}
-)
+_WITHOUT_EFFECT: Final = frozenset({"REWIND", "NOREWIND", "UNLOAD", "NOUNLOAD", "RESTART", "STOP_ON_ERROR"})
 _ALGORITHMS: Final = {
     "ZSTD": "ZSTD",
     "MS_XPRESS": "ZSTD",
@@ -55,6 +53,7 @@ class BackupOptions:
     norecovery: bool = False
     standby: str | None = None
     no_truncate: bool = False
+    continue_after_error: bool = False
 
     @property
     def tail(self) -> bool:
@@ -129,7 +128,7 @@ def read_backup_options(
 
 def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
     match option.name:
-        case "DIFFERENTIAL" | "COPY_ONLY" | "INIT" | "SKIP" | "FORMAT" | "CHECKSUM":
+        case "DIFFERENTIAL" | "COPY_ONLY" | "INIT" | "SKIP" | "FORMAT" | "CHECKSUM" | "CONTINUE_AFTER_ERROR":
             return {option.name.lower(): True}
         case "NOINIT" | "NOSKIP" | "NOFORMAT" | "NO_CHECKSUM":
             return {option.name.removeprefix("NO").removeprefix("_").lower(): False}

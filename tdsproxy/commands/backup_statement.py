@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from tdsproxy.backup import operations
-from tdsproxy.backup.errors import BaseMissing
+from tdsproxy.backup.errors import BaseMissing, SourceDamaged
 from tdsproxy.backup.page_map import map_directory
 from tdsproxy.catalog.configurations import MEDIA_RETENTION
 from tdsproxy.catalog.databases import Database, DatabaseState
@@ -37,6 +38,7 @@ _UNUSABLE: Final = {
     DatabaseState.RECOVERY_PENDING: 945,
     DatabaseState.SUSPECT: 945,
 }
+_DATA_FILE: Final = 1
 _LOG_READABLE: Final = frozenset({DatabaseState.RECOVERY_PENDING, DatabaseState.SUSPECT})
 
 
@@ -90,6 +92,20 @@ def _database(context: Context, statement: ast.Backup, options: BackupOptions) -
     return database
 
 
+def _source_check(
+    database: Database, maps: Path, log: DataLog, options: BackupOptions
+) -> operations.SourceCheck:
+    """What CHECKSUM looks at: SQLite's own structures, and what nobody has written since the last full
+    backup that noted the hashes."""
+    chain = database.chain
+    if not log.kept or chain.base_guid is None or chain.base_lsn is None:
+        return operations.SourceCheck(tolerate=options.continue_after_error)
+    base_lsn = chain.base_lsn
+    return operations.SourceCheck(
+        (maps, chain.base_guid), lambda: log.pages_since(base_lsn), options.continue_after_error
+    )
+
+
 def _no_base(kind: int, database: Database) -> CommandError:
     """There is nothing that a differential backup could differ from."""
     if kind == FILE_DIFFERENTIAL:
@@ -117,6 +133,8 @@ def _back_up(
     source = database.path(env.catalog.store)
     maps = map_directory(env.catalog.store, database.guid)
     sealing = yield from encryption(context, options)
+    check = _source_check(database, maps, log, options) if description.has_checksums else None
+    keeps_map = not options.copy_only and (check is not None or not log.kept)
 
     def run(report: Report) -> operations.BackupResult:
         how = media_options(context, device, options, sealing)
@@ -132,6 +150,7 @@ def _back_up(
                     env.cancelled,
                     log=log.tail if log.kept else None,
                     page_map=maps,
+                    check=check,
                 )
             return operations.backup_database(
                 source,
@@ -141,12 +160,16 @@ def _back_up(
                 report,
                 env.cancelled,
                 log=log.tail if log.kept else None,
-                page_map=None if log.kept or options.copy_only else maps,
+                page_map=maps if keeps_map else None,
+                check=check,
             )
         except MediaError as error:
             raise backup_media_failure(error, options.compression) from error
         except BaseMissing as error:
             raise _no_base(kind, database) from error
+        except SourceDamaged as error:
+            context.env.catalog.history.record_suspect(database.id, [error.page], context.now())
+            raise fail(3043, database.name, _DATA_FILE, error.page, database.data_path) from error
 
     with sql_failures(database.name, database.data_path):
         result = yield from reported(context, run, options.stats)
@@ -156,5 +179,8 @@ def _back_up(
     data_pages = -(-result.trailer.backup_size // SHOWN_PAGE)
     yield from context.info(4035, data_pages, database.name, database.data_name, result.position)
     yield from context.info(4035, LOG_PAGES, database.name, database.log_name, result.position)
+    if check is not None and check.damaged:
+        env.catalog.history.record_suspect(database.id, sorted(check.pages), context.now())
+        yield from context.info(3042)
     yield from recorded(context, lambda: record(context, result))
     yield from summary(context, completed(kind, database), data_pages + LOG_PAGES, result.seconds)

@@ -15,6 +15,7 @@ from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.commands.running import RunningStatement
 from tdsproxy.tsql.replies import Done, Reply
+from tdsproxy.tsql.values import DateTime
 
 BACKUP_ROLES = frozenset({"db_owner", "db_backupoperator"})
 
@@ -39,6 +40,10 @@ class Context:
         """An info message with the DONE that SQL Server sends behind each."""
         yield message(number, *values, line=self.request.line)
         yield Done(self.command)
+
+    def now(self) -> DateTime:
+        """The server's time, for msdb's rows."""
+        return DateTime.of(self.env.clock())
 
     # ------------------------------------------------------------------ rights
 

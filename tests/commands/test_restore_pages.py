@@ -2,63 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import apsw
 import pytest
 
+from tests.commands.pages import check, content, damage, insert, leaf, make
 from tests.commands.support import Workshop, messages, numbers
-
-_PAGE = 4096
-
-
-def make(shop: Workshop) -> None:
-    shop.run("CREATE DATABASE a")
-    shop.fill("a", "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT NOT NULL)")
-    insert(shop, 1, 400)
-    # What is restored under a new name lies in the main file, not in a WAL.
-    assert 3013 not in numbers(shop.run("BACKUP DATABASE a TO DISK = '/tmp/first.bak'"))
-    assert 3702 not in numbers(shop.run("DROP DATABASE a"))
-    assert 3013 not in numbers(shop.run("RESTORE DATABASE a FROM DISK = '/tmp/first.bak'"))
-    assert 3013 not in numbers(shop.run("BACKUP DATABASE a TO DISK = '/tmp/full.bak'"))
-
-
-def insert(shop: Workshop, first: int, last: int) -> None:
-    shop.fill(
-        "a",
-        f"WITH n(k) AS (SELECT {first} UNION ALL SELECT k + 1 FROM n WHERE k < {last})"
-        " INSERT INTO t SELECT k, 'v' || k || '-' || hex(zeroblob(60)) FROM n",
-    )
-
-
-def content(shop: Workshop) -> list[list[object]]:
-    return shop.rows("a", "SELECT k, substr(v, 1, 12) FROM t ORDER BY k")
-
-
-def leaf(shop: Workshop, key: int) -> int:
-    """The number of the page on which a row lies in the main file."""
-    path = shop.store / "a.db"
-    raw = subprocess.run(["cat", str(path)], check=True, capture_output=True, timeout=60).stdout
-    found = raw.find(f"v{key}-".encode())
-    assert found > 0
-    return found // _PAGE + 1
-
-
-def damage(shop: Workshop, page: int) -> None:
-    """By another process: this one holds locks on the file."""
-    code = (
-        f"f = open({str(shop.store / 'a.db')!r}, 'r+b'); f.seek({(page - 1) * _PAGE});"
-        f" f.write(b'\\xa5' * {_PAGE}); f.close()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-def check(shop: Workshop) -> list[list[object]]:
-    try:
-        return shop.rows("a", "PRAGMA integrity_check")
-    except apsw.CorruptError as error:
-        return [[str(error)]]
 
 
 @pytest.fixture
