@@ -1,9 +1,12 @@
 """What the proxy adds, beside HAProxy in TCP mode, in one run.
 
 The upstream is a canned responder in a process of its own: it answers every batch with ready bytes, so that
-nothing hides the proxy's cost. Small queries are timed one by one on one connection each, the three ways in
-turn, in many short rounds; the added time is "through" minus "direct". A large result is read to its end and
-gives megabytes a second.
+nothing hides the proxy's cost. Small queries are timed one by one on one connection each, the ways in turn,
+in many short rounds; the added time is "through" minus "direct". A large result is read to its end and gives
+megabytes a second. The ways with TLS have it on the client leg, outermost as in TDS 8.0, the only form that
+HAProxy can end. What a query costs in processor time is shown, too: it hardly depends on what else runs.
+
+``--sessions`` measures memory instead: many sessions, few of them at work, then logins without end.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import struct
 import subprocess
@@ -121,11 +125,13 @@ def respond(listener: socket.socket, megabytes: int) -> None:
 
 
 class Client:
-    """A connection in clear, logged in."""
+    """A connection, logged in; inside TLS when there is a ``context``."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.sock = context.wrap_socket(self.sock)
         hello = build_prelogin(Prelogin((9, 0, 0, 0), Encryption.NOT_SUPPORTED, instance="", mars=False))
         self.sock.sendall(packetize(PacketType.PRELOGIN, hello, PACKET_SIZE))
         message(self.sock)
@@ -177,35 +183,57 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"{process.args[0]!r} did not listen on port {port}")
 
 
-def start_haproxy(directory: Path, upstream: int) -> tuple[subprocess.Popen[bytes], int]:
+def processor_seconds(pid: int) -> float:
+    """What a process has used so far, of all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> float:
+    """Megabytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def client_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["tds/8.0"])
+    return context
+
+
+def start_haproxy(directory: Path, upstream: int, pem: Path) -> tuple[subprocess.Popen[bytes], int, int]:
+    """In clear, and with TLS on a port of its own."""
     program = shutil.which("haproxy") or "/usr/sbin/haproxy"
     if not Path(program).exists():
         raise SystemExit(
             "haproxy is not here; it is the peer of this benchmark (Debian: apt-get install haproxy)"
         )
-    port = free_port()
+    port, secure = free_port(), free_port()
     configuration = directory / "haproxy.cfg"
     configuration.write_text(
         "global\n  nbthread 1\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n"
         f"  timeout server 1m\nlisten tds\n  bind 127.0.0.1:{port}\n  server canned 127.0.0.1:{upstream}\n"
+        f"listen tls\n  bind 127.0.0.1:{secure} ssl crt {pem} alpn tds/8.0\n"
+        f"  server canned 127.0.0.1:{upstream}\n"
     )
     process = subprocess.Popen([program, "-f", str(configuration)], stderr=subprocess.DEVNULL)
     wait_for(port, process)
-    return process, port
+    return process, port, secure
 
 
-def start_proxy(directory: Path, upstream: int) -> tuple[subprocess.Popen[bytes], int]:
-    ready = directory / "ready.json"
+def start_proxy(directory: Path, upstream: int, *options: str) -> tuple[subprocess.Popen[bytes], int]:
+    ready = directory / f"ready-{free_port()}.json"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "tdsproxy", "serve", "--store", str(directory / "store")),
             *("--listen", "127.0.0.1:0", "--ready-file", str(ready)),
-            *("--upstream", f"127.0.0.1:{upstream}", "--no-tls"),
+            *("--upstream", f"127.0.0.1:{upstream}", "--upstream-tls", "off", *options),
         ],
         env={**os.environ, "TDSPROXY_SA_PASSWORD": "Bench-pass-1"},
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("tdsproxy did not start")
@@ -219,15 +247,100 @@ def percentile(times: list[int], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000
 
 
+def certificate(directory: Path) -> tuple[Path, Path, Path]:
+    """Certificate, key, and both in one file as HAProxy wants them."""
+    from tdsproxy.frontend.certificates import ensure_self_signed
+
+    pair = ensure_self_signed(directory / "tls")
+    both = directory / "tls" / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    return pair.certificate, pair.key, both
+
+
+def ratios(name: str, peer: str, base: str, table: dict[str, float]) -> float:
+    return (table[name] - table[base]) / (table[peer] - table[base])
+
+
+def small_queries(ways: dict[str, Client], pids: dict[str, int], rounds: int, queries: int) -> None:
+    times: dict[str, list[int]] = {name: [] for name in ways}
+    used = dict.fromkeys(pids, 0.0)
+    for client in ways.values():
+        client.small(queries)
+    for _ in range(rounds):
+        for name, client in ways.items():
+            before = processor_seconds(pids[name]) if name in pids else 0.0
+            times[name] += client.small(queries)
+            if name in pids:
+                used[name] += processor_seconds(pids[name]) - before
+    count = rounds * queries
+    print(f"small query, {count} round trips each way, microseconds")
+    print(f"{'':14}{'p50':>9}{'p99':>9}{'added p50':>12}{'added p99':>12}{'processor':>12}")
+    p50 = {name: percentile(values, 0.5) for name, values in times.items()}
+    p99 = {name: percentile(values, 0.99) for name, values in times.items()}
+    for name in ways:
+        cost = f"{used[name] / count * 1e6:12.1f}" if name in used else f"{'':12}"
+        print(
+            f"{name:14}{p50[name]:9.1f}{p99[name]:9.1f}"
+            f"{p50[name] - p50['direct']:12.1f}{p99[name] - p99['direct']:12.1f}{cost}"
+        )
+    for suffix in ("", " tls"):
+        own, peer = f"tdsproxy{suffix}", f"haproxy{suffix}"
+        print(
+            f"{own} / {peer}: added p50 {ratios(own, peer, 'direct', p50):.2f},"
+            f" added p99 {ratios(own, peer, 'direct', p99):.2f},"
+            f" processor {used[own] / max(used[peer], 1e-9):.2f}"
+        )
+
+
+def large_results(ways: dict[str, Client], streams: int, megabytes: int) -> None:
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(streams):
+        for name, client in ways.items():
+            rates[name].append(client.stream())
+    print(f"\nlarge result of {megabytes} MB, MB/s, median of {streams}")
+    for name, values in rates.items():
+        print(f"{name:14}{statistics.median(values):9.0f}   (from {min(values):.0f} to {max(values):.0f})")
+    for suffix in ("", " tls"):
+        own, peer = rates[f"tdsproxy{suffix}"], rates[f"haproxy{suffix}"]
+        ratio = statistics.median(own) / statistics.median(peer)
+        print(f"tdsproxy{suffix} / haproxy{suffix}: {ratio:.2f}")
+
+
+def sessions(pid: int, port: int, logins: int) -> None:
+    """1,000 idle sessions, 200 more at work, then ``logins`` of them one after the other."""
+    print(f"after the start: {resident(pid):.0f} MB")
+    idle = [Client(port) for _ in range(1000)]
+    print(f"1,000 idle sessions: {resident(pid):.0f} MB")
+    active = [Client(port) for _ in range(200)]
+    for _ in range(10):
+        for client in active:
+            client.sock.sendall(SMALL)
+        for client in active:
+            message(client.sock)
+    print(f"and 200 at work: {resident(pid):.0f} MB")
+    for client in (*idle, *active):
+        client.sock.close()
+    for number in range(logins + 1):
+        if number % (logins // 5) == 0:
+            print(f"{number} logins and logouts: {resident(pid):.1f} MB, {descriptors(pid)} descriptors")
+        Client(port).sock.close()
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench forward", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="rounds of small queries (default 40)")
     parser.add_argument("--queries", type=int, default=200, help="queries a round and way (default 200)")
     parser.add_argument("--megabytes", type=int, default=200, help="size of the large result (default 200)")
     parser.add_argument("--streams", type=int, default=5, help="large results a way (default 5)")
+    parser.add_argument("--sessions", action="store_true", help="measure memory instead")
+    parser.add_argument("--logins", type=int, default=10_000, help="with --sessions (default 10,000)")
     given = parser.parse_args()
 
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     upstream = listener.getsockname()[1]
     responder = multiprocessing.get_context("fork").Process(target=respond, args=(listener, given.megabytes))
     responder.start()
@@ -235,40 +348,27 @@ def main() -> None:
     processes: list[subprocess.Popen[bytes]] = []
     directory = Path(tempfile.mkdtemp(prefix="tdsproxy-bench-"))
     try:
-        haproxy, haproxy_port = start_haproxy(directory, upstream)
+        if given.sessions:
+            proxy, port = start_proxy(directory, upstream, "--no-tls", "--max-connections", "2000")
+            processes.append(proxy)
+            sessions(proxy.pid, port, given.logins)
+            return
+        cert, key, both = certificate(directory)
+        haproxy, haproxy_port, haproxy_tls = start_haproxy(directory, upstream, both)
         processes.append(haproxy)
-        proxy, proxy_port = start_proxy(directory, upstream)
+        proxy, proxy_port = start_proxy(directory, upstream, "--tls-cert", str(cert), "--tls-key", str(key))
         processes.append(proxy)
-        ways = {"direct": Client(upstream), "haproxy": Client(haproxy_port), "tdsproxy": Client(proxy_port)}
-        times: dict[str, list[int]] = {name: [] for name in ways}
-        for client in ways.values():
-            client.small(given.queries)
-        for _ in range(given.rounds):
-            for name, client in ways.items():
-                times[name] += client.small(given.queries)
-        print(f"small query, {given.rounds * given.queries} round trips each way, microseconds")
-        print(f"{'':10}{'p50':>9}{'p99':>9}{'added p50':>12}{'added p99':>12}")
-        p50 = {name: percentile(values, 0.5) for name, values in times.items()}
-        p99 = {name: percentile(values, 0.99) for name, values in times.items()}
-        for name in ways:
-            print(
-                f"{name:10}{p50[name]:9.1f}{p99[name]:9.1f}"
-                f"{p50[name] - p50['direct']:12.1f}{p99[name] - p99['direct']:12.1f}"
-            )
-        for label, table in (("p50", p50), ("p99", p99)):
-            own, peer = table["tdsproxy"] - table["direct"], table["haproxy"] - table["direct"]
-            print(f"ratio of added {label}, tdsproxy / haproxy: {own / peer:.2f}")
-        rates: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(given.streams):
-            for name, client in ways.items():
-                rates[name].append(client.stream())
-        print(f"\nlarge result of {given.megabytes} MB, MB/s, median of {given.streams}")
-        for name, values in rates.items():
-            print(
-                f"{name:10}{statistics.median(values):9.0f}   (from {min(values):.0f} to {max(values):.0f})"
-            )
-        ratio = statistics.median(rates["tdsproxy"]) / statistics.median(rates["haproxy"])
-        print(f"ratio of rates, tdsproxy / haproxy: {ratio:.2f}")
+        context = client_context()
+        ways = {
+            "direct": Client(upstream),
+            "haproxy": Client(haproxy_port),
+            "tdsproxy": Client(proxy_port),
+            "haproxy tls": Client(haproxy_tls, context),
+            "tdsproxy tls": Client(proxy_port, context),
+        }
+        pids = {name: (haproxy if "haproxy" in name else proxy).pid for name in ways if name != "direct"}
+        small_queries(ways, pids, given.rounds, given.queries)
+        large_results(ways, given.streams, given.megabytes)
     finally:
         for process in processes:
             process.send_signal(signal.SIGTERM)
