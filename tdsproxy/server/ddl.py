@@ -20,6 +20,7 @@ from tdsproxy.server.metadata import Metadata, now_text
 from tdsproxy.server.plain_sql import native_check
 from tdsproxy.server.schema import DatabaseSchema, IndexInfo, KeyInfo, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import sqlite_name_of
+from tdsproxy.server.sequences import value_name
 from tdsproxy.server.table_sql import create_index, create_table
 from tdsproxy.server.triggers import parsed_trigger
 from tdsproxy.server.workspace import GLOBAL, TEMP, is_temporary, quoted
@@ -586,7 +587,7 @@ class DdlRunner:
 
     def _drop_module(self, name: ast.Name, statement: ast.DropObject, frame: Frame) -> None:
         kind = _KIND_WORDS.get(statement.kind, ("", ""))[0]
-        kinds = ("FN", "IF", "TF") if kind == "FN" else (kind,)
+        kinds = {"FN": ("FN", "IF", "TF"), "TT": ("TT", "ST")}.get(kind, (kind,))
         file = self._work.find_database(name.database or self._evaluator.host.database(frame))
         module = None
         schema = ""
@@ -620,7 +621,10 @@ class DdlRunner:
             if module.foreign:
                 self._work.run(f"DROP VIEW {schema}.{quoted(sqlite_name_of(module.schema, module.name))}")
             else:
-                Metadata(self._work, schema).drop_object(module.object_id)
+                metadata = Metadata(self._work, schema)
+                metadata.drop_object(module.object_id)
+                if module.kind == "SO":
+                    metadata.save_identity(value_name(module), None)
 
     def _drop_schema(self, name: ast.Name, statement: ast.DropObject, frame: Frame) -> None:
         file = self._work.database(self._evaluator.host.database(frame))

@@ -36,7 +36,7 @@ from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply, ResultSet
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.signals import Cancelled
-from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.state import Frame, TableVariable
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
@@ -221,6 +221,9 @@ class Dispatcher:
         if type_name.type is not None:
             return type_name.type
         name = type_name.name
+        base = self.sql.types.base(name, frame)
+        if base is not None:
+            return base
         shown = ".".join(part for part in (name.schema, name.object) if part)
         raise SqlError.of(
             2715, 16, 3, f"Column, parameter, or variable #1: Cannot find data type {shown}.", name.line
@@ -233,6 +236,12 @@ class Dispatcher:
     @property
     def user_functions(self) -> UserFunctions:
         return self._functions
+
+    def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> TableVariable | None:
+        return self.sql.types.table(variable, type_name.name, frame)
+
+    def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
+        self.sql.table_variables.share(variable, source, caller, inner)
 
     def message_text(self, number: int, frame: Frame) -> str | None:
         return None

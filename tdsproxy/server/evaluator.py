@@ -31,10 +31,12 @@ from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
+from tdsproxy.server.sequences import Sequences
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
 from tdsproxy.server.triggers import Triggers
 from tdsproxy.server.user_functions import FunctionParameter, ScalarFunction, TableValued
+from tdsproxy.server.user_types import UserTypes
 from tdsproxy.server.workspace import TEMP, Deadlock, StaleSnapshot, Workspace, is_temporary, quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -116,6 +118,8 @@ class SqliteEvaluator:
         self.inserts = InsertRunner(self)
         self.merges = MergeRunner(self)
         self.ddl = DdlRunner(self)
+        self.sequences = Sequences(self)
+        self.types = UserTypes(self)
         self.select_into = SelectInto(self)
         self.global_tables: set[str] = set()
         workspace.on_close.append(self._drop_global_tables)
@@ -131,6 +135,8 @@ class SqliteEvaluator:
             ast.Declare: self._declare_tables,  # type: ignore[dict-item]
             ast.Transaction: self._transaction,  # type: ignore[dict-item]
             ast.SetIdentityInsert: self._set_identity_insert,  # type: ignore[dict-item]
+            ast.CreateType: self.types.create,  # type: ignore[dict-item]
+            ast.CreateSequence: self.sequences.create,  # type: ignore[dict-item]
             **self.ddl.handlers(),
         }
 

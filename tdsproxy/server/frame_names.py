@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tdsproxy.server.compiler.context import FoundTable
 from tdsproxy.server.schema import ModuleInfo, TableInfo
 from tdsproxy.server.triggers import PSEUDO
+from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.environment import FrameEnvironment
 from tdsproxy.tsql.parser import parse
@@ -75,6 +76,9 @@ class FrameNames:
 
     def table_function(self, name: ast.Name) -> TableValued | None:
         return self._evaluator.host.user_functions.table(name, self._frame)
+
+    def next_value(self, name: ast.Name) -> tuple[SqlType, tuple[object, ...], Callable[[], Stored]]:
+        return self._evaluator.sequences.next_value(name, self._frame)
 
     def default_argument(self, parameter: FunctionParameter) -> TypedValue:
         return self._evaluator.host.user_functions.default(parameter, self._frame)

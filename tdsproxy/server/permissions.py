@@ -22,6 +22,8 @@ _DEFINITIONS: Final[dict[type[ast.Statement], str]] = {
     ast.CreateTrigger: "CREATE TRIGGER",
     ast.CreateSchema: "CREATE SCHEMA",
     ast.CreateSynonym: "CREATE SYNONYM",
+    ast.CreateSequence: "CREATE SEQUENCE",
+    ast.CreateType: "CREATE TYPE",
     ast.DropObject: "DROP",
     ast.Truncate: "TRUNCATE TABLE",
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tdsproxy.server.evaluator import SqliteEvaluator
 
 _KEY = "table_variables"
+_SHARED = "table_parameters"
+"""Those of a caller, which has passed them as arguments."""
 
 
 class TableVariables:
@@ -37,6 +39,10 @@ class TableVariables:
         declared = frame.tables.get(name.lower())
         if declared is None:
             return None
+        shared = frame.storage.get(_SHARED)
+        passed = shared.get(name.lower()) if isinstance(shared, dict) else None
+        if isinstance(passed, TableInfo):
+            return passed
         made = frame.storage.setdefault(_KEY, {})
         if not isinstance(made, dict):
             raise TypeError("a frame's table variables are kept as a dict")
@@ -45,6 +51,16 @@ class TableVariables:
             table = self._create(declared, frame)
             made[name.lower()] = table
         return table
+
+    def share(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
+        """Makes ``variable`` of ``inner`` the same table as ``source`` of ``caller``, which keeps it."""
+        table = self.table(source, caller)
+        if table is None:
+            return
+        inner.tables[variable.lower()] = caller.tables[source.lower()]
+        shared = inner.storage.setdefault(_SHARED, {})
+        if isinstance(shared, dict):
+            shared[variable.lower()] = table
 
     def found(self, name: str, frame: Frame) -> FoundTable | None:
         table = self.table(name, frame)

@@ -122,6 +122,8 @@ class Calls:
     def _argument(self, argument: ast.ExecArgument, frame: Frame) -> Argument:
         if argument.value is None:
             return Argument(argument.name, None)
+        if isinstance(argument.value, ast.Variable) and argument.value.name.lower() in frame.tables:
+            return Argument(argument.name, None, table=(argument.value.name, frame))
         if not argument.output:
             return Argument(argument.name, self._interpreter.scalar(argument.value, frame))
         if not isinstance(argument.value, ast.Variable):
@@ -431,6 +433,8 @@ class Calls:
         given = _match(parameters, arguments, procedure)
         outputs: list[tuple[str, Argument]] = []
         for parameter in parameters:
+            if parameter.type.type is None and self._bind_table(parameter, given, inner, procedure):
+                continue
             type_ = self._interpreter.evaluator.resolve_type(parameter.type, inner)
             argument = given.get(parameter.name.lower())
             if argument is not None and argument.set is not None:
@@ -445,6 +449,26 @@ class Calls:
             made = self._value(parameter, argument, inner, procedure, query)
             inner.declare(parameter.name, type_, _passed(made, type_, state))
         return outputs
+
+    def _bind_table(
+        self, parameter: ast.Parameter, given: dict[str, Argument], inner: Frame, procedure: str
+    ) -> bool:
+        """Whether the parameter is one of a table type: then it is the caller's table, or an empty one."""
+        evaluator = self._interpreter.evaluator
+        table = evaluator.table_type(parameter.name, parameter.type, inner)
+        if table is None:
+            return False
+        argument = given.get(parameter.name.lower())
+        if argument is None or argument.table is None:
+            if argument is not None and argument.value is not None:
+                shown = parameter.type.name.object
+                text = f"Operand type clash: {argument.value.type} is incompatible with {shown}"
+                raise SqlError.of(206, 16, 2, text)
+            inner.tables[parameter.name.lower()] = table
+            return True
+        source, caller = argument.table
+        evaluator.share_table(parameter.name, source, caller, inner)
+        return True
 
     def _value(
         self,

@@ -10,7 +10,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.replies import Column, Reply
 from tdsproxy.tsql.scalar import TypedValue
-from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.state import Frame, TableVariable
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
@@ -37,6 +37,8 @@ class Argument:
     name: str | None
     value: TypedValue | None
     set: Callable[[TypedValue], None] | None = None
+    table: tuple[str, Frame] | None = None
+    """A table variable and the frame that has it, for a parameter of a table type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,12 @@ class Evaluator(Protocol):
 
     def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
         """A declared type; for user-defined ones the base type. Raises SqlError 2715."""
+
+    def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> TableVariable | None:
+        """The table variable that ``variable`` of a user-defined table type is; None for any other type."""
+
+    def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
+        """Makes the parameter ``variable`` of ``inner`` the table variable ``source`` of ``caller``."""
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
         """Parse dynamic SQL under the frame's options. Raises SyntaxError_."""

@@ -413,11 +413,24 @@ class Interpreter:
         for item in statement.items:
             if item.type is None:
                 continue
+            if item.type.type is None and self._declared_table(item, frame):
+                continue
             if item.name.lower() not in frame.variables:
                 frame.declare(item.name, self.evaluator.resolve_type(item.type, frame))
             if item.value is not None:
                 self.store(item.name, self.scalar(item.value, frame), frame)
                 yield from self.counted(1, frame)
+
+    def _declared_table(self, item: ast.Declaration, frame: Frame) -> bool:
+        """Whether the variable is one of a user-defined table type."""
+        if item.name.lower() in frame.tables:
+            return True
+        if item.type is None:
+            return False
+        table = self.evaluator.table_type(item.name, item.type, frame)
+        if table is not None:
+            frame.tables[item.name.lower()] = table
+        return table is not None
 
     def _quiet(self, replies: Iterator[Reply]) -> Iterator[Reply]:
         for reply in replies:

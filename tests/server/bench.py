@@ -157,6 +157,12 @@ class Bench:
     def procedure(self, name: ast.Name, frame: Frame) -> None:
         return None
 
+    def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> None:
+        return None
+
+    def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
+        return
+
     def resolve_type(self, type_name: ast.TypeName, frame: Frame) -> SqlType:
         if type_name.type is None:
             raise SqlError.of(2715, 16, 6, f"Cannot find data type {type_name.name.object}.")

@@ -13,6 +13,7 @@ from tdsproxy.server.compiler.typed import Parameters
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.workspace import Workspace
+from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.scalar import Environment
 from tdsproxy.tsql.types import SqlType
@@ -50,6 +51,10 @@ class Names(Protocol):
 
     def table_function(self, name: ast.Name) -> TableValued | None:
         """A table function made by CREATE FUNCTION."""
+
+    def next_value(self, name: ast.Name) -> tuple[SqlType, tuple[object, ...], Callable[[], Stored]]:
+        """The type of a sequence, its key among others, and what gives its next value. Raises SqlError
+        208."""
 
     def default_argument(self, parameter: FunctionParameter) -> TypedValue:
         """The value of the word DEFAULT for a parameter."""

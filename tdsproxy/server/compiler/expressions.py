@@ -325,6 +325,11 @@ class ExpressionCompiler:
             inner = ast.ColumnRef(parts=parts, line=expr.line)
         return self.converted(self.value(inner, scope), t.nvarchar(MAX)).sql
 
+    def _nextvalue(self, expr: ast.NextValue, scope: Scope) -> Typed:
+        type_, key, step = self.context.names.next_value(expr.sequence)
+        name = self.binder.scalar(("next", key), lambda: step, deterministic=False)
+        return Typed(f"{name}()", type_, True)
+
     # ------------------------------------------------------------------ calls
 
     def _functioncall(self, expr: ast.FunctionCall, scope: Scope) -> Typed:

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from tdsproxy.server.schema import ModuleInfo
+from tdsproxy.server.sequences import KIND, sequence_of
 from tdsproxy.server.sysviews.model import Row, View, view
+from tdsproxy.server.sysviews.objects import moment_of, schema_ids
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.server.triggers import parsed_trigger
 from tdsproxy.server.typeinfo import numbers
 from tdsproxy.tsql import ast
+from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Variant
 
 _EVENTS: Final = {"INSERT": 1, "UPDATE": 2, "DELETE": 3}
 
@@ -97,7 +101,46 @@ def _sysusers(scope: Scope) -> Iterator[Row]:
         }
 
 
+def _sequences(scope: Scope) -> Iterator[Row]:
+    for module in scope.objects.modules.values():
+        if module.kind != KIND:
+            continue
+        info = sequence_of(module)
+        about = numbers(info.sql_type)
+        yield {
+            "name": module.name,
+            "object_id": module.object_id,
+            "schema_id": schema_ids(scope).get(module.schema.lower(), 1),
+            "type": "SO",
+            "type_desc": "SEQUENCE_OBJECT",
+            "create_date": moment_of(module.created),
+            "modify_date": moment_of(module.modified),
+            "start_value": Variant(t.BIGINT, info.start),
+            "increment": Variant(t.BIGINT, info.increment),
+            "minimum_value": Variant(t.BIGINT, info.minimum),
+            "maximum_value": Variant(t.BIGINT, info.maximum),
+            "is_cycling": int(info.cycle),
+            "is_cached": 1,
+            "cache_size": info.cache or None,
+            "system_type_id": about.id,
+            "user_type_id": about.id,
+            "precision": about.precision,
+            "scale": about.scale,
+            "current_value": Variant(t.BIGINT, info.start),
+        }
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.sequences",
+        "name sysname!, object_id int!, principal_id int, schema_id int!, parent_object_id int!,"
+        " type char(2), type_desc nvarchar(60), create_date datetime!, modify_date datetime!,"
+        " is_ms_shipped bit!, is_published bit!, is_schema_published bit!, start_value sql_variant!,"
+        " increment sql_variant!, minimum_value sql_variant, maximum_value sql_variant, is_cycling bit,"
+        " is_cached bit, cache_size int, system_type_id tinyint!, user_type_id int!, precision tinyint!,"
+        " scale tinyint, current_value sql_variant!, is_exhausted bit!, last_used_value sql_variant",
+        _sequences,
+    ),
     *(
         view(
             f"sys.{name}",

@@ -34,6 +34,8 @@ _KIND_WORDS: Final = {
     "TF": "SQL_TABLE_VALUED_FUNCTION",
     "TR": "SQL_TRIGGER",
     "SN": "SYNONYM",
+    "SO": "SEQUENCE_OBJECT",
+    "TT": "TYPE_TABLE",
     "PK": "PRIMARY_KEY_CONSTRAINT",
     "UQ": "UNIQUE_CONSTRAINT",
     "F": "FOREIGN_KEY_CONSTRAINT",
@@ -56,7 +58,7 @@ def moment_of(text: str) -> DateTime:
     return value if isinstance(value, DateTime) else EPOCH
 
 
-def _schema_ids(scope: Scope) -> dict[str, int]:
+def schema_ids(scope: Scope) -> dict[str, int]:
     known = {schema.name.lower(): schema.schema_id for schema in BUILT_IN_SCHEMAS}
     known.update({schema.name.lower(): schema.schema_id for schema in scope.objects.schemas})
     return known
@@ -105,12 +107,12 @@ def _object(
 
 
 def _table_object(scope: Scope, table: TableInfo) -> dict[str, Value]:
-    schema_id = _schema_ids(scope).get(table.schema.lower(), 1)
+    schema_id = schema_ids(scope).get(table.schema.lower(), 1)
     return _object(table.name, table.object_id, schema_id, "U", table.created, table.modified)
 
 
 def _module_object(scope: Scope, module: ModuleInfo) -> dict[str, Value]:
-    schema_id = _schema_ids(scope).get(module.schema.lower(), 1)
+    schema_id = schema_ids(scope).get(module.schema.lower(), 1)
     return _object(
         module.name,
         module.object_id,
@@ -123,7 +125,7 @@ def _module_object(scope: Scope, module: ModuleInfo) -> dict[str, Value]:
 
 
 def _constraint_object(scope: Scope, table: TableInfo, item: Constraint) -> dict[str, Value]:
-    schema_id = _schema_ids(scope).get(table.schema.lower(), 1)
+    schema_id = schema_ids(scope).get(table.schema.lower(), 1)
     return _object(
         item.name,
         item.object_id,

@@ -226,7 +226,6 @@ VIEWS: Final[tuple[View, ...]] = (
     view("sys.xml_schema_collections", "xml_collection_id int!, schema_id int!, name sysname!"),
     view("sys.periods", "name sysname!, period_type tinyint, object_id int!, start_column_id int!"),
     view("sys.assemblies", "name sysname!, principal_id int, assembly_id int!"),
-    view("sys.sequences", "name sysname!, object_id int!, schema_id int!, start_value sql_variant"),
     view(
         "sys.database_permissions",
         "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, grantee_principal_id int!,"

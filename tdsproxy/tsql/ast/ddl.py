@@ -204,7 +204,7 @@ class CreateSynonym(Statement):
 
 
 class CreateType(Statement):
-    """An alias type (``base``) or a table type (``columns``)."""
+    """An alias type (``base``) or a table type (``columns``). ``text`` is the whole statement."""
 
     name: Name
     base: TypeName | None
@@ -212,6 +212,7 @@ class CreateType(Statement):
     columns: tuple[ColumnDefinition, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     indexes: tuple[IndexDefinition, ...] = ()
+    text: str = ""
 
 
 class CreateSequence(Statement):

@@ -126,7 +126,7 @@ class Statements(Keys):
             self.expect("FOR")
             return ast.CreateSynonym(name, self.object_name())
         if word == "TYPE":
-            return self._create_type()
+            return self._create_type(start)
         if word == "SEQUENCE":
             return self._create_sequence()
         return self._principal_statement("CREATE")
@@ -162,7 +162,7 @@ class Statements(Keys):
         owner = self.name() if self.accept("AUTHORIZATION") else None
         return ast.CreateSchema(name or owner or "", owner)
 
-    def _create_type(self) -> ast.Statement:
+    def _create_type(self, start: Token) -> ast.Statement:
         self.expect("TYPE")
         name = self.object_name()
         if self.accept("FROM"):
@@ -170,7 +170,7 @@ class Statements(Keys):
             nullable = not self.accept_words("NOT", "NULL")
             if nullable:
                 self.accept("NULL")
-            return ast.CreateType(name, base, nullable)
+            return ast.CreateType(name, base, nullable, text=self.source(start))
         self.expect("AS")
         self.expect("TABLE")
         self.expect("(")
@@ -179,7 +179,7 @@ class Statements(Keys):
         if self.at_words("WITH", "("):
             self.advance()
             self.skip_parentheses()
-        return ast.CreateType(name, None, True, columns, constraints, indexes)
+        return ast.CreateType(name, None, True, columns, constraints, indexes, self.source(start))
 
     def _create_sequence(self) -> ast.Statement:
         self.expect("SEQUENCE")
