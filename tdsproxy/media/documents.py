@@ -168,6 +168,19 @@ class FamilyContent(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
 
 
+class ContentFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of the content when the pages of a set were read, to be compared with a restored one.
+
+    ``objects`` maps "type name" of everything in SQLite's schema to a digest of its definition, ``rows``
+    tables to their numbers of rows; a table that took too long to count is not in it. ``hidden`` says that
+    names are digests themselves, as they are in encrypted sets.
+    """
+
+    objects: dict[str, str] = {}
+    rows: dict[str, int] = {}
+    hidden: bool = False
+
+
 class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
     """The document at the end of a set: what is known only then.
 
@@ -180,7 +193,8 @@ class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
 
     ``log_block_count`` blocks hold ``transaction_count`` transactions. Times in nanoseconds since 1970, UTC:
     what the set restores is the database's state from ``consistent_ns``, when it last committed before, to
-    ``through_ns``, up to which no later commit happened. Both are None in sets of format 1.0.
+    ``through_ns``, up to which no later commit happened. Both are None in sets of format 1.0. ``facts`` tell
+    of the state of the pages, before the set's log.
     """
 
     finished: dt.datetime
@@ -201,6 +215,7 @@ class SetTrailer(msgspec.Struct, frozen=True, kw_only=True):
     through_ns: int | None = None
     family: FamilyContent | None = None
     sealed_digest: bytes | None = None
+    facts: ContentFacts | None = None
 
 
 def encode(document: msgspec.Struct) -> bytes:

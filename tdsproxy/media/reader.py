@@ -82,6 +82,11 @@ class StoredRun:
     cipher: ChunkCipher | None = None
     family: int = 1
 
+    @property
+    def is_log(self) -> bool:
+        """Whether it is a block of log."""
+        return self.header.kind == layout.LOG
+
     def damaged(self, detail: str, *, cut_off: bool = False) -> MediaDamaged:
         """What to raise when it is not what was written."""
         head = self.header

@@ -11,7 +11,14 @@ from uuid import UUID
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Compressor
 from tdsproxy.media.device import Part, WriteHandle
-from tdsproxy.media.documents import FamilyContent, MediaHeader, SetHeader, SetTrailer, encode
+from tdsproxy.media.documents import (
+    ContentFacts,
+    FamilyContent,
+    MediaHeader,
+    SetHeader,
+    SetTrailer,
+    encode,
+)
 from tdsproxy.media.log_blocks import LogBlock
 from tdsproxy.media.sealing import ChunkCipher
 
@@ -61,6 +68,14 @@ class Encoder:
         """A block of log."""
         data = memoryview(block.data)
         return self._encode(slot, layout.LOG, block.flags, block.first, block.count, data, block)
+
+    def again(
+        self, slot: Slot, head: layout.RecordHeader, data: memoryview, block: LogBlock | None
+    ) -> EncodedRecord:
+        """What was encoded as ``head`` says, in this encoder's way; ``block`` names what its index entry
+        says."""
+        flags = head.flags & ~layout.SEALED
+        return self._encode(slot, head.kind, flags, head.first, head.count, data, block)
 
     def _encode(
         self,
@@ -122,6 +137,7 @@ class WholeSet:
     consistent_ns: int | None = None
     through_ns: int | None = None
     sealed_digest: bytes | None = None
+    facts: ContentFacts | None = None
 
 
 def write_media_header(handle: WriteHandle, header: MediaHeader) -> None:
@@ -254,6 +270,7 @@ class SetWriter:
             through_ns=whole.through_ns,
             family=self.content if whole.families > 1 else None,
             sealed_digest=whole.sealed_digest,
+            facts=whole.facts,
         )
         payload = layout.pad_trailer(encode(trailer), record_offset, self._anchor.offset)
         self._record(layout.TRAILER, payload)
