@@ -10,10 +10,12 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from tdsproxy.backup.facts import hidden_name, snapshot_with_facts
 from tdsproxy.backup.media_set import (
     BackupResult,
     LogTail,
@@ -26,6 +28,7 @@ from tdsproxy.backup.options import BackupOptions
 from tdsproxy.backup.page_map import PageMap, page_hashes
 from tdsproxy.backup.set_sink import Pages, SetSink
 from tdsproxy.backup.source_check import SourceCheck
+from tdsproxy.log.records import Transaction
 from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import Image, SetDescription
 from tdsproxy.media.writer import EncodedRecord
@@ -54,7 +57,7 @@ def backup_database(
 
     ``log``, for a database whose log is kept, is called once the snapshot is held. It captures up to the last
     commit and gives the log from ``description.first_lsn``, which was captured before this function was
-    called, up to there; the set's LastLSN is its end. ``page_map``, for one whose log is not kept, is the
+    called, up to there; the set's LastLSN is its end. ``page_map`` is the
     directory (``page_map.map_directory``) in which the hashes of all pages are noted for later differentials
     and checks. ``check`` looks at the pages before and while they are read.
 
@@ -63,9 +66,10 @@ def backup_database(
     """
     stop = cancel if cancel is not None else threading.Event()
     hashes: list[PageMap] = []
+    hide = partial(hidden_name, description.set_guid) if options.sealing is not None else None
 
     def content(sink: SetSink) -> SetEnd:
-        with Snapshot(source, cancelled=stop.is_set) as snapshot:
+        with snapshot_with_facts(source, stop.is_set) as (snapshot, counter):
             begun_ns = time.time_ns()
             tail = log() if log is not None else None
             if check is not None:
@@ -76,15 +80,20 @@ def backup_database(
                 if page_map is not None
                 else None
             )
+            if counter is not None:
+                counter.begin()
             _write_pages(sink, snapshot, found, check, options.run_bytes, progress)
+            facts = counter.end(hide) if counter is not None else None
             snapshot.check()
         if found is not None:
             if check is not None:
                 # What damage left is nothing to compare with.
                 found.forget(check.pages)
             hashes.append(found)
+        if found is not None and tail is not None:
+            tail = without_tail(found, tail)
         end = write_tail(sink, tail, begun_ns)
-        return dataclasses.replace(end, is_damaged=check is not None and check.damaged)
+        return dataclasses.replace(end, is_damaged=check is not None and check.damaged, facts=facts)
 
     def keep_map() -> None:
         for found in hashes:
@@ -119,6 +128,17 @@ def described(
         library_version=parsed.library_version if parsed else 0,
     )
     return msgspec.structs.replace(description, files=files), image
+
+
+def without_tail(found: PageMap, tail: LogTail) -> LogTail:
+    """The tail, of which all pages are taken for changed when it is read: a restore rolls them forward."""
+
+    def forgetting() -> Iterator[Transaction]:
+        for transaction in tail.transactions:
+            found.forget(number for number, _ in transaction.pages)
+            yield transaction
+
+    return dataclasses.replace(tail, transactions=forgetting())
 
 
 def write_tail(sink: SetSink, tail: LogTail | None, begun_ns: int) -> SetEnd:

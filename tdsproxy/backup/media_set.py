@@ -23,7 +23,7 @@ from tdsproxy.backup.set_sink import SetSink
 from tdsproxy.log.records import Transaction
 from tdsproxy.media.device import LockedMedium, MediaDevice, WriteHandle
 from tdsproxy.media.device_set import Devices, device_set
-from tdsproxy.media.documents import MediaHeader, SetHeader, SetTrailer
+from tdsproxy.media.documents import ContentFacts, MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import DeviceCancelled, DeviceError
 from tdsproxy.media.writer import SetWriter, write_media_header
 from tdsproxy.store import crashpoints
@@ -83,6 +83,7 @@ class SetEnd:
     consistent_ns: int | None = None
     through_ns: int | None = None
     is_damaged: bool = False
+    facts: ContentFacts | None = None
 
 
 def write_set(
@@ -126,6 +127,7 @@ def write_set(
                     last_valid_restore_time=moment(end.through_ns),
                     consistent_ns=end.consistent_ns,
                     through_ns=end.through_ns,
+                    facts=end.facts,
                 )
                 crashpoints.reach("backup.trailer-written")
                 _finish(handles, sink, stop, before_publish)

@@ -19,6 +19,7 @@ from tdsproxy.backup.restore_steps import (
 )
 from tdsproxy.backup.source_check import SourceCheck
 from tdsproxy.backup.undo import undo_restore
+from tdsproxy.backup.verification import Verified, verify_restore
 
 __all__ = [
     "BackupOptions",
@@ -29,6 +30,7 @@ __all__ = [
     "MediaInfo",
     "RestoreResult",
     "SourceCheck",
+    "Verified",
     "apply_differential",
     "apply_log",
     "backup_database",
@@ -41,5 +43,6 @@ __all__ = [
     "restore_image",
     "restore_pages",
     "undo_restore",
+    "verify_restore",
     "verify_set",
 ]

@@ -21,6 +21,7 @@ from tdsproxy.log.records import Transaction
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Compression, Compressor
 from tdsproxy.media.documents import (
+    ContentFacts,
     FamilyContent,
     Image,
     MediaHeader,
@@ -208,6 +209,7 @@ class SetSink:
         last_valid_restore_time: dt.datetime | None,
         consistent_ns: int | None,
         through_ns: int | None,
+        facts: ContentFacts | None = None,
     ) -> SetTrailer:
         """Indexes and trailers onto all media. Returns the trailer of the first. Raises MediaError."""
         while self._waiting:
@@ -233,6 +235,7 @@ class SetSink:
             last_valid_restore_time=last_valid_restore_time,
             consistent_ns=consistent_ns,
             through_ns=through_ns,
+            facts=facts,
             sealed_digest=self.encoder.sealed_digest(content.digest),
         )
         trailers = [writer.write_trailer(whole) for copy in self.writers for writer in copy]

@@ -126,6 +126,8 @@ class PageView:
         self.wal = parsed is not None and parsed.wal
         self.page_size = parsed.page_size if parsed else _DEFAULT_PAGE_SIZE
         self.page_count = self._main_size // self.page_size
+        # The commit counter of the WAL index: which state this is, as long as the index lives.
+        self.commit: tuple[int, int, tuple[int, int]] | None = None
         if not self.wal:
             if parsed is not None and parsed.page_count is not None:
                 self.page_count = parsed.page_count
@@ -145,6 +147,7 @@ class PageView:
                 continue
             if head.page_size:
                 self.page_size = head.page_size
+            self.commit = (head.change, head.max_frame, head.salts)
             done = walindex.backfilled(block)
             self._main_size = self._file.size()
             count = head.page_count or self._main_size // self.page_size
@@ -161,6 +164,12 @@ class PageView:
             self._salts = head.salts
             return
         raise SnapshotBroken(self.path, "the WAL index does not come to rest")
+
+    def is_newest(self) -> bool:
+        """Whether nobody has committed since; false where that cannot be told."""
+        block = self._file.index_block(0) if self.wal else None
+        head = walindex.read_header(block) if block is not None else None
+        return head is not None and (head.change, head.max_frame, head.salts) == self.commit
 
     def _salts_now(self) -> tuple[int, int] | None:
         block = self._file.index_block(0)
@@ -295,6 +304,10 @@ class Snapshot:
             spool.flush()
             self._spool = os.dup(spool.fileno())
         self._release()
+
+    def is_newest(self) -> bool:
+        """Whether nobody has committed since it was taken; false where that cannot be told."""
+        return self._view is not None and self._view.is_newest()
 
     @property
     def size(self) -> int:
