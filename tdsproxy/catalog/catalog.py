@@ -124,9 +124,9 @@ def initialise(store: Path) -> Catalog:
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     (store / BACKUP_DIRECTORY).mkdir(mode=0o700, exist_ok=True)
     with CatalogFile(store / MASTER) as master:
-        if not _is_current(master):
+        if not _is_current(store, master):
             with _alone(store):
-                if not _is_current(master):
+                if not _is_current(store, master):
                     _create(store, master)
     return Catalog(store)
 
@@ -142,7 +142,10 @@ def _alone(store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_current(master: CatalogFile) -> bool:
+def _is_current(store: Path, master: CatalogFile) -> bool:
+    """Whether nothing is to be made: msdb may have been lost alone."""
+    if not (store / MSDB).exists():
+        return False
     if not master.read("SELECT 1 FROM sqlite_master WHERE name = '__tds_settings'"):
         return False
     rows = master.read("SELECT value FROM __tds_settings WHERE name = ?", (_VERSION_SETTING,))

@@ -88,6 +88,16 @@ class DevicePaths:
         permitted = any(real.is_relative_to(root) for root in roots)
         return real if permitted and not is_live_file(real, databases) else None
 
+    def name_of(self, path: Path) -> str:
+        """A name by which a statement reaches ``path``, which lies in a permitted directory: the path itself,
+        where no mapping leads it elsewhere."""
+        names = [str(path)]
+        for source, target in self.mappings:
+            root = Path(os.path.realpath(target))
+            if path.is_relative_to(root):
+                names.append(f"{source.rstrip('/')}/{path.relative_to(root)}")
+        return next((name for name in names if self.locate(name, ()) == path), str(path))
+
     def _resolve(self, name: str, databases: Sequence[Path], state: int) -> DeviceFile:
         if not name.strip():
             raise fail(3044)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.commands import file_procedures, history_procedures, restore_ranges
+from tdsproxy.commands import (
+    backup_list,
+    file_procedures,
+    history_procedures,
+    history_rebuild,
+    restore_plan,
+    restore_ranges,
+)
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_procedures import Procedure
@@ -18,9 +25,13 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 
 _PROCEDURES: Final[dict[str, Procedure]] = {
+    **backup_list.PROCEDURES,
     **file_procedures.PROCEDURES,
     **history_procedures.PROCEDURES,
+    **history_rebuild.PROCEDURES,
+    **restore_plan.PROCEDURES,
     **restore_ranges.PROCEDURES,
+    **restore_verification.PROCEDURES,
 }
 
 

@@ -1,0 +1,146 @@
+"""msdb's history from the media alone: it equals what was written when the backups were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tdsproxy.catalog.catalog import MSDB
+from tests.commands.support import Workshop, messages, numbers, table
+
+UNKNOWN = {
+    "backupset": {"backup_set_id", "media_set_id"},
+    "backupmediaset": {"media_set_id"},
+    "backupmediafamily": {"media_set_id", "logical_device_name", "device_type", "physical_device_name"},
+    "backupfile": {"backup_set_id"},
+    "backupfilegroup": {"backup_set_id"},
+}
+"""What cannot be known again: the ids, which tie rows together, and how a device was named."""
+
+
+def history(shop: Workshop) -> dict[str, list[dict[str, object]]]:
+    found = {}
+    for name in UNKNOWN:
+        columns = [str(row[0]) for row in shop.history(f"SELECT name FROM pragma_table_info('{name}')")]
+        rows = shop.history(f"SELECT * FROM {name} ORDER BY 1, 2")
+        found[name] = [dict(zip(columns, row, strict=True)) for row in rows]
+    return found
+
+
+def known(rows: dict[str, list[dict[str, object]]]) -> dict[str, list[dict[str, object]]]:
+    return {
+        name: [{key: value for key, value in row.items() if key not in UNKNOWN[name]} for row in table_]
+        for name, table_ in rows.items()
+    }
+
+
+def forget(shop: Workshop) -> None:
+    """As if msdb had been lost."""
+    for name in (*UNKNOWN, "restorehistory", "restorefile", "restorefilegroup"):
+        with shop.catalog._msdb.write() as msdb:
+            msdb.read(f"DELETE FROM {name}")
+            msdb.read("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Workshop:
+    """Backups of all kinds, interleaved over several media."""
+    shop = Workshop(tmp_path, logged=True)
+    for text in (
+        "CREATE DATABASE a",
+        "CREATE DATABASE b",
+        "BACKUP DATABASE a TO DISK = 'a.bak' WITH NAME = 'first', DESCRIPTION = 'of a', CHECKSUM",
+        "BACKUP DATABASE b TO DISK = 'b1.bak', DISK = 'b2.bak' WITH COMPRESSION, MEDIANAME = 'two'",
+        "BACKUP LOG a TO DISK = 'a.bak'",
+        "BACKUP DATABASE a TO DISK = 'sub/a.dif' WITH DIFFERENTIAL, RETAINDAYS = 3",
+        "BACKUP DATABASE b TO DISK = 'm1.bak' MIRROR TO DISK = '/tmp/m2.bak' WITH FORMAT, COPY_ONLY",
+        "BACKUP LOG b TO DISK = 'b1.bak', DISK = 'b2.bak'",
+    ):
+        if "sub/" in text:
+            (shop.store / "backup" / "sub").mkdir()
+        assert not [m for m in messages(shop.run(text)) if m.severity > 10], text
+    return shop
+
+
+def rebuild(shop: Workshop, *places: str) -> list[tuple[object, ...]]:
+    names = [f"@a{number}" for number in range(1, len(places) + 1)]
+    text = f"EXEC sp_rebuild_history {', '.join(names)}"
+    replies = shop.run(text, variables=dict(zip(names, places, strict=True)))
+    assert numbers(replies) == []
+    return [tuple(row.values()) for row in table(replies)]
+
+
+def test_the_history_equals_the_one_that_was_lost(made: Workshop) -> None:
+    before = history(made)
+    assert len(before["backupset"]) == 6
+    assert [row[5] for row in rebuild(made)] == [0] * 6
+    assert history(made) == before
+    forget(made)
+    rows = rebuild(made)
+    assert [(row[0], row[1], row[4], row[5]) for row in rows] == [
+        ("a", "D", 1, 1),
+        ("b", "D", 1, 1),
+        ("a", "L", 2, 1),
+        ("a", "I", 1, 1),
+        ("b", "D", 1, 1),
+        ("b", "L", 2, 1),
+    ]
+    after = history(made)
+    assert known(after) == known(before)
+    ids = [(row["backup_set_id"], row["media_set_id"]) for row in after["backupset"]]
+    assert ids == [(row["backup_set_id"], row["media_set_id"]) for row in before["backupset"]]
+    families = [
+        (row["media_set_id"], row["mirror"], Path(str(row["physical_device_name"])).name)
+        for row in after["backupmediafamily"]
+    ]
+    assert families == [
+        (row["media_set_id"], row["mirror"], Path(str(row["physical_device_name"])).name)
+        for row in before["backupmediafamily"]
+    ]
+    assert [row[5] for row in rebuild(made)] == [0] * 6
+    # A restore to a moment finds its way by what was rebuilt.
+    assert 3014 in numbers(
+        made.run(
+            f"RESTORE DATABASE c FROM DISK = '{rows[0][3]}' WITH MOVE 'a' TO 'c.mdf', MOVE 'a_log' TO 'c.ldf'"
+        )
+    )
+    made.close()
+
+
+def test_places(made: Workshop, tmp_path: Path) -> None:
+    forget(made)
+    assert len(rebuild(made, "a.bak")) == 2
+    assert len(rebuild(made, "/tmp", "sub")) == 2
+    refused = made.run("EXEC sp_rebuild_history @a1", variables={"@a1": "/etc"})
+    assert numbers(refused) == [3201]
+    assert numbers(made.run("EXEC sp_rebuild_history", server_roles=frozenset())) == [229]
+    made.close()
+
+
+def test_what_is_no_medium_or_broken_is_left_out(made: Workshop) -> None:
+    backups = made.store / "backup"
+    (backups / "text.bak").write_text("no medium")
+    broken = bytearray((backups / "a.bak").read_bytes())
+    broken[40] ^= 0xFF
+    (backups / "broken.bak").write_bytes(broken)
+    (backups / "copy.bak").write_bytes((backups / "m1.bak").read_bytes())
+    forget(made)
+    assert len(rebuild(made)) == 6
+    made.close()
+
+
+def test_a_lost_msdb_is_made_anew(made: Workshop) -> None:
+    made.close()
+    for path in made.store.glob(f"{MSDB}*"):
+        path.unlink()
+    found = Workshop.__new__(Workshop)
+    found.__dict__.update(made.__dict__)
+    from dataclasses import replace
+
+    from tdsproxy.catalog.catalog import initialise
+
+    found.catalog = initialise(made.store)
+    found.env = replace(made.env, catalog=found.catalog, logs=None)
+    assert len(rebuild(found)) == 6
+    found.catalog.close()
