@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tdsproxy.backup import page_map as maps
-from tdsproxy.backup.database_backup import described, write_tail
+from tdsproxy.backup.database_backup import described, without_tail, write_tail
 from tdsproxy.backup.errors import BaseMissing
 from tdsproxy.backup.media_set import (
     BackupResult,
@@ -56,7 +56,8 @@ def backup_differential(
     more, that any transaction from the base's FirstLSN on wrote. They are iterated only *after* ``log`` was
     called, which is called when the snapshot is held (see ``backup_database``), so a generator that asks
     the archive sees all that the snapshot holds. None: the pages are found by the hashes in the directory
-    ``page_map`` that the full backup noted.
+    ``page_map`` that the full backup noted. In both cases what this backup holds counts as changed there
+    from now on.
 
     Durable, or without a trace, as ``backup_database``. ``progress`` gets (bytes looked at, bytes in all).
     ``check`` looks at the source before. Raises SourceDamaged, BaseMissing when the hashes are not there,
@@ -74,6 +75,10 @@ def backup_differential(
         if page_map is None:
             raise ValueError("neither pages nor a map to find them by")
         known = maps.load(page_map, base)
+    elif page_map is not None:
+        # Should the log get a gap, the next differential finds its pages by the hashes.
+        with contextlib.suppress(BaseMissing):
+            known = maps.load(page_map, base)
 
     def content(sink: SetSink) -> SetEnd:
         with Snapshot(source, cancelled=stop.is_set) as snapshot:
@@ -91,6 +96,7 @@ def backup_differential(
             snapshot.check()
         if known is not None:
             known.forget(pages)
+            tail = tail if tail is None else without_tail(known, tail)
         end = write_tail(sink, tail, begun_ns)
         return dataclasses.replace(end, is_damaged=check is not None and check.damaged)
 

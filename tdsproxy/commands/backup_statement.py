@@ -19,6 +19,7 @@ from tdsproxy.commands.devices import backup_devices
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.file_selection import backup_type, completed
 from tdsproxy.commands.history_rows import SHOWN_PAGE
+from tdsproxy.commands.locks import Part
 from tdsproxy.commands.log_backup import back_up_log
 from tdsproxy.commands.log_chain import data_backed_up, start_log
 from tdsproxy.commands.log_ranges import DataLog
@@ -57,7 +58,7 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     if options.differential and database.chain.base_guid is None:
         raise _no_base(kind, database)
     device = backup_devices(context, statement)
-    with context.env.locks.hold(database.name) as free:
+    with context.env.locks.hold(database.name, _needed(statement, options)) as free:
         if not free:
             raise fail(3023)
         # A database whose file had been away, or whose log could not be captured before.
@@ -67,6 +68,13 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
             yield from back_up_log(context, database, device, options)
         else:
             yield from _back_up(context, database, device, options, kind)
+
+
+def _needed(statement: ast.Backup, options: BackupOptions) -> Part:
+    """The tail of the log takes the database away from everybody."""
+    if statement.kind != "LOG":
+        return Part.DATA
+    return Part.ALL if options.tail else Part.LOG
 
 
 def _database(context: Context, statement: ast.Backup, options: BackupOptions) -> Database:
@@ -134,7 +142,8 @@ def _back_up(
     maps = map_directory(env.catalog.store, database.guid)
     sealing = yield from encryption(context, options)
     check = _source_check(database, maps, log, options) if description.has_checksums else None
-    keeps_map = not options.copy_only and (check is not None or not log.kept)
+    # In FULL, too: should the log get a gap, only the hashes can tell what has changed.
+    keeps_map = not options.copy_only
 
     def run(report: Report) -> operations.BackupResult:
         how = media_options(context, device, options, sealing)
@@ -171,7 +180,7 @@ def _back_up(
             context.env.catalog.history.record_suspect(database.id, [error.page], context.now())
             raise fail(3043, database.name, _DATA_FILE, error.page, database.data_path) from error
 
-    with sql_failures(database.name, database.data_path):
+    with sql_failures(database.name, database.data_path), log.retained():
         result = yield from reported(context, run, options.stats)
     if not options.copy_only or base is not None:
         checkpoint = (description.checkpoint_lsn, description.set_guid)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
+from tdsproxy.commands.locks import Part
 from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.running import RunningStatements
@@ -39,10 +40,10 @@ class Sessions(Protocol):
 
 
 class Locks(Protocol):
-    """One operation at a time on a database."""
+    """One operation at a time on each part of a database."""
 
-    def hold(self, database: str) -> AbstractContextManager[bool]:
-        """Yields whether the database was free; when it was, it is held until the block ends."""
+    def hold(self, database: str, part: Part = Part.ALL) -> AbstractContextManager[bool]:
+        """Yields whether that was free; when it was, it is held until the block ends."""
         ...
 
 

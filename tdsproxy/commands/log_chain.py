@@ -149,8 +149,10 @@ def data_backed_up(
 
 def log_backed_up(env: CommandEnvironment, database: Database, last_lsn: int) -> None:
     """A log backup that is not copy-only is durable: the next one begins at ``last_lsn``."""
+    # A full backup may have become the base of differentials meanwhile.
+    current = env.catalog.databases.by_id(database.id) or database
     chain = msgspec.structs.replace(
-        database.chain,
+        current.chain,
         log_backup_lsn=last_lsn,
         first_fork=database.fork,
         fork_point_lsn=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from tdsproxy.backup.operations import LogTail
@@ -52,6 +53,12 @@ class DataLog:
 
     def range(self) -> LogRange:
         return LogRange(self.first, self.checkpoint, self.last, self.previous)
+
+    def retained(self) -> AbstractContextManager[None]:
+        """While this is entered, no log backup lets go of what the backup reads."""
+        if self.logs is None:
+            return nullcontext()
+        return self.logs.retained(self.database.guid, min(self.first, self.previous or self.first))
 
     def tail(self) -> LogTail:
         """Called when the snapshot is held: the log up to now. Raises LogError."""

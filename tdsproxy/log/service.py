@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -98,6 +98,7 @@ class LogService:
         self._report = report
         self._keep_bytes = keep_bytes
         self._keep_ns = None if keep_seconds is None else int(keep_seconds * 1e9)
+        self._retained: dict[uuid.UUID, list[int]] = {}
         # The next size of what is in no log backup at which the operator is told again.
         self._warn_at: dict[uuid.UUID, int] = {}
         self._lock = threading.RLock()
@@ -326,13 +327,15 @@ class LogService:
                 if archive.fork == chain.fork:
                     self._tidy_current(guid, archive, chain, since_ns)
                     break
-                if total > self._keep_bytes or archive.last_committed_ns() < since_ns:
+                read = bool(self._retained.get(guid))
+                if (not read and total > self._keep_bytes) or archive.last_committed_ns() < since_ns:
                     total -= archive.size()
                     self._give_up(guid, archive)
 
     def _tidy_current(self, guid: uuid.UUID, archive: Archive, chain: _Chain, since_ns: int) -> None:
         # Before the first full backup no log backup needs any of it.
         start = archive.last_lsn() if chain.log_start is None else chain.log_start
+        start = min([start, *self._retained.get(guid, ())])
         archive.trim(start, self._keep_bytes, since_ns)
         if self._keep_ns is not None:
             archive.begin_segment_soon(time.time_ns() - self._keep_ns // _SEGMENTS_IN_TIME)
@@ -360,6 +363,17 @@ class LogService:
     def _name(self, guid: uuid.UUID) -> str:
         kept = self._kept.get(guid)
         return str(guid) if kept is None else kept.database.name
+
+    @contextlib.contextmanager
+    def retained(self, guid: uuid.UUID, from_lsn: int) -> Iterator[None]:
+        """What lies at or behind the LSN is not given up during the block: somebody is reading it."""
+        with self._lock:
+            self._retained.setdefault(guid, []).append(from_lsn)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._retained[guid].remove(from_lsn)
 
     def tidy_all(self) -> None:
         """``tidy`` for every database whose log is kept. Raises OSError."""

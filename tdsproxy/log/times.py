@@ -19,7 +19,7 @@ _TRUSTED_NS = 2_000_000_000
 _MOST_NOTES = 100_000
 _MOST_LOOKS = 10_000
 # Kernels stamp files at their timer's ticks, of 1 to 10 ms. A busy virtual machine misses some.
-_TICK_NS = 10_000_000
+_TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands.dispatch import run
+from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
-from tests.commands.support import Workshop, messages, numbers, table
+from tdsproxy.tsql.replies import Message
+from tests.commands.support import ADMIN, Workshop, messages, numbers, table
 
 BACKED_UP = [4035, 4035, 3014]
 LOGGED = [4035, 3014]
@@ -163,6 +166,76 @@ def test_a_break_is_answered_by_4214_until_a_full_backup(shop: Workshop) -> None
     put(shop, 4)
     log(shop, "again.trn")
     assert header(shop, "again.trn")["BeginsLogChain"] == 1
+
+
+def broken(shop: Workshop) -> None:
+    """As when the keeper was away while somebody checkpointed."""
+    logs = shop.env.logs
+    assert logs is not None
+    logs.stop(find(shop).guid)
+    put(shop, 2)
+    shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
+    put(shop, 3)
+    shop.fill("a", "PRAGMA wal_checkpoint(TRUNCATE)")
+    begin(shop.env)
+
+
+def differential(shop: Workshop, file: str) -> None:
+    text = f"BACKUP DATABASE a TO DISK='/tmp/{file}' WITH DIFFERENTIAL"
+    assert numbers(shop.run(text)) == BACKED_UP
+
+
+def test_a_differential_bridges_a_break(shop: Workshop) -> None:
+    put(shop, 0)
+    # A row of a page of its own, which goes and comes back to what it was.
+    shop.fill("a", "CREATE TABLE big (x); INSERT INTO big VALUES (zeroblob(3000)), (zeroblob(3000))")
+    full(shop)
+    put(shop, 1)
+    shop.fill("a", "UPDATE big SET x = x'01' || substr(x, 2) WHERE rowid = 2")
+    differential(shop, "first.bak")
+    shop.fill("a", "UPDATE big SET x = zeroblob(3000) WHERE rowid = 2")
+    broken(shop)
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    differential(shop, "second.bak")
+    put(shop, 4)
+    log(shop)
+    assert header(shop, "log.trn")["BeginsLogChain"] == 1
+    for before in ([], ["first.bak"]):
+        steps = [("full.bak", f"NORECOVERY, REPLACE, {MOVE}")]
+        steps += [(file, "NORECOVERY") for file in (*before, "second.bak")]
+        for file, options in steps:
+            found = shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{file}' WITH {options}")
+            assert 3014 in numbers(found)
+        assert 3014 in numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'"))
+        assert content(shop, "b") == [0, 1, 2, 3, 4]
+        assert shop.rows("b", "SELECT count(*) FROM big WHERE x = zeroblob(3000)") == [[2]]
+
+
+def test_a_log_backup_runs_beside_a_full_backup(shop: Workshop) -> None:
+    shop.fill("a", "CREATE TABLE big(b BLOB); INSERT INTO big VALUES (randomblob(30000000))")
+    full(shop)
+    put(shop, 1)
+    text = "BACKUP DATABASE a TO DISK='/tmp/long.bak' WITH STATS=1"
+    replies = run(NativeRequest(text, ADMIN), shop.env)
+    first = next(replies)
+    assert isinstance(first, Message)
+    assert first.number == 3211
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/other.bak'")) == [3023, 3013]
+    assert numbers(shop.run("DROP DATABASE a")) == [3702]
+    put(shop, 2)
+    log(shop)
+    put(shop, 3)
+    log(shop)
+    assert 3014 in numbers(list(replies))
+    base = find(shop).chain.base_guid
+    put(shop, 4)
+    log(shop)
+    assert find(shop).chain.base_guid == base
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/long.bak' WITH NORECOVERY, {MOVE}")
+    for position in (1, 2, 3):
+        shop.run(f"RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE={position}, NORECOVERY")
+    shop.run("RESTORE DATABASE b WITH RECOVERY")
+    assert content(shop, "b") == [1, 2, 3, 4]
 
 
 # --------------------------------------------------------------------------- restore sequences
