@@ -16,7 +16,7 @@ from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.frontend.replies import Format, ReplyEncoder
 from tdsproxy.keeper.client import KeeperUnavailable
 from tdsproxy.proxy.plan import Part, Plan, make_plan
-from tdsproxy.proxy.probe import Held, Probe, SessionFacts, carried, without_assignment
+from tdsproxy.proxy.probe import HELD_BACK, Held, Probe, SessionFacts, carried, without_assignment
 from tdsproxy.proxy.rpcs import (
     Handles,
     Kind,
@@ -26,8 +26,8 @@ from tdsproxy.proxy.rpcs import (
     declared_variables,
     statement_call,
 )
-from tdsproxy.proxy.upstream import UpstreamLeg
-from tdsproxy.tds.errors import ProtocolError, UnsupportedType
+from tdsproxy.proxy.upstream import MAX_ANSWER, UpstreamLeg
+from tdsproxy.tds.errors import ProtocolError, TooLarge, UnsupportedType
 from tdsproxy.tds.headers import AllHeaders, build_batch, parse_batch
 from tdsproxy.tds.packets import (
     ATTENTION,
@@ -158,7 +158,7 @@ class Interception:
         if part.native is None:
             return await self._rest(part, run, answer)
         probe = Probe(part, run.held)
-        body = await self._ask(probe.text, run)
+        body = await self._ask_through(probe, run, answer)
         found = probe.read(body, self._format.version)
         if self._cancelled.is_set():
             raise _Cancelled
@@ -216,6 +216,29 @@ class Interception:
             if self._cancelled.is_set():
                 await self._leg.message()  # the acknowledgement of the attention that was sent after it
             return answer
+        finally:
+            self._waiting = False
+
+    async def _ask_through(self, probe: Probe, run: _Run, answer: _Answer) -> bytes:
+        """A part and its question: what the client is to see of the answer is passed on while it comes, but
+        for its end with the question in it."""
+        self._waiting = True
+        version = self._format.version
+        held = bytearray()
+        try:
+            await self._leg.send(PacketType.SQL_BATCH, run.batch(probe.text, version), run.take_status())
+            reached = False
+            async for payload in self._leg.payloads():
+                since = len(held)
+                held += payload
+                reached = reached or probe.reached(held, since)
+                if not reached and len(held) > HELD_BACK:
+                    await answer.pass_on(probe.pass_on(held, version))
+                elif len(held) > MAX_ANSWER:
+                    raise TooLarge("the upstream's answer is too long to be gathered")
+            if self._cancelled.is_set():
+                await self._leg.message()  # the acknowledgement of the attention that was sent after it
+            return bytes(held)
         finally:
             self._waiting = False
 
@@ -449,6 +472,12 @@ class _Answer:
     async def splice(self, tokens: bytes) -> None:
         """Another server's whole answer in the middle of ours."""
         self.encoder.whole(tokens)
+        await self._write(self._writer.add(self.encoder.take()))
+
+    async def pass_on(self, tokens: bytes) -> None:
+        """The beginning of another server's answer, cut anywhere; its rest follows."""
+        self.begun = True
+        self.encoder.raw(tokens)
         await self._write(self._writer.add(self.encoder.take()))
 
     async def end_with(self, tokens: bytes) -> None:

@@ -25,7 +25,15 @@ from tdsproxy.tds.tokens import (
 )
 from tdsproxy.tds.versions import is_wide
 
-STRIPPED: Final = frozenset({Feature.AZURE_DNS_CACHING, Feature.ENHANCED_ROUTING, Feature.COLUMN_ENCRYPTION})
+STRIPPED: Final = frozenset(
+    {
+        Feature.AZURE_DNS_CACHING,
+        Feature.ENHANCED_ROUTING,
+        Feature.COLUMN_ENCRYPTION,
+        Feature.SESSION_RECOVERY,
+    }
+)
+"""Session recovery, too: a statement of ours and the handles prepared here would not be recovered."""
 AROUND: Final = frozenset(
     {EnvChangeType.ROUTING, EnvChangeType.ENHANCED_ROUTING, EnvChangeType.MIRROR_PARTNER}
 )

@@ -35,8 +35,13 @@ _QUESTIONS: Final = (
     "@@SPID",
     "IS_SRVROLEMEMBER('dbcreator')",
 )
+HELD_BACK: Final = 64 * 1024
+"""Bytes of an answer that are gathered before its beginning is passed on."""
+
 _INT_FORMS: Final = (1, 2)
 """Lengths of the TYPE_INFO of an int: the fixed type's, and the nullable one's."""
+_BEFORE_NAME: Final = 64
+"""More than lies between the token COLMETADATA and the name of its first column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Probe:
         self._mark = f"tdsproxy {secrets.token_hex(8)}"
         own = carried(part, held)
         self._assigns = own.assigns
+        self._name = encode_ucs2(self._mark)
+        self.passed_on = False
         self.text = own.text + self._question()
 
     def _question(self) -> str:
@@ -102,13 +109,27 @@ class Probe:
         }
         return Answer(before, _facts(values[1:count]), held)
 
+    def pass_on(self, held: bytearray, version: int) -> bytes:
+        """What may go to the client of an answer whose question has not come yet: taken out of ``held``, but
+        for an end that may be the question's beginning. Called with no less than ``HELD_BACK`` bytes."""
+        count = len(held) - len(self._name) - _BEFORE_NAME
+        piece = bytes(held[:count])
+        del held[:count]
+        piece = self.strip(piece, version)
+        self.passed_on = True
+        return piece
+
+    def reached(self, held: bytearray, since: int) -> bool:
+        """Whether the question is in ``held``, of which all before ``since`` was looked at already."""
+        return held.find(self._name, max(0, since - len(self._name))) >= 0
+
     def strip(self, tokens: bytes, version: int) -> bytes:
         """Tokens that answer the request, without what the client did not ask for."""
-        return without_assignment(tokens, version) if self._assigns else tokens
+        return without_assignment(tokens, version) if self._assigns and not self.passed_on else tokens
 
     def _find(self, body: bytes, version: int) -> int | None:
         """Where the question's COLMETADATA begins: a known distance before the first column's name."""
-        name = encode_ucs2(self._mark)
+        name = self._name
         at = body.find(name)
         width = 4 if is_wide(version) else 2
         while at >= 0:

@@ -23,12 +23,14 @@ from tdsproxy.proxy.login import login_body, read_answer
 from tdsproxy.proxy.splice import Splice
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
 from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.login7 import MAX_LOGIN7
 from tdsproxy.tds.packets import (
     ATTENTION,
     DEFAULT_PACKET_SIZE,
     MAX_PACKET_SIZE,
     RESET_BITS,
     Message,
+    MessageAssembler,
     Packet,
     PacketType,
     Status,
@@ -49,6 +51,9 @@ for a passing failure; some try again by themselves."""
 
 STAND_IN: Final = (16, 0, 4236, 0)
 """The version in the answer to PRELOGIN while the upstream can't say its own."""
+
+_LOGIN_STEPS: Final = frozenset({PacketType.SSPI, PacketType.FEDAUTH_TOKEN})
+"""What a client may send between its LOGIN7 and the end of the login."""
 
 _SEARCHED: Final = frozenset({PacketType.SQL_BATCH, PacketType.RPC})
 
@@ -178,17 +183,16 @@ class ProxySession:
                 return Format(name, answer.version)
             if not answer.pending:
                 return None
-            packet = await self._client.next_packet()
-            parts: list[bytes] = []
-            while packet is not None:
-                kind = packet.type
-                parts.append(packet.payload)
-                if packet.is_last:
-                    break
+            assembler = MessageAssembler(MAX_LOGIN7)
+            found: Message | None = None
+            while found is None:
                 packet = await self._client.next_packet()
-            else:
-                return None
-            body = b"".join(parts)
+                if packet is None:
+                    return None
+                if packet.type not in _LOGIN_STEPS:
+                    raise ProtocolError(f"a packet of type {packet.type} inside a login")
+                found = assembler.add(packet)
+            kind, body = found.type, found.payload
 
     # Requests
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -164,19 +165,25 @@ class UpstreamLeg:
             self.channel.write(data[start : start + self.packet_size])
         await self.channel.drain()
 
+    async def payloads(self) -> AsyncIterator[bytes]:
+        """The payloads of the next message's packets. Raises ConnectionError at the end of the stream."""
+        while (packet := await self.channel.next_packet()) is not None:
+            self.spid = packet.spid
+            yield packet.payload
+            if packet.is_last:
+                return
+        raise ConnectionResetError("the upstream has closed the connection")
+
     async def message(self) -> bytes:
         """The body of the next message. Raises ConnectionError at the end of the stream, TooLarge."""
         parts: list[bytes] = []
         size = 0
-        while (packet := await self.channel.next_packet()) is not None:
-            self.spid = packet.spid
-            size += len(packet.payload)
+        async for payload in self.payloads():
+            size += len(payload)
             if size > MAX_ANSWER:
                 raise TooLarge("the upstream's answer is too long to be gathered")
-            parts.append(packet.payload)
-            if packet.is_last:
-                return b"".join(parts)
-        raise ConnectionResetError("the upstream has closed the connection")
+            parts.append(payload)
+        return b"".join(parts)
 
     def close(self) -> None:
         self.channel.close()
