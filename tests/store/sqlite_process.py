@@ -37,6 +37,11 @@ def build(path: str, options: dict[str, object]) -> None:
         size = rng.choice((5, 50, 700, 9000))
         connection.execute("INSERT INTO plain(body) VALUES(?)", (rng.randbytes(size // 2).hex(),))
         connection.execute("INSERT INTO keyed VALUES(?, ?)", (f"key {number}", rng.randbytes(size)))
+    if options.get("full_text"):
+        connection.execute("CREATE VIRTUAL TABLE words USING fts5(body)")
+        for number in range(rows):
+            text = " ".join(rng.choices(("north", "south", "tide", "storm", f"n{number}"), k=30))
+            connection.execute("INSERT INTO words VALUES(?)", (text,))
     for _ in range(int(str(options.get("megabytes", 0)))):
         connection.execute("INSERT INTO keyed VALUES(hex(randomblob(8)), ?)", (rng.randbytes(1 << 20),))
     connection.execute("COMMIT")
