@@ -16,6 +16,7 @@ from tdsproxy.commands import (
     history_rebuild,
     restore_plan,
     restore_ranges,
+    restore_verification,
 )
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
