@@ -82,6 +82,8 @@ def kill_at(world: World, point: str, kind: str, target: str = "keeper") -> bool
     keeper = made.keeper_pid()
     assert keeper is not None
     operations = [] if kind in ("commits", "churn") else [statement(world, kind)]
+    # From here on the listener may be killed at any moment.
+    world.connect()
     made.arm(keeper if target == "keeper" else made.listener_pid)
     if operations:
         (thread,) = world.launch(operations)

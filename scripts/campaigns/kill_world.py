@@ -116,12 +116,16 @@ class World:
 
     def release(self, *operations: Operation) -> None:
         """Lets the writers go on, but for one whose commits would be in a backup nobody knows where."""
-        for writer in self.writers:
-            writer.connect()
+        self.connect()
         exact = any(operation.sql.startswith("BACKUP DATABASE victim") for operation in operations)
         self._released = [*self.bank] if exact else self.writers
         for writer in self._released:
             writer.release()
+
+    def connect(self) -> None:
+        """Of writers that are not broken. Only while held."""
+        for writer in self.writers:
+            writer.connect()
 
     def disconnect(self) -> None:
         """The writers connect again before they go on: the server is another one."""
@@ -168,8 +172,7 @@ class World:
             threading.Thread(target=operation.perform, args=(self.product.connect(),), daemon=True)
             for operation in operations
         ]
-        for writer in self.writers:
-            writer.connect()
+        self.connect()
         for operation in operations:
             operation.begin()
         for thread in threads:
