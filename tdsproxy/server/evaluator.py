@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache, partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from tdsproxy.server.catalogview import SystemCatalog
 from tdsproxy.server.compiler.binder import FunctionBinder
@@ -83,6 +83,8 @@ class Host(Surroundings, Protocol):
         """A transaction that wrote to ``database`` has been committed."""
 
 
+N = TypeVar("N", bound=ast.Node)
+_MOST_WRAPPED: Final = 256
 _ABORTED: Final = (1205, 3960)
 """Errors that roll back the transaction."""
 _FIRST_USER_DATABASE: Final = 5
@@ -106,6 +108,7 @@ class SqliteEvaluator:
         self.catalog = catalog
         self.host = host
         self.reader = SchemaReader(workspace)
+        self._wraps: tuple[dict[int, tuple[ast.Expr, Any]], ...] = ({}, {})
         self._frame: Frame | None = None
         self._unchecked = True
         self.binder = FunctionBinder(workspace.connection, self._function_context)
@@ -197,7 +200,7 @@ class SqliteEvaluator:
         """An expression with subqueries."""
         self._frame = frame
         self._keep_snapshot(frame)
-        query = ast.Select(items=(ast.SelectItem(expr),), line=expr.line)
+        query = self._wrapped(expr, lambda: ast.Select(items=(ast.SelectItem(expr),), line=expr.line))
         with sqlite_errors(expr.line), self._conflicts(frame, expr.line):
             try:
                 compiled, rows = self.selects.rows(query, frame)
@@ -209,14 +212,18 @@ class SqliteEvaluator:
     def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
         """A condition with subqueries."""
         self._frame = frame
-        one, zero = (ast.Literal(value=number, type=t.INT) for number in (1, 0))
-        case = ast.Case(
-            operand=None,
-            whens=((predicate, one), (ast.Not(operand=predicate), zero)),
-            otherwise=None,
-        )
-        value = self.scalar(case, frame).value
+        value = self.scalar(self._wrapped(predicate, lambda: _as_value(predicate), 1), frame).value
         return None if value is None else value == 1
+
+    def _wrapped(self, expr: ast.Expr, make: Callable[[], N], place: int = 0) -> N:
+        """What ``make`` makes of an expression: the same each time, so that its compilation can be kept."""
+        known = self._wraps[place].get(id(expr))
+        if known is None or known[0] is not expr:
+            if len(self._wraps[place]) >= _MOST_WRAPPED:
+                self._wraps[place].clear()
+            known = self._wraps[place][id(expr)] = (expr, make())
+        made: N = known[1]
+        return made
 
     @property
     def running_frame(self) -> Frame | None:
@@ -503,19 +510,23 @@ class SqliteEvaluator:
     # ------------------------------------------------------------------ transactions
 
     def _transaction(self, statement: ast.Transaction, frame: Frame) -> Iterator[Reply]:
-        name = statement.name
-        if isinstance(name, ast.Variable):
-            value = self.environment(frame).variable(name.name).value
-            name = None if value is None else str(value)
+        name = self._text(statement.name, frame)
         match statement.action:
             case "BEGIN":
-                yield from self.transactions.begin(name, statement.mark)
+                mark = None if statement.mark is None else self._text(statement.mark, frame) or ""
+                yield from self.transactions.begin(name, mark)
             case "COMMIT":
                 yield from self.transactions.commit(statement.line)
             case "ROLLBACK":
                 yield from self.transactions.rollback(name, statement.line)
             case _:
                 yield from self.transactions.save(name or "", statement.line)
+
+    def _text(self, given: str | ast.Variable | None, frame: Frame) -> str | None:
+        if not isinstance(given, ast.Variable):
+            return given
+        value = self.environment(frame).variable(given.name).value
+        return None if value is None else str(value)
 
     # ------------------------------------------------------------------ for the system views
 
@@ -550,6 +561,13 @@ class SqliteEvaluator:
     @staticmethod
     def temp_scope(frame: Frame) -> str:
         return temp_scope(frame)
+
+
+def _as_value(predicate: ast.Predicate) -> ast.Expr:
+    """1, 0 or NULL for a condition."""
+    one, zero = (ast.Literal(value=number, type=t.INT) for number in (1, 0))
+    whens = ((predicate, one), (ast.Not(operand=predicate), zero))
+    return ast.Case(operand=None, whens=whens, otherwise=None, line=predicate.line)
 
 
 @lru_cache(maxsize=1024)

@@ -175,7 +175,8 @@ def test_chain_to_a_point_in_time_under_another_name(sales: Console) -> None:
 def test_marked_transaction(sales: Console) -> None:
     sales.run("BACKUP DATABASE SalesDB TO DISK = 'full.bak' WITH INIT")
     sales.run(
-        "USE SalesDB; BEGIN TRANSACTION price_rise WITH MARK N'ten percent up';"
+        "DECLARE @why nvarchar(50) = N'ten percent up'; USE SalesDB;"
+        " BEGIN TRANSACTION price_rise WITH MARK @why;"
         " UPDATE dbo.Orders SET Amount = Amount * 1.10; COMMIT TRANSACTION price_rise; USE master"
     )
     sales.run("INSERT SalesDB.dbo.Orders (Customer, Amount) VALUES (N'later', 1)")

@@ -462,6 +462,7 @@ def test_set_option_by_variable() -> None:
         ("BEGIN TRAN", ast.Transaction("BEGIN")),
         ("BEGIN TRANSACTION t WITH MARK N'd'", ast.Transaction("BEGIN", "t", "d")),
         ("BEGIN TRAN @t WITH MARK", ast.Transaction("BEGIN", ast.Variable("@t"), "")),
+        ("BEGIN TRAN t WITH MARK @d", ast.Transaction("BEGIN", "t", ast.Variable("@d"))),
         ("COMMIT", ast.Transaction("COMMIT")),
         ("COMMIT WORK", ast.Transaction("COMMIT")),
         ("COMMIT TRAN t", ast.Transaction("COMMIT", "t")),

@@ -148,8 +148,8 @@ class ExecuteString(Statement):
 
 class Transaction(Statement):
     """``action`` BEGIN, COMMIT, ROLLBACK or SAVE; ``name`` a literal name or a variable; ``mark`` the text of
-    WITH MARK ('' when none was given)."""
+    WITH MARK ('' when none was given), or a variable."""
 
     action: str
     name: str | Variable | None = None
-    mark: str | None = None
+    mark: str | Variable | None = None

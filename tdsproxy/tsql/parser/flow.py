@@ -350,11 +350,14 @@ class Flow(Security):
 
     def _begin_transaction(self) -> ast.Statement:
         name = self._transaction_name()
-        mark = None
+        mark: str | ast.Variable | None = None
         if self.accept_words("WITH", "MARK"):
             mark = ""
-            if self.tok.kind in STRING_KINDS or self.tok.kind is Kind.VARIABLE:
+            if self.tok.kind in STRING_KINDS:
                 mark = str(self.advance().value)
+            elif self.tok.kind is Kind.VARIABLE:
+                token = self.advance()
+                mark = ast.Variable(str(token.value), pos=token.pos, line=token.line)
         return ast.Transaction("BEGIN", name, mark)
 
     def commit(self) -> ast.Statement:
