@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -218,7 +219,9 @@ def _stored(name: str, value: Any) -> Any:
     return int(value) if isinstance(value, bool | IntEnum) else value
 
 
+@lru_cache(maxsize=256)
 def _database(row: Row) -> Database:
+    """A row as record. Each statement asks for the databases that it names, so rows seen before are kept."""
     raw: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
     for name in ("guid", "family", "fork", "data_file_guid", "log_file_guid"):
         raw[name] = uuid.UUID(raw[name])

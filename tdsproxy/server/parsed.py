@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from tdsproxy.tsql import ast
+from tdsproxy.tsql import ast, binding
 from tdsproxy.tsql.parser import parse
 
 MOST: Final = 256
@@ -20,6 +20,14 @@ class ParsedBatches:
 
     def __init__(self) -> None:
         self._kept = lru_cache(maxsize=MOST)(_parse)
+        self._batches = lru_cache(maxsize=MOST)(_checked)
+
+    def checked(self, text: str, *, quoted_identifier: bool) -> ast.Batch:
+        """A batch of a client, which declares its own variables: as ``parse``, and checked as the interpreter
+        checks it. Raises SyntaxError_."""
+        if len(text) > LONGEST or _has_secret(text):
+            return _checked(text, quoted_identifier)
+        return self._batches(text, quoted_identifier)
 
     def parse(self, text: str, *, quoted_identifier: bool) -> ast.Batch:
         """As ``tsql.parser.parse``. Raises SyntaxError_; errors are not kept, nor what holds a secret."""
@@ -30,11 +38,17 @@ class ParsedBatches:
     @property
     def size(self) -> int:
         """How many texts are kept."""
-        return self._kept.cache_info().currsize
+        return self._kept.cache_info().currsize + self._batches.cache_info().currsize
 
 
 def _parse(text: str, quoted_identifier: bool) -> ast.Batch:
     return parse(text, quoted_identifier=quoted_identifier)
+
+
+def _checked(text: str, quoted_identifier: bool) -> ast.Batch:
+    batch = _parse(text, quoted_identifier)
+    binding.check(batch.statements)
+    return batch
 
 
 def _has_secret(text: str) -> bool:

@@ -83,6 +83,17 @@ class SchemaReader:
         finally:
             self._read = kept
 
+    def seen(self) -> dict[str, tuple[int, int]]:
+        """The versions of the schemas that the statement has read the objects of."""
+        return {schema: self._cache[schema][0] for schema in self._read if schema in self._cache}
+
+    def is_at(self, schema: str, version: tuple[int, int]) -> bool:
+        """Whether the objects of a schema are still those of ``version``. The statement counts as one that
+        has read them."""
+        self._read.add(schema)
+        cached = self._cache.get(schema)
+        return cached is not None and cached[0] == version == self.version(schema)
+
     def changed(self) -> bool:
         """Whether an object of a database that the statement has read the objects of has been changed since:
         what was made of them is void."""

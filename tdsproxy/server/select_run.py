@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tdsproxy.server.compiled_queries import CompiledQueries
 from tdsproxy.server.compiler.binder import loader
 from tdsproxy.server.compiler.compiled import CompiledQuery
 from tdsproxy.server.compiler.context import Context
@@ -70,6 +71,8 @@ class SelectRunner:
 
     def __init__(self, evaluator: SqliteEvaluator) -> None:
         self._evaluator = evaluator
+        self._known = CompiledQueries(evaluator.reader, evaluator.workspace.find_database)
+        evaluator.workspace.on_attach.append(lambda database, schema: self._known.clear())
 
     def compile(self, query: ast.Query, frame: Frame) -> Compiled:
         """Compiles ``query`` as ``frame`` sees it. Raises SqlError."""
@@ -77,6 +80,17 @@ class SelectRunner:
         with sqlite_errors(query.line):
             compiled = Compiled(QueryCompiler(context).query(query), context, query.line)
         self._evaluator.keep_rows(context)
+        return compiled
+
+    def _compile_again(self, query: ast.Query, frame: Frame) -> Compiled:
+        """As ``compile``, for a query that is likely to be run again."""
+        database = self._evaluator.host.database(frame)
+        known = self._known.find(query, database, frame)
+        if known is not None:
+            self._evaluator.keep_rows(known.context)
+            return known
+        compiled = self.compile(query, frame)
+        self._known.keep(query, database, frame, compiled)
         return compiled
 
     def run(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
@@ -91,7 +105,7 @@ class SelectRunner:
                 yield from self._result_set(query, frame)
 
     def _result_set(self, query: ast.Query, frame: Frame) -> Iterator[Reply]:
-        compiled = self.compile(query, frame)
+        compiled = self._compile_again(query, frame)
         yield from self.notices(compiled.context, query.line)
         if query.for_ is not None:
             yield from self._evaluator.for_clause(compiled, query.for_, main_source(query), frame)
@@ -139,7 +153,7 @@ class SelectRunner:
     def rows(self, query: ast.Query, frame: Frame) -> tuple[Compiled, list[tuple[Value, ...]]]:
         """All rows of ``query``."""
         with self._evaluator.workspace.reading():
-            compiled = self.compile(query, frame)
+            compiled = self._compile_again(query, frame)
             decode = decoder(compiled.types)
             env = self._evaluator.environment(frame)
             return compiled, [decode(row) for row in compiled.stored_rows(env)]

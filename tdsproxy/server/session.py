@@ -235,7 +235,7 @@ class Session:
 
     def _run_text(self, text: str) -> Iterator[Reply]:
         try:
-            batch = self.engine.parsed.parse(text, quoted_identifier=self.options.quoted_identifier)
+            batch = self.engine.parsed.checked(text, quoted_identifier=self.options.quoted_identifier)
         except SyntaxError_ as error:
             yield from error.messages
             self.state.error = error.number
@@ -246,7 +246,7 @@ class Session:
             return
         frame = self.batch_frame(text)
         try:
-            yield from self.interpreter.run(batch, frame)
+            yield from self.interpreter.run(batch, frame, checked=True)
         finally:
             self.batch_identity = self.evaluator.scope_identity(frame)
             self.evaluator.sql.leave(frame)

@@ -139,11 +139,12 @@ class Interpreter:
 
     # ----------------------------------------------------------------- entrances
 
-    def run(self, batch: ast.Batch, frame: Frame) -> Iterator[Reply]:
+    def run(self, batch: ast.Batch, frame: Frame, *, checked: bool = False) -> Iterator[Reply]:
         """Run a client's batch in ``frame``, yielding every reply. T-SQL errors become messages; raises only
-        Cancelled."""
+        Cancelled. ``checked``: ``binding.check`` has found nothing wrong with it."""
         try:
-            binding.check(batch.statements, frame.variables)
+            if not checked:
+                binding.check(batch.statements, frame.variables)
         except SyntaxError_ as error:
             yield from self.report(error, frame, None)
             yield Done(Command.PARSE_ERROR, error=True)

@@ -97,6 +97,11 @@ class Context:
     """The schemas of the tables whose rows a hint (UPDLOCK, HOLDLOCK ...) keeps from changing until the end
     of the transaction."""
     depth: int = 0
+    bound_to_frame: bool = False
+    """Whether the compilation holds for its frame alone: it names what belongs to it, or has looked at the
+    values of its variables."""
+    files: set[str] = field(default_factory=set)
+    """The databases that names led to."""
     keys_wanted: bool = False
     """Whether derived tables, CTEs and views show the keys of the rows that they are made of: they are
     written through."""

@@ -216,6 +216,8 @@ class ExpressionCompiler:
             return self._bound(expr, target, operand.nullable or expr.try_ or fallible)
         style: int | None = None
         if expr.style is not None:
+            if not isinstance(expr.style, ast.Literal):
+                self.context.bound_to_frame = True
             made = self.value(expr.style, scope)
             if made.source is None:
                 raise error(
@@ -326,6 +328,7 @@ class ExpressionCompiler:
         return self.converted(self.value(inner, scope), t.nvarchar(MAX)).sql
 
     def _nextvalue(self, expr: ast.NextValue, scope: Scope) -> Typed:
+        self.context.bound_to_frame = True
         type_, key, step = self.context.names.next_value(expr.sequence)
         name = self.binder.scalar(("next", key), lambda: step, deterministic=False)
         return Typed(f"{name}()", type_, True)
@@ -346,6 +349,7 @@ class ExpressionCompiler:
             definition = self.context.names.environment.functions.lookup(name)
         else:
             own = self.context.names.user_function(expr.name)
+            self.context.bound_to_frame = True
             if own is not None:
                 return self._user_call(expr, own, scope)
             definition = None

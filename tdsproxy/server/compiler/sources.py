@@ -72,6 +72,8 @@ class SourceCompiler:
     def find_table(self, name: ast.Name) -> FoundTable | ModuleInfo | None:
         """The table or view that ``name`` means; None when there is none."""
         plain = name.object
+        if plain.startswith(("@", "#")):
+            self.context.bound_to_frame = True
         if plain.startswith("@"):
             table = self.context.names.table_variable(plain)
             if table is None:
@@ -88,11 +90,14 @@ class SourceCompiler:
         if name.schema is None and name.database is None:
             pseudo = self.context.names.pseudo_table(plain)
             if pseudo is not None:
+                self.context.bound_to_frame = True
                 return pseudo
         database = name.database or self.context.database
         file = self.context.workspace.find_database(database)
         if file is None:
+            self.context.bound_to_frame = True
             return None
+        self.context.files.add(file.name)
         schema = self.context.workspace.attach(file)
         objects = self.context.schema(schema)
         table = objects.table(name.schema or "dbo", plain)
@@ -330,6 +335,7 @@ class SourceCompiler:
         function = self.context.catalog.function(
             name.schema, name.object, name.database or self.context.database
         )
+        self.context.bound_to_frame = True
         if function is None or not self._is_system(name):
             own = self.context.names.table_function(name)
             if isinstance(own, InlineFunction):
