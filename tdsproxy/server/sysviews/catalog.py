@@ -86,6 +86,23 @@ def _system_objects(scope: Scope) -> Iterator[Row]:
             "modify_date": EPOCH,
             "is_ms_shipped": 1,
         }
+    yield from _system_functions()
+
+
+def _system_functions() -> Iterator[Row]:
+    for item in TABLE_FUNCTIONS.values():
+        if "sys" in item.schemas:
+            yield {
+                "name": item.name,
+                "object_id": -object_id_of("S", "sys", item.name),
+                "schema_id": 4,
+                "parent_object_id": 0,
+                "type": "IF",
+                "type_desc": "SQL_INLINE_TABLE_VALUED_FUNCTION",
+                "create_date": EPOCH,
+                "modify_date": EPOCH,
+                "is_ms_shipped": 1,
+            }
 
 
 def _all_objects(scope: Scope) -> Iterator[Row]:
