@@ -21,6 +21,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.recovery import Redo
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.log_sources import MediaPlace, Place, Sources, point_of, read, told
+from tdsproxy.commands.log_times import doubts
 from tdsproxy.commands.recovery import image_path
 from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.commands.roll_forward import after_differential, stop_at
@@ -96,6 +97,7 @@ def complete(
         fork = _fork_at(used, lsn)
     reached = result.reached or (stop.mark is None and plan.reached)
     said += [told(step) for step in used]
+    said += doubts(used, stop.time)
     ns = max(redo.ns, result.last_committed_ns or 0)
     if reached:
         said.append(f"STOPAT: the last transaction restored was committed at {time_text(ns)} (LSN {lsn}).")

@@ -328,6 +328,18 @@ class Archive:
                 found = entry.next_lsn
         return found
 
+    def late_at(self, time_ns: int) -> tuple[int, int] | None:
+        """Between which times the first transaction dated behind a moment was committed, if that can be
+        before the moment."""
+        for reader, at, record in self._records(self._segment_before(time_ns), None):
+            if record.kind is Kind.PART or record.last_ns <= time_ns:
+                continue
+            for entry in codec.unpack_directory(reader.directory(at, record)):
+                if entry.committed_ns > time_ns:
+                    since = entry.committed_ns - entry.late_ns
+                    return (since, entry.committed_ns) if since <= time_ns else None
+        return None
+
     def _segment_before(self, committed_ns: int) -> int:
         """The LSN with which the last segment begins that can hold a commit before the time."""
         with self._lock:

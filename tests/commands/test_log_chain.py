@@ -211,6 +211,29 @@ def test_a_differential_bridges_a_break(shop: Workshop) -> None:
         assert shop.rows("b", "SELECT count(*) FROM big WHERE x = zeroblob(3000)") == [[2]]
 
 
+def test_a_stop_among_commits_that_were_found_late_is_said(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    logs = shop.env.logs
+    assert logs is not None
+    capturer = logs._kept[find(shop).guid].capturer
+    capturer.capture_now()
+    with capturer._lock:  # as if it had no processor
+        put(shop, 2)
+        stop = time_text(time.time_ns())
+        time.sleep(0.05)
+        put(shop, 3)
+    capturer.capture_now()
+    text = f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH {MOVE}, STOPAT='{stop}'"
+    said = [message.text for message in messages(shop.run(text))]
+    assert any("found late" in line for line in said), said
+    assert content(shop, "b") == [1]
+    later = time_text(time.time_ns())
+    text = f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH REPLACE, {MOVE}, STOPAT='{later}'"
+    assert not any("found late" in message.text for message in messages(shop.run(text)))
+    assert content(shop, "b") == [1, 2, 3]
+
+
 def test_a_log_backup_runs_beside_a_full_backup(shop: Workshop) -> None:
     shop.fill("a", "CREATE TABLE big(b BLOB); INSERT INTO big VALUES (randomblob(30000000))")
     full(shop)
