@@ -10,6 +10,7 @@ from uuid import UUID
 
 from tdsproxy.catalog import msdb_schema as schema
 from tdsproxy.catalog.file import CatalogFile, Row
+from tdsproxy.catalog.listing import ListedSet, listed_sets
 from tdsproxy.store.encoding import Stored, from_storage, to_storage
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.values import DateTime, Value
@@ -184,6 +185,20 @@ class History:
         )
         media = {row[9]: self._devices(row[9]) for row in rows}
         return [_known_set(row, media[row[9]]) for row in rows if media[row[9]]]
+
+    def listed(self, database: str | None) -> list[ListedSet]:
+        """The backup sets of one database (any case), or of all; oldest first."""
+        return listed_sets(self._file, database)
+
+    def family_of(self, database: str) -> UUID | None:
+        """The family of the last backup that was made of a database with this name (any case)."""
+        rows = self._file.read(
+            "SELECT family_guid FROM backupset WHERE database_name = ? COLLATE NOCASE"
+            " ORDER BY backup_set_id DESC LIMIT 1",
+            (database,),
+        )
+        value = from_storage(rows[0][0], t.UNIQUEIDENTIFIER) if rows else None
+        return value if isinstance(value, UUID) else None
 
     def _devices(self, media_set: object) -> tuple[str, ...]:
         rows = self._file.read(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tdsproxy.cli.backup import backup
+from tdsproxy.cli.checksum import checksum
+from tdsproxy.cli.common import AllowDir, BackupDir, Config, PathMap, Store
 from tdsproxy.cli.dump import dump
 from tdsproxy.cli.entry import run_server
 from tdsproxy.cli.extract import extract
+from tdsproxy.cli.headers import headers
 from tdsproxy.cli.history import history
-from tdsproxy.cli.options import ServeOptions, resolve
+from tdsproxy.cli.recode import recode
+from tdsproxy.cli.restore import restore
 
 app = typer.Typer(
     name="tdsproxy",
@@ -23,24 +27,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Store = Annotated[Path | None, typer.Option("--store", help="Directory of the databases. [./data]")]
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any of these options.")]
 Listen = Annotated[
     str | None,
     typer.Option("--listen", help="HOST:PORT to answer on; port 0 takes a free one. [127.0.0.1:1433]"),
 ]
 UpstreamOption = Annotated[
     str | None, typer.Option("--upstream", help="HOST:PORT of the server behind. [the embedded one]")
-]
-BackupDir = Annotated[
-    Path | None, typer.Option("--backup-dir", help="Where relative TO DISK names go. [STORE/backup]")
-]
-AllowDir = Annotated[
-    list[Path] | None, typer.Option("--allow-dir", help="Another directory that DISK may name; repeatable.")
-]
-PathMap = Annotated[
-    list[str] | None,
-    typer.Option("--path-map", help="FROM=TO: a script's server path to a directory here; repeatable."),
 ]
 Capture = Annotated[
     str | None,
@@ -218,83 +210,11 @@ def server(
     raise typer.Exit(status)
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
-Database = Annotated[str, typer.Argument(help="Name of the database.")]
-Media = Annotated[
-    str, typer.Argument(help="The media, as DISK names it: relative to the backup directory.", metavar="FILE")
-]
-
-
-def _options(
-    store: Path | None,
-    backup_dir: Path | None,
-    allow_dir: list[Path] | None,
-    path_map: list[str] | None,
-    config: Path | None,
-) -> ServeOptions:
-    given = {"store": store, "backup_dir": backup_dir, "allow_dir": allow_dir, "path_map": path_map}
-    return resolve(given, os.environ, config)
-
-
-@app.command()
-def backup(
-    database: Database,
-    file: Media,
-    init: Annotated[bool, typer.Option("--init", help="Overwrite the backup sets on the media.")] = False,
-    compress: Annotated[bool, typer.Option("--compress", help="Compress the backup set.")] = False,
-    copy_only: Annotated[
-        bool, typer.Option("--copy-only", help="Leave the chain of differential backups alone.")
-    ] = False,
-    as_json: Json = False,
-    store: Store = None,
-    backup_dir: BackupDir = None,
-    allow_dir: AllowDir = None,
-    path_map: PathMap = None,
-    config: Config = None,
-) -> None:
-    """BACKUP DATABASE, also while the store is being served."""
-    from tdsproxy.cli import shell
-
-    options = _options(store, backup_dir, allow_dir, path_map, config)
-    shell.backup(options, database, file, init=init, compress=compress, copy_only=copy_only, as_json=as_json)
-
-
-@app.command()
-def restore(
-    database: Database,
-    file: Media,
-    position: Annotated[int, typer.Option("--file", min=1, help="Position of the backup set.")] = 1,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing database.")] = False,
-    as_json: Json = False,
-    store: Store = None,
-    backup_dir: BackupDir = None,
-    allow_dir: AllowDir = None,
-    path_map: PathMap = None,
-    config: Config = None,
-) -> None:
-    """RESTORE DATABASE, also while the store is being served."""
-    from tdsproxy.cli import shell
-
-    options = _options(store, backup_dir, allow_dir, path_map, config)
-    shell.restore(options, database, file, position=position, replace=replace, as_json=as_json)
-
-
-@app.command()
-def headers(
-    file: Media,
-    as_json: Json = False,
-    store: Store = None,
-    backup_dir: BackupDir = None,
-    allow_dir: AllowDir = None,
-    path_map: PathMap = None,
-    config: Config = None,
-) -> None:
-    """RESTORE HEADERONLY: the backup sets on a media."""
-    from tdsproxy.cli import shell
-
-    shell.headers(_options(store, backup_dir, allow_dir, path_map, config), file, as_json=as_json)
-
-
+app.command()(backup)
+app.command()(restore)
+app.command()(headers)
 app.command()(history)
 app.command()(extract)
 app.command()(dump)
+app.command()(checksum)
+app.command()(recode)

@@ -29,9 +29,10 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class Outcome:
-    """What a statement said: its informational messages, and its rows by column name."""
+    """What a statement said: its informational messages and their numbers, and its rows by column name."""
 
     messages: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     rows: list[dict[str, Value]] = field(default_factory=list)
 
 
@@ -93,6 +94,7 @@ def collect(replies: Iterator[Reply], progress: Progress) -> Outcome:
                 progress(int(reply.text.split(" ", 1)[0]))
             else:
                 outcome.messages.append(reply.text)
+                outcome.numbers.append(reply.number)
     if failure is not None:
         raise CommandError(failure.text)
     return outcome
@@ -139,61 +141,3 @@ def plain(value: Value) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     return str(value)
-
-
-def backup(
-    options: ServeOptions,
-    database: str,
-    file: str,
-    *,
-    init: bool,
-    compress: bool,
-    copy_only: bool,
-    as_json: bool,
-) -> None:
-    """``tdsproxy backup``. Raises CommandError."""
-    words = ["STATS = 1", "INIT" if init else "NOINIT"]
-    words += ["COMPRESSION"] if compress else []
-    words += ["COPY_ONLY"] if copy_only else []
-    text = f"BACKUP DATABASE @database TO DISK = @file WITH {', '.join(words)}"
-    with progress_bar(f"backup of {database}", quiet=as_json) as progress:
-        outcome = run_statement(options, text, {"@database": database, "@file": file}, progress)
-    show(outcome, as_json=as_json)
-
-
-def restore(
-    options: ServeOptions, database: str, file: str, *, position: int, replace: bool, as_json: bool
-) -> None:
-    """``tdsproxy restore``. Raises CommandError."""
-    files = run_statement(
-        options,
-        f"RESTORE FILELISTONLY FROM DISK = @file WITH FILE = {position}",
-        {"@file": file},
-        lambda _percent: None,
-    )
-    variables: dict[str, Value] = {"@database": database, "@file": file}
-    words = ["STATS = 1", f"FILE = {position}", *(["REPLACE"] if replace else [])]
-    for number, row in enumerate(files.rows):
-        words.append(f"MOVE @logical{number} TO @physical{number}")
-        variables[f"@logical{number}"] = row["LogicalName"]
-        variables[f"@physical{number}"] = moved(str(row["PhysicalName"]), database)
-    text = f"RESTORE DATABASE @database FROM DISK = @file WITH {', '.join(words)}"
-    with progress_bar(f"restore of {database}", quiet=as_json) as progress:
-        outcome = run_statement(options, text, variables, progress)
-    show(outcome, as_json=as_json)
-
-
-def moved(physical: str, database: str) -> str:
-    """The name that a file of the backup is shown under when it belongs to ``database``: two databases can't
-    show the same one."""
-    directory, _, name = physical.rpartition("/")
-    is_log = name.lower().endswith(".ldf")
-    return f"{directory}/{database}{'_log.ldf' if is_log else '.mdf'}"
-
-
-def headers(options: ServeOptions, file: str, *, as_json: bool) -> None:
-    """``tdsproxy headers``. Raises CommandError."""
-    outcome = run_statement(
-        options, "RESTORE HEADERONLY FROM DISK = @file", {"@file": file}, lambda _percent: None
-    )
-    show(outcome, as_json=as_json)

@@ -1,0 +1,45 @@
+"""The options that the commands of the shell share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tdsproxy.cli.options import ServeOptions, resolve
+
+Store = Annotated[Path | None, typer.Option("--store", help="Directory of the databases. [./data]")]
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any of these options.")]
+BackupDir = Annotated[
+    Path | None, typer.Option("--backup-dir", help="Where relative TO DISK names go. [STORE/backup]")
+]
+AllowDir = Annotated[
+    list[Path] | None, typer.Option("--allow-dir", help="Another directory that DISK may name; repeatable.")
+]
+PathMap = Annotated[
+    list[str] | None,
+    typer.Option("--path-map", help="FROM=TO: a script's server path to a directory here; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+Database = Annotated[str, typer.Argument(help="Name of the database.", metavar="NAME")]
+Media = Annotated[
+    list[str],
+    typer.Argument(
+        help="The media, as DISK names them: relative to the backup directory; several are stripes.",
+        metavar="FILE...",
+    ),
+]
+
+
+def place(
+    store: Path | None,
+    config: Path | None,
+    backup_dir: Path | None = None,
+    allow_dir: list[Path] | None = None,
+    path_map: list[str] | None = None,
+) -> ServeOptions:
+    """Where the store and the media are. Raises OptionError."""
+    given = {"store": store, "backup_dir": backup_dir, "allow_dir": allow_dir, "path_map": path_map}
+    return resolve(given, os.environ, config)

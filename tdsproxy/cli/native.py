@@ -1,0 +1,57 @@
+"""Native statements put together from a command line: names and values go as variables, never as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tdsproxy.tsql.values import Value
+
+
+@dataclass(slots=True)
+class Statement:
+    """A statement's text, and the values of its variables."""
+
+    text: str = ""
+    variables: dict[str, Value] = field(default_factory=dict)
+    options: list[str] = field(default_factory=list)
+
+    def value(self, value: Value) -> str:
+        """The variable that stands for a value."""
+        name = f"@v{len(self.variables)}"
+        self.variables[name] = value
+        return name
+
+    def devices(self, files: Iterable[str]) -> str:
+        return ", ".join(f"DISK = {self.value(file)}" for file in files)
+
+    def add(self, word: str, value: Value) -> None:
+        """An option with a value; without one (None, empty, 0) it is left out."""
+        if value:
+            self.options.append(f"{word} = {self.value(value)}")
+
+    def add_flags(self, flags: Iterable[tuple[str, bool]]) -> None:
+        self.options += [word for word, given in flags if given]
+
+    def whole(self) -> str:
+        """The text with its options."""
+        return f"{self.text} WITH {', '.join(self.options)}" if self.options else self.text
+
+    def shown(self) -> str:
+        """As a person would write it, with the values in it."""
+        text = self.whole()
+        for name in reversed(self.variables):
+            text = text.replace(name, literal(self.variables[name]))
+        return text
+
+
+def literal(value: Value) -> str:
+    """A value as T-SQL writes it."""
+    if isinstance(value, str):
+        return "N'" + value.replace("'", "''") + "'"
+    return str(value)
+
+
+def names(values: Sequence[str]) -> str:
+    """For a bar's title."""
+    return ", ".join(values)

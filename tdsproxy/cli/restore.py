@@ -1,0 +1,217 @@
+"""``tdsproxy restore``: RESTORE DATABASE and LOG, from media that are named or from what msdb knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tdsproxy.cli.common import AllowDir, BackupDir, Config, Database, Json, PathMap, Store, place
+from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.native import Statement
+from tdsproxy.cli.shell import Outcome, progress_bar, run_statement, show
+
+if TYPE_CHECKING:
+    from tdsproxy.cli.options import ServeOptions
+
+
+LEFT_RESTORING: Final = 4322
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a way back, as ``sp_restore_plan`` says it."""
+
+    what: str
+    devices: tuple[str, ...]
+    position: str | None
+    through: str
+    model: str
+
+    def __str__(self) -> str:
+        place = f"{', '.join(self.devices)} (file {self.position})" if self.devices else "of the store"
+        return f"{self.what:<12}  {place}, up to {self.through}"
+
+
+def restore(
+    database: Database,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="The media, as DISK names them; several are stripes.", metavar="[FILE]..."),
+    ] = None,
+    position: Annotated[int, typer.Option("--file", min=1, help="Position of the backup set.")] = 1,
+    log: Annotated[bool, typer.Option("--log", help="RESTORE LOG.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing database.")] = False,
+    stop_at: Annotated[
+        str | None, typer.Option("--stop-at", help="Restore the state at this time of the server's clock.")
+    ] = None,
+    norecovery: Annotated[
+        bool, typer.Option("--norecovery", help="Further backups are to be restored on it.")
+    ] = False,
+    recovery: Annotated[
+        bool, typer.Option("--recovery", help="Without media: end a sequence of restores.")
+    ] = False,
+    standby: Annotated[
+        str | None, typer.Option("--standby", help="Readable between log restores; names the undo file.")
+    ] = None,
+    checksum: Annotated[bool, typer.Option("--checksum", help="WITH CHECKSUM.")] = False,
+    latest: Annotated[
+        bool,
+        typer.Option(
+            "--latest", help="Without media: as near to now, or to --stop-at, as what msdb knows leads."
+        ),
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option("--of", help="With --latest: the database whose backups are meant. [NAME]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be used, and the statements.")
+    ] = False,
+    as_json: Json = False,
+    store: Store = None,
+    backup_dir: BackupDir = None,
+    allow_dir: AllowDir = None,
+    path_map: PathMap = None,
+    config: Config = None,
+) -> None:
+    """RESTORE DATABASE or LOG, also while the store is being served."""
+    if sum((bool(files), latest, recovery)) != 1:
+        raise CommandError("Name the media, or say --latest or --recovery.")
+    if source is not None and not latest:
+        raise CommandError("--of goes with --latest.")
+    options = place(store, config, backup_dir, allow_dir, path_map)
+    steps: list[Step] = []
+    if recovery:
+        statement = Statement(options=["RECOVERY"])
+        statement.text = f"RESTORE DATABASE {statement.value(database)}"
+        statements = [statement]
+    elif latest:
+        steps = plan(options, source or database, stop_at)
+        statements = _latest(options, database, steps, stop_at, replace=replace, norecovery=norecovery)
+    else:
+        statement = Statement(options=["STATS = 1", f"FILE = {position}"])
+        _name_media(statement, "LOG" if log else "DATABASE", database, files or [])
+        statement.add_flags((("REPLACE", replace), ("NORECOVERY", norecovery), ("CHECKSUM", checksum)))
+        statement.add("STANDBY", standby)
+        statement.add("STOPAT", stop_at)
+        if not log:
+            _move(options, statement, database, files or [], position)
+        statements = [statement]
+    if dry_run:
+        _show_plan(steps, statements, as_json=as_json)
+        return
+    whole = Outcome()
+    for statement in statements:
+        with progress_bar(f"restore of {database}", quiet=as_json) as progress:
+            outcome = run_statement(options, statement.whole(), statement.variables, progress)
+        whole.messages += outcome.messages
+        whole.numbers += outcome.numbers
+    show(whole, as_json=as_json)
+    if stop_at is not None or latest:
+        _require_recovered(whole, database, norecovery=norecovery)
+
+
+def _require_recovered(outcome: Outcome, database: str, *, norecovery: bool) -> None:
+    """SQL Server only informs when the backups end before the moment. Raises CommandError."""
+    if not norecovery and LEFT_RESTORING in outcome.numbers:
+        raise CommandError(
+            f"The backups end before the moment: '{database}' is left RESTORING; restore a later log, or"
+            " end with --recovery."
+        )
+
+
+def plan(options: ServeOptions, database: str, stop_at: str | None) -> list[Step]:
+    """What leads to the moment, the full backup first. Raises CommandError, also when nothing does."""
+    found = run_statement(
+        options, "EXEC sp_restore_plan @a1, @a2", {"@a1": database, "@a2": stop_at}, lambda _percent: None
+    )
+    steps = []
+    for row in found.rows:
+        what, devices, position, through, model = (row[f"c{place}"] for place in range(5))
+        names = tuple(str(devices).split("\n")) if devices is not None else ()
+        at = None if position is None else str(position)
+        steps.append(Step(str(what), names, at, str(through), str(model)))
+    if not steps:
+        where = "" if stop_at is None else f" as early as {stop_at}"
+        raise CommandError(f"msdb knows of no full backup of '{database}'{where} that can be read.")
+    return steps
+
+
+def _latest(
+    options: ServeOptions,
+    database: str,
+    steps: Sequence[Step],
+    stop_at: str | None,
+    *,
+    replace: bool,
+    norecovery: bool,
+) -> list[Statement]:
+    """Of a database with a log one statement, which finds the rest itself; else one a step."""
+    full = steps[0]
+    if full.model != "SIMPLE" and not norecovery:
+        statement = _step(database, full, replace=replace)
+        statement.add("STOPAT", stop_at or steps[-1].through)
+        _move(options, statement, database, full.devices, int(full.position or 1))
+        return [statement]
+    statements = []
+    for number, step in enumerate(step for step in steps if step.devices):
+        statement = _step(database, step, replace=replace and number == 0)
+        statement.options.append("NORECOVERY")
+        if step is full:
+            _move(options, statement, database, full.devices, int(full.position or 1))
+        elif step.what == "log":
+            statement.add("STOPAT", stop_at)
+        statements.append(statement)
+    if not norecovery:
+        statements[-1].options.remove("NORECOVERY")
+    return statements
+
+
+def _step(database: str, step: Step, *, replace: bool) -> Statement:
+    statement = Statement(options=["STATS = 1", f"FILE = {step.position}"])
+    _name_media(statement, "LOG" if step.what == "log" else "DATABASE", database, step.devices)
+    statement.add_flags((("REPLACE", replace),))
+    return statement
+
+
+def _name_media(statement: Statement, kind: str, database: str, files: Sequence[str]) -> None:
+    statement.text = f"RESTORE {kind} {statement.value(database)} FROM {statement.devices(files)}"
+
+
+def _move(
+    options: ServeOptions, statement: Statement, database: str, files: Sequence[str], position: int
+) -> None:
+    """MOVE the files of the backup to names of the database: two databases can't show the same ones."""
+    asked = Statement(options=[f"FILE = {position}"])
+    asked.text = f"RESTORE FILELISTONLY FROM {asked.devices(files)}"
+    listed = run_statement(options, asked.whole(), asked.variables, lambda _percent: None)
+    for row in listed.rows:
+        logical = statement.value(str(row["LogicalName"]))
+        physical = statement.value(moved(str(row["PhysicalName"]), database))
+        statement.options.append(f"MOVE {logical} TO {physical}")
+
+
+def moved(physical: str, database: str) -> str:
+    """The name that a file of the backup is shown under when it belongs to ``database``."""
+    directory, _, name = physical.rpartition("/")
+    is_log = name.lower().endswith(".ldf")
+    return f"{directory}/{database}{'_log.ldf' if is_log else '.mdf'}"
+
+
+def _show_plan(steps: Sequence[Step], statements: Sequence[Statement], *, as_json: bool) -> None:
+    import json
+
+    lines = [statement.shown() for statement in statements]
+    if as_json:
+        shown = [
+            {"what": step.what, "devices": step.devices, "file": step.position, "through": step.through}
+            for step in steps
+        ]
+        typer.echo(json.dumps({"steps": shown, "statements": lines}, ensure_ascii=False))
+        return
+    for step in steps:
+        typer.echo(str(step))
+    for line in lines:
+        typer.echo(f"{line};")
