@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tdsproxy.cli.backup import backup
+from tdsproxy.cli.catalog import catalog
 from tdsproxy.cli.checksum import checksum
 from tdsproxy.cli.common import AllowDir, BackupDir, Config, PathMap, Store
 from tdsproxy.cli.dump import dump
@@ -217,4 +218,5 @@ app.command()(history)
 app.command()(extract)
 app.command()(dump)
 app.command()(checksum)
+app.command()(catalog)
 app.command()(recode)

@@ -81,13 +81,16 @@ class Sources:
 
     @classmethod
     def find(cls, context: Context, existing: Database | None, description: SetDescription) -> Sources:
-        """By the GUID of the database that the backup names; else the one that is replaced, when it is of
-        the family: a chain is found whatever name the database has now."""
+        """By the GUID of the database that the backup names; else the one that is replaced, or has the
+        backup's database name, when it is of the family."""
         databases = context.env.catalog.databases
         guid = description.database_guid
         owner = next((d for d in databases.all() if d.guid == guid), None)
-        if owner is None and existing is not None and existing.family == description.family_guid:
-            owner, guid = existing, existing.guid
+        if owner is None:
+            for other in (existing, context.env.database(description.database_name)):
+                if other is not None and other.family == description.family_guid:
+                    owner, guid = other, other.guid
+                    break
         return cls._of(context, owner, guid, description.family_guid)
 
     @classmethod
