@@ -19,7 +19,8 @@ class SessionContext:
     ``database`` is its current database; ``spid`` its @@SPID, unique among the sessions of the store;
     ``server_roles`` the fixed server roles of ``login`` in lower case (``sysadmin``, ``dbcreator`` ...);
     ``database_roles`` maps database names (lower case) to the roles that the login has there;
-    ``lock_timeout_ms`` is SET LOCK_TIMEOUT, negative for ever.
+    ``lock_timeout_ms`` is SET LOCK_TIMEOUT, negative for ever. ``host`` and ``application`` are what the
+    client says of itself, ``address`` is where its connection comes from, empty for none.
     """
 
     login: str
@@ -32,6 +33,7 @@ class SessionContext:
     host: str = ""
     application: str = ""
     lock_timeout_ms: int = -1
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, socket_address
+from tdsproxy.keeper.audit import Audit
 from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
@@ -106,6 +107,7 @@ class Keeper:
 
     def __init__(self, options: KeeperOptions) -> None:
         self._options = options
+        self._audit = Audit(options.store)
         for path in remove_leftovers(options.store):
             _log.info("removed %s, left behind by a restore that was killed", path)
         self._catalog = initialise(options.store)
@@ -224,7 +226,8 @@ class Keeper:
     def _run(self, request: NativeRequest, cancelled: threading.Event) -> Generator[Reply, None, None]:
         from tdsproxy.commands.dispatch import run
 
-        return run(request, replace(self._environment, cancelled=cancelled))
+        replies = run(request, replace(self._environment, cancelled=cancelled))
+        return self._audit.follow(request, replies, cancelled.is_set)
 
 
 def _report_log(text: str) -> None:

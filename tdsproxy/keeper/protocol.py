@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 4
+VERSION: Final = 5
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -177,6 +177,7 @@ def pack_request(request: NativeRequest) -> list[Any]:
             session.host,
             session.application,
             session.lock_timeout_ms,
+            session.address,
         ],
     ]
 
@@ -185,9 +186,8 @@ def unpack_request(fields: list[Any]) -> NativeRequest:
     """Raises ProtocolError."""
     try:
         text, line, variables, session = fields
-        login, database, spid, roles, database_roles, in_transaction, quoted, host, application, lock = (
-            session
-        )
+        login, database, spid, roles, database_roles, in_transaction, quoted, *origin = session
+        host, application, lock, address = origin
         return NativeRequest(
             text,
             SessionContext(
@@ -201,6 +201,7 @@ def unpack_request(fields: list[Any]) -> NativeRequest:
                 host,
                 application,
                 lock,
+                address,
             ),
             line,
             variables,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, Protocol
 
@@ -75,10 +75,27 @@ class _Cancelled(Exception):
     """An attention came, or the client went."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a client says of itself, and where its connection comes from."""
+
+    host: str = ""
+    application: str = ""
+    address: str = ""
+
+
 class Interception:
     """Runs requests of one connection, one at a time; remembers the statements prepared here."""
 
-    def __init__(self, client: PacketChannel, leg: UpstreamLeg, keeper: KeeperRuns, format_: Format) -> None:
+    def __init__(
+        self,
+        client: PacketChannel,
+        leg: UpstreamLeg,
+        keeper: KeeperRuns,
+        format_: Format,
+        origin: Origin,
+    ) -> None:
+        self._origin = origin
         self._client = client
         self._leg = leg
         self._keeper = keeper
@@ -254,6 +271,9 @@ class Interception:
                 server_roles=facts.server_roles,
                 in_transaction=facts.in_transaction or run.headers.in_transaction,
                 quoted_identifier=facts.quoted_identifier,
+                host=self._origin.host,
+                application=self._origin.application,
+                address=self._origin.address,
             ),
             line=part.native.line,
             variables={name: held.value for name, held in run.held.items()},

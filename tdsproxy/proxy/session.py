@@ -18,7 +18,7 @@ from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, fail
 from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.client_packets import ClientPackets
-from tdsproxy.proxy.interception import Interception, KeeperRuns, Outcome
+from tdsproxy.proxy.interception import Interception, KeeperRuns, Origin, Outcome
 from tdsproxy.proxy.login import login_body, read_answer
 from tdsproxy.proxy.splice import Splice
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
@@ -131,7 +131,9 @@ class ProxySession:
             self._refuse(accepted, GONE)
             return
         if format_ is not None:
-            await self._converse(self._leg, format_)
+            login = accepted.login
+            origin = Origin(login.host, login.application, self._client.peer)
+            await self._converse(self._leg, format_, origin)
 
     def _refuse(self, accepted: Accepted, message: SqlMessage) -> None:
         format_ = Format("", negotiate_version(accepted.login.tds_version))
@@ -196,9 +198,9 @@ class ProxySession:
 
     # Requests
 
-    async def _converse(self, leg: UpstreamLeg, format_: Format) -> None:
+    async def _converse(self, leg: UpstreamLeg, format_: Format, origin: Origin) -> None:
         packets = ClientPackets(self._client, lambda: self._urgent(leg), lambda: self._client_gone(leg))
-        interception = Interception(self._client, leg, self._keeper, format_)
+        interception = Interception(self._client, leg, self._keeper, format_, origin)
         splice = Splice(self._client, leg, lambda: interception.has_handles, self._answered)
         self._splice = splice
         while not self._stopping:

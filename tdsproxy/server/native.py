@@ -48,4 +48,5 @@ def context_of(session: Session, frame: Frame) -> SessionContext:
         host=session.request.host,
         application=session.request.application,
         lock_timeout_ms=session.workspace.lock_timeout_ms,
+        address=session.request.address,
     )
