@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from tdsproxy.server.checkdb import check_tables
 from tdsproxy.server.options import ISOLATION
 from tdsproxy.server.shrink import shrink_database, shrink_file
-from tdsproxy.server.workspace import TEMP, quoted
+from tdsproxy.server.workspace import quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
@@ -77,23 +78,21 @@ def _check(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Repl
         f"User 'guest' does not have permission to run DBCC {statement.command.lower()} for"
         f" database '{name}'.",
     )
-    schema = session.workspace.schema_of(name)
-    problems = []
-    if schema != TEMP:
-        problems = [
-            str(row[0])
-            for row in session.workspace.run(f"PRAGMA {schema}.integrity_check(100)")
-            if row[0] != "ok"
-        ]
-    for problem in problems:
-        yield Message(8939, 16, 98, f"Table error: {problem}", statement.line)
-    if problems or "NO_INFOMSGS" not in statement.options:
-        text = (
-            f"{statement.command} found 0 allocation errors and {len(problems)} consistency errors in"
-            f" database '{name}'."
-        )
-        yield Message(8989, 0, 1, text, statement.line)
-        yield Done(Command.NONE, error=bool(problems))
+    infos = "NO_INFOMSGS" not in statement.options
+    yield from check_tables(session, name, statement.command, statement.line, infos=infos)
+
+
+def _check_table(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
+    wanted = _text(session, statement, frame) or ""
+    name = session.database
+    objects = session.evaluator.sql.reader.read(session.workspace.schema_of(name))
+    parts = [part.strip('[]"') for part in wanted.split(".")]
+    table = objects.table(parts[-2] if len(parts) > 1 else "dbo", parts[-1])
+    if table is None:
+        text = f'Cannot find a table or object with the name "{wanted}". Check the system catalog.'
+        raise SqlError.of(2501, 16, 45, text, statement.line)
+    infos = "NO_INFOMSGS" not in statement.options
+    yield from check_tables(session, name, "CHECKTABLE", statement.line, infos=infos, table=table)
 
 
 def _user_options(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
@@ -210,6 +209,7 @@ def _log_space(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[
 
 _COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]]] = {
     "CHECKDB": _check,
+    "CHECKTABLE": _check_table,
     "CHECKALLOC": _check,
     "CHECKCATALOG": _check,
     "USEROPTIONS": _user_options,
@@ -222,7 +222,6 @@ _COMMANDS: Final[dict[str, Callable[[Session, ast.Dbcc, Frame], Iterator[Reply]]
 }
 _ACCEPTED: Final = frozenset(
     [
-        "CHECKTABLE",
         "CHECKFILEGROUP",
         "CHECKCONSTRAINTS",
         "TRACEON",

@@ -239,7 +239,7 @@ def test_an_application_lock_counts_its_owners_calls() -> None:
 
 def test_dbcc(shop: Client) -> None:
     replies = shop.replies("DBCC CHECKDB")
-    assert [m.number for m in infos(replies)] == [8989, 2528]
+    assert [m.number for m in infos(replies)][-2:] == [8989, 2528]
     assert infos(shop.replies("DBCC CHECKDB ('shop') WITH NO_INFOMSGS")) == []
     assert shop.rows("DBCC USEROPTIONS WITH NO_INFOMSGS")[-1] == ("isolation level", "read committed")
     assert shop.error("DBCC NONSENSE") == 2526
