@@ -191,6 +191,16 @@ def snapshot(scripts: Scripts, found: Outcome) -> None:
     assert not list(scripts.server.store.glob("SalesDB_before*"))
 
 
+def shipping(scripts: Scripts, found: Outcome) -> None:
+    assert found.done() == [BACKUP, RESTORE, *[LOG] * 3, *[RESTORE_LOG] * 3, RESTORE]
+    files = [f"SalesDB_00{number}.trn" for number in (1, 2, 3)]
+    applied = [f"applied {name}" for name in files]
+    assert found.printed() == [*applied, "applied 3, skipped 0", "applied 0, skipped 3"]
+    assert found.sets == [[(103, True)], [(103, True)], [(103, False, "ONLINE")]]
+    assert scripts.rows("SELECT FileName FROM DbaShip.dbo.Applied ORDER BY 1") == [(name,) for name in files]
+    assert not (scripts.server.store / "Standby.tuf").exists()
+
+
 CHECKS: dict[str, Callable[[Scripts, Outcome], None]] = {
     "06": differential,
     "07": log_appended,
@@ -199,6 +209,7 @@ CHECKS: dict[str, Callable[[Scripts, Outcome], None]] = {
     "20": tail,
     "21": copy_only,
     "27": snapshot,
+    "28": shipping,
 }
 
 
