@@ -47,7 +47,7 @@ def catalog(
     options = place(store, config, backup_dir, allow_dir, path_map)
     variables = {f"@a{number}": path for number, path in enumerate(places or (), 1)}
     text = f"EXEC sp_rebuild_history {', '.join(variables)}"
-    found = run_statement(options, text, dict(variables), lambda _percent: None)
+    found = run_statement(options, text, dict(variables))
     rows = [_Set(*map(_plain, row.values())) for row in found.rows]
     if as_json:
         typer.echo(json.dumps({"sets": [row._asdict() for row in rows]}, ensure_ascii=False))

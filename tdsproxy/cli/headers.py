@@ -35,6 +35,6 @@ def headers(
         statement.add("FILE", position)
     options = place(store, config, backup_dir, allow_dir, path_map)
     show(
-        run_statement(options, statement.whole(), statement.variables, lambda _percent: None),
+        run_statement(options, statement.whole(), statement.variables),
         as_json=as_json,
     )

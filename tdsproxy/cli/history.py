@@ -56,7 +56,7 @@ def history(
 def _asked(
     options: ServeOptions, procedure: str, database: str | None, columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    found = run_statement(options, f"EXEC {procedure} @a1", {"@a1": database}, lambda _percent: None)
+    found = run_statement(options, f"EXEC {procedure} @a1", {"@a1": database})
     return [dict(zip(columns, row.values(), strict=False)) for row in found.rows]
 
 

@@ -124,9 +124,7 @@ def _require_recovered(outcome: Outcome, database: str, *, norecovery: bool) -> 
 
 def plan(options: ServeOptions, database: str, stop_at: str | None) -> list[Step]:
     """What leads to the moment, the full backup first. Raises CommandError, also when nothing does."""
-    found = run_statement(
-        options, "EXEC sp_restore_plan @a1, @a2", {"@a1": database, "@a2": stop_at}, lambda _percent: None
-    )
+    found = run_statement(options, "EXEC sp_restore_plan @a1, @a2", {"@a1": database, "@a2": stop_at})
     steps = []
     for row in found.rows:
         what, devices, position, through, model = (row[f"c{place}"] for place in range(5))
@@ -186,7 +184,7 @@ def _move(
     """MOVE the files of the backup to names of the database: two databases can't show the same ones."""
     asked = Statement(options=[f"FILE = {position}"])
     asked.text = f"RESTORE FILELISTONLY FROM {asked.devices(files)}"
-    listed = run_statement(options, asked.whole(), asked.variables, lambda _percent: None)
+    listed = run_statement(options, asked.whole(), asked.variables)
     for row in listed.rows:
         logical = statement.value(str(row["LogicalName"]))
         physical = statement.value(moved(str(row["PhysicalName"]), database))

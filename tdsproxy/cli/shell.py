@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,16 +36,26 @@ class Outcome:
     rows: list[dict[str, Value]] = field(default_factory=list)
 
 
+def no_progress(_percent: int) -> None:
+    """For who does not want to know."""
+
+
 def run_statement(
-    options: ServeOptions, text: str, variables: dict[str, Value], progress: Progress
+    options: ServeOptions,
+    text: str,
+    variables: Mapping[str, Value] | None = None,
+    progress: Progress = no_progress,
 ) -> Outcome:
-    """Run one native statement as the store's owner. ``progress`` gets percentages. Raises CommandError."""
+    """Run one native statement as the store's owner, with the values of its variables by their names in
+    lower case. ``progress`` gets percentages. Raises CommandError."""
     with _keeper(options) as keeper:
         session = SessionContext(
             login="sa", server_roles=frozenset({"sysadmin"}), spid=keeper.spid_base, application="tdsproxy"
         )
         try:
-            return collect(keeper.run(NativeRequest(text, session, variables=variables)), progress)
+            return collect(
+                keeper.run(NativeRequest(text, session, variables=dict(variables or {}))), progress
+            )
         except SqlError as error:
             raise CommandError(error.messages[0].text) from error
 
@@ -104,7 +114,7 @@ def collect(replies: Iterator[Reply], progress: Progress) -> Outcome:
 def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
     """A bar on standard error when that is a terminal, else nothing."""
     if quiet or not sys.stderr.isatty():
-        yield lambda _percent: None
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import Progress as Bars
