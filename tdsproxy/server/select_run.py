@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.compiled_queries import CompiledQueries
@@ -14,10 +15,10 @@ from tdsproxy.server.compiler.inspect import expressions_of
 from tdsproxy.server.compiler.queries import QueryCompiler, main_source
 from tdsproxy.server.compiler.typed import error
 from tdsproxy.server.failures import sqlite_errors
+from tdsproxy.server.row_decoding import RowDecoder
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.conversions import convert
-from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Command, Done, Message, Order, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import Environment, TypedValue, evaluate
 from tdsproxy.tsql.state import Frame
@@ -111,32 +112,28 @@ class SelectRunner:
             yield from self._evaluator.for_clause(compiled, query.for_, main_source(query), frame)
             return
         columns = tuple(output.described() for output in compiled.query.columns)
-        decode = decoder([column.type for column in columns])
+        decode = RowDecoder([column.type for column in columns])
         limit = self._row_limit(frame)
         env = self._evaluator.environment(frame)
         yield ResultSet(columns)
         if compiled.query.order:
             yield Order(compiled.query.order)
         count = 0
-        chunk: list[tuple[Value, ...]] = []
         rows = compiled.stored_rows(env)
         try:
-            for row in rows:
-                if limit is not None and count >= limit:
+            while limit is None or count < limit:
+                chunk: list[tuple[Stored, ...]] = []
+                try:
+                    # What came before an error stays in the list.
+                    chunk.extend(islice(rows, CHUNK if limit is None else min(CHUNK, limit - count)))
+                finally:
+                    count += len(chunk)
+                    if chunk:
+                        yield Rows(decode(chunk))
+                if len(chunk) < CHUNK:
                     break
-                chunk.append(decode(row))
-                count += 1
-                if len(chunk) >= CHUNK:
-                    yield Rows(chunk)
-                    chunk = []
-        except SqlError:
-            if chunk:
-                yield Rows(chunk)
-            raise
         finally:
             rows.close()  # type: ignore[attr-defined]
-        if chunk:
-            yield Rows(chunk)
         yield Done(Command.SELECT, count)
 
     @staticmethod
