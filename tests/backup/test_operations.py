@@ -325,7 +325,7 @@ def test_a_backup_under_a_writer_is_a_prefix_of_its_commits(tmp_path: Path) -> N
             if not reader.ident:
                 reader.start()
             if done > total // 2:
-                assert halfway.wait(30)
+                assert halfway.wait(60)
 
         backup_database(source, medium, description(), BackupOptions(), progress)
         during = len(lines)

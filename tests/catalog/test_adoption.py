@@ -43,7 +43,7 @@ def written(path: Path) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def test_a_database_that_is_being_written(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         [sys.executable, "-m", "tdsproxy", *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, **environment},
     )
@@ -80,7 +80,7 @@ def test_a_password_is_made_and_said(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         process.stderr.close()
 
 

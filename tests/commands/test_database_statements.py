@@ -100,7 +100,7 @@ def test_a_file_held_by_another_process_is_not_dropped(d: Workshop, monkeypatch:
         assert numbers(d.run("DROP DATABASE d")) == [3702]
         assert (d.store / "d.db").exists()
     finally:
-        holder.communicate(timeout=10)
+        holder.communicate(timeout=60)
     assert d.run("DROP DATABASE d") == [Done(204)]
 
 

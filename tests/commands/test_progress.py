@@ -57,7 +57,7 @@ def test_closing_stops_the_operation() -> None:
 
     def operation(report: Report) -> None:
         report(1, 2)
-        assert cancelled.wait(10)
+        assert cancelled.wait(60)
         ended.set()
 
     steps = run_with_progress(operation, 50, cancelled)

@@ -61,7 +61,7 @@ def test_the_restore_is_one_prefix_of_the_commits(served: Running, tmp_path: Pat
         assert writer.poll() is None, errors.read_text()
     finally:
         writer.terminate()
-        writer.wait(10)
+        writer.wait(60)
 
     times = [int(word) for word in log.read_bytes().split()]
     before = sum(1 for moment in times if moment <= began)

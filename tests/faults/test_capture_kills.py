@@ -51,7 +51,7 @@ def capture(
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def check(
@@ -113,7 +113,7 @@ def test_killed_at_a_named_point_nothing_is_missing(
     with capture(path, directory, point) as process:
         # Nobody but the capture checkpoints.
         writer = support.start("write", path, journal, 7, 30, 0)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     assert process.returncode == -9
     # Some commits while nobody captures, but not so many that they overwrite all of the WAL.
     at = journal.stat().st_size

@@ -16,7 +16,7 @@ from tdsproxy.media.errors import MediaError
 from tests.backup.making import description, disk
 from tests.store import processes
 
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=2000)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=60_000)
 
 
 @pytest.fixture(scope="module")

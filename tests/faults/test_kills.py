@@ -44,7 +44,7 @@ def _server() -> subprocess.Popen[str]:
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_a_database_lost_under_load_comes_back_from_backup_and_archive(tmp_path:
         writer.reaches(200)
         os.kill(keeper_of(server.store), signal.SIGKILL)
         server.process.kill()
-        server.process.wait(10)
+        server.process.wait(60)
     writer.join(60)
     acknowledged = writer.acknowledged
     for suffix in ("", "-wal", "-shm"):

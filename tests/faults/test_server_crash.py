@@ -94,12 +94,12 @@ def test_every_acknowledged_commit_survives_a_kill(tmp_path: Path, commits: int)
         for writer in writers:
             writer.start()
         for _ in range(commits):
-            assert enough.acquire(timeout=20)
+            assert enough.acquire(timeout=60)
     finally:
         server.process.kill()
-        server.process.wait(10)
+        server.process.wait(60)
     for writer in writers:
-        writer.join(20)
+        writer.join(60)
         assert not writer.is_alive()
     with running(store) as again, again.connect(database="bank") as connection:
         entries = _execute(connection, "SELECT session, n, COUNT(*) FROM entry GROUP BY session, n")
@@ -136,7 +136,7 @@ def test_a_rebuild_that_a_kill_interrupts_did_not_happen(tmp_path: Path) -> None
             )
     finally:
         server.process.kill()
-        server.process.wait(10)
+        server.process.wait(60)
     with running(store) as again, again.connect(database="big") as connection:
         assert _execute(connection, "SELECT COUNT(*), MAX(id) FROM t") == [(1024, 1024)]
         names = _execute(connection, "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID('t')")
@@ -161,7 +161,7 @@ def test_a_client_that_vanishes_gives_up_its_locks(tmp_path: Path) -> None:
         writer = threading.Thread(target=write, daemon=True)
         writer.start()
         gone.close()
-        assert done.wait(10)
-        writer.join(10)
+        assert done.wait(60)
+        writer.join(60)
         with server.connect(database="bank") as connection:
             assert _execute(connection, "SELECT SUM(balance) FROM account") == [(3 * AMOUNT + 1,)]

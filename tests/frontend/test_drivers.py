@@ -137,7 +137,7 @@ def test_tsql(server: FakeServer, wanted: int, version: str, monkeypatch: pytest
         input="SELECT 1\ngo\nexit\n",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert "one" in done.stdout, done.stderr

@@ -25,7 +25,7 @@ from tdsproxy.tsql.replies import Message
 WRITE = """
 import sys, apsw
 connection = apsw.Connection(sys.argv[1])
-connection.set_busy_timeout(5000)
+connection.set_busy_timeout(60_000)
 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(sys.argv[2]))
 print(connection.execute(sys.argv[3]).fetchall())
 connection.close()
@@ -34,10 +34,10 @@ connection.close()
 
 def sql(store: Path, name: str, text: str, *, keep_wal: bool = True) -> str:
     command = [sys.executable, "-c", WRITE, str(store / f"{name}.db"), str(int(keep_wal)), text]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

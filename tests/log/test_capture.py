@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def writer(path: Path) -> Iterator[apsw.Connection]:
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(5000)
+    connection.set_busy_timeout(60_000)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     yield connection
     connection.close()
@@ -56,7 +56,7 @@ def everything(archive: Archive) -> list[Transaction]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -290,7 +290,7 @@ def test_a_file_that_is_replaced_under_the_capture(
         writer.close()
         other = path.with_name("other.db")
         code = "import sqlite3,sys; sqlite3.connect(sys.argv[1]).execute('CREATE TABLE other(a)')"
-        subprocess.run([sys.executable, "-c", code, str(other)], check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", code, str(other)], check=True, timeout=60)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink()
         other.replace(path)

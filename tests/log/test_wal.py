@@ -151,7 +151,7 @@ def test_what_sqlite_wrote(tmp_path: Path, page_size: int) -> None:
         c.execute("BEGIN"); c.execute("INSERT INTO t VALUES(99, 1)"); c.execute("ROLLBACK")
         os.kill(os.getpid(), signal.SIGKILL)
         """
-    subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60)
     data = path.with_name("x.db-wal").read_bytes()
     header = wal.parse_header(data)
     assert header is not None

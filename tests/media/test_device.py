@@ -85,12 +85,12 @@ def test_writers_of_one_medium_wait_for_each_other(tmp_path: Path) -> None:
     thread = threading.Thread(target=second)
     with device.lock(never) as medium:
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(60)
         order.append("first")
         handle = medium.replace()
         handle.append([b"replaced"])
         handle.publish()
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second", "replaced"]
 
 

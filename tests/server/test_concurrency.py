@@ -16,7 +16,7 @@ import pytest
 from tdsproxy.tsql.replies import Message, Reply
 from tests.server.support import Client, World, errors, rows
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @pytest.fixture
@@ -536,7 +536,7 @@ def test_a_cancelled_rebuild_leaves_the_table_as_it_was(
 
 WRITER = """
 import sqlite3, sys
-c = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+c = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 for n in range(int(sys.argv[2])):
     c.execute("BEGIN IMMEDIATE")
     (old,) = c.execute("SELECT balance FROM account WHERE id = 7").fetchone()
@@ -570,7 +570,7 @@ def test_writers_of_other_processes_lose_nothing(bank: World, pool: ThreadPoolEx
 
 CHANGER = """
 import sqlite3, sys
-c = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
+c = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 for n in range(12):
     c.execute(f"ALTER TABLE plain ADD COLUMN c{n} INTEGER DEFAULT {n}")
     c.execute("INSERT INTO plain (id) VALUES (?)", (1000 + n,))

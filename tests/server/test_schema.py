@@ -26,7 +26,7 @@ def plain_sqlite(path: Path, *statements: str) -> list[str]:
         [sys.executable, "-c", script, str(path), *statements],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     return done.stdout.splitlines()

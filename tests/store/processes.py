@@ -27,7 +27,7 @@ def _server() -> subprocess.Popen[str]:
 
 def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 def run(command: str, path: Path, *arguments: str) -> str:
@@ -67,7 +67,7 @@ def started(command: str, path: Path, *arguments: str) -> Iterator[subprocess.Po
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def read_line(process: subprocess.Popen[str]) -> str:

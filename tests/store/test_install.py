@@ -25,7 +25,7 @@ def test_a_new_database_is_free_of_an_older_ones_wal(tmp_path: Path) -> None:
     with processes.started("build", old, '{"leave_wal": true}') as process:
         assert processes.read_line(process) == "built"
         process.kill()
-        process.wait(10)
+        process.wait(60)
     wanted = made(tmp_path / "image", rows=7)
     shutil.copy(tmp_path / "old.db-wal", tmp_path / "x.db-wal")
     installed = install_new(tmp_path / "image", tmp_path / "x.db")
@@ -176,5 +176,5 @@ def test_waiting_for_release(tmp_path: Path) -> None:
         with pytest.raises(DatabaseBusy):
             wait_for_release(live, 0.1)
         process.kill()
-        process.wait(10)
+        process.wait(60)
         wait_for_release(live, 5)

@@ -151,7 +151,7 @@ def test_what_a_dead_writer_left_in_the_wal_counts(tmp_path: Path) -> None:
     with processes.started("build", path, '{"leave_wal": true, "rows": 50}') as process:
         assert processes.read_line(process) == "built"
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert Path(f"{path}-wal").stat().st_size > 0
     with Snapshot(path) as snapshot:
         image = image_of(snapshot)
@@ -191,7 +191,7 @@ def test_a_rollback_journal_database_is_let_go_before_it_is_used(tmp_path: Path)
     before = processes.check(path)
     with Snapshot(path) as snapshot:
         with processes.started("commit", path, "20") as process:
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=60)
         assert output.endswith("done 0\n")
         image = image_of(snapshot)
     assert processes.check(write(tmp_path / "copy.db", image)) == before
@@ -209,7 +209,7 @@ def test_no_lock_of_the_process_is_lost_by_a_snapshot(tmp_path: Path) -> None:
         image_of(snapshot)
     with processes.started("hold", path, "write") as process:
         # Its BEGIN IMMEDIATE can only succeed if our write lock is gone.
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
     assert "held" not in output
     ours.execute("COMMIT").fetchall()
     ours.close()

@@ -127,7 +127,7 @@ def connect(
         theirs = socket.create_connection(listener.getsockname())
         ours, _address = listener.accept()
     for end in (ours, theirs):
-        end.settimeout(10)
+        end.settimeout(60)
     codec = Codec(ours, run)
     connection = pytds.connect(
         dsn="localhost",

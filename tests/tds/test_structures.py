@@ -174,6 +174,6 @@ def test_serving_a_connection_does_not_import_construct() -> None:
         "print(sorted(name for name in sys.modules if name.split('.')[0] == 'construct'))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ast.literal_eval(done.stdout) == []

@@ -305,7 +305,7 @@ def test_lark_is_loaded_only_when_needed() -> None:
         "sys.modules;"
         "parse('BACKUP LOG x TO d'); assert 'lark' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 _SOUP = st.sampled_from(
