@@ -46,6 +46,13 @@ def _tedious() -> str | None:
     )
 
 
+def _java(name: str) -> str | None:
+    if not shutil.which("java"):
+        return "Java is not on the PATH"
+    found = any((CLIENTS / "java").glob(f"{name}*.jar"))
+    return None if found else f"{name} is not in .clients/java"
+
+
 @functools.cache
 def absent(client: str) -> str | None:
     """Why the client cannot be used, or None."""
@@ -59,6 +66,8 @@ def absent(client: str) -> str | None:
         "freebcp": lambda: _program("freebcp"),
         "sqlite3": lambda: _program("sqlite3"),
         "tedious": _tedious,
+        "mssql-jdbc": lambda: _java("mssql-jdbc"),
+        "jtds": lambda: _java("jtds"),
     }
     return checks[client]()
 

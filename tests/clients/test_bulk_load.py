@@ -73,7 +73,9 @@ def test_defaults_nulls_and_constraints(cursor: Any) -> None:
     """As SQL Server has it: without an option NULL takes the default, and constraints are passed over."""
     cursor.copy_to(io.StringIO(",-1,7\n"), "loaded", columns=["v", "n", "p"], sep=",", null_string="")
     assert loaded(cursor) == [(100, "unsaid", Decimal("-1.00"))]
-    cursor.copy_to(io.StringIO(",2\n"), "loaded", columns=["v", "n"], sep=",", null_string="", keep_nulls=True)
+    cursor.copy_to(
+        io.StringIO(",2\n"), "loaded", columns=["v", "n"], sep=",", null_string="", keep_nulls=True
+    )
     assert loaded(cursor)[1:] == [(101, None, Decimal("2.00"))]
     for row, constraint in (("-3,\n", "positive"), ("3,7\n", "parent")):
         with pytest.raises(Exception, match=f'constraint "{constraint}"'):

@@ -22,6 +22,8 @@ from tests.running import Running, running
 LIMIT = 60.0
 ROWS = 2000
 """Of a page each: many runs of pages, each of which is slow."""
+MANY_RUNS = "MAXTRANSFERSIZE = 65536"
+"""More than a hundred of them, so that no backup ends before it is stopped."""
 
 
 @dataclass
@@ -111,7 +113,7 @@ def files(server: Running) -> list[Path]:
 
 def test_progress_is_shown_and_kill_leaves_nothing(server: Running) -> None:
     before = files(server)
-    statement = Statement(server, "BACKUP DATABASE a TO DISK = 'killed.bak' WITH INIT")
+    statement = Statement(server, f"BACKUP DATABASE a TO DISK = 'killed.bak' WITH INIT, {MANY_RUNS}")
     command, percent, left, elapsed = seen(server, statement)
     assert command == "BACKUP DATABASE"
     assert 0 < percent <= 100
@@ -131,8 +133,28 @@ def test_progress_is_shown_and_kill_leaves_nothing(server: Running) -> None:
     assert ask(server, "SELECT COUNT(*) FROM a.dbo.t") == [(ROWS,)]
 
 
+def test_kill_leaves_stripes_and_mirrors_as_they_were(server: Running) -> None:
+    media = "DISK = 's1.bak', DISK = 's2.bak' MIRROR TO DISK = 't1.bak', DISK = 't2.bak'"
+    before = files(server)
+    statement = Statement(server, f"BACKUP DATABASE a TO {media} WITH FORMAT, {MANY_RUNS}")
+    seen(server, statement)
+    assert number_of(server, f"KILL {statement.spid}") == 0
+    assert statement.ended()
+    assert files(server) == before
+    ask(server, f"BACKUP DATABASE b TO {media} WITH FORMAT")
+    contents = {file: file.read_bytes() for file in files(server)}
+    for options in ("NOINIT", "INIT", "FORMAT"):
+        statement = Statement(server, f"BACKUP DATABASE a TO {media} WITH {options}, {MANY_RUNS}")
+        seen(server, statement)
+        assert number_of(server, f"KILL {statement.spid}") == 0
+        assert statement.ended()
+        assert {file: file.read_bytes() for file in files(server)} == contents
+    assert ask(server, "SELECT COUNT(*) FROM msdb.dbo.backupset WHERE database_name = 'a'") == [(0,)]
+    assert number_of(server, "RESTORE VERIFYONLY FROM DISK = 't1.bak', DISK = 's2.bak'") == 0
+
+
 def test_a_database_taken_offline_ends_its_backup(server: Running) -> None:
-    statement = Statement(server, "BACKUP DATABASE a TO DISK = 'offline.bak' WITH INIT")
+    statement = Statement(server, f"BACKUP DATABASE a TO DISK = 'offline.bak' WITH INIT, {MANY_RUNS}")
     seen(server, statement)
     assert number_of(server, "ALTER DATABASE a SET OFFLINE WITH NO_WAIT") == 5069
     ask(server, "ALTER DATABASE a SET OFFLINE WITH ROLLBACK IMMEDIATE")
