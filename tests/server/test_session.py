@@ -14,6 +14,7 @@ from tdsproxy.tsql.replies import (
     DatabaseChanged,
     LanguageChanged,
     Message,
+    Reply,
     TransactionBegun,
     TransactionEnded,
 )
@@ -257,44 +258,54 @@ def test_an_offline_database_says_so(sa: Client) -> None:
 # --------------------------------------------------------------------------- cancel, kill, close
 
 
-def test_cancel_stops_a_query(sa: Client) -> None:
-    text = (
-        "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT COUNT(*) FROM n"
-    )
-    timer = threading.Timer(0.2, sa.session.cancel)
-    timer.start()
-    replies = sa.replies(f"{text} OPTION (MAXRECURSION 0)")
+def cancelled(sa: Client, text: str, seconds: float = 0.2) -> list[Reply]:
+    """The replies of a batch that is cancelled in the midst of what follows its ``PRINT 'begun'``."""
+    replies: list[Reply] = []
+    timer = threading.Timer(seconds, sa.session.cancel)
+    for reply in sa.session.run_batch(text):
+        if isinstance(reply, Message) and reply.text == "begun":
+            # Cancelled a little before the next statement or in it: that one cannot end by itself.
+            timer.start()
+        else:
+            replies.append(reply)
     timer.join()
+    return replies
+
+
+ENDLESS = "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT COUNT(*) FROM n"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2])
+def test_cancel_stops_a_query(sa: Client, seconds: float) -> None:
+    replies = cancelled(sa, f"PRINT 'begun'; {ENDLESS} OPTION (MAXRECURSION 0)", seconds)
     assert not [r for r in replies if type(r).__name__ == "Rows"]
     assert sa.value("SELECT 1") == 1
 
 
 def test_cancel_stops_a_wait(sa: Client) -> None:
-    timer = threading.Timer(0.1, sa.session.cancel)
-    timer.start()
-    sa.replies("WAITFOR DELAY '00:01:00'")
-    timer.join()
+    replies = cancelled(sa, "PRINT 'begun'; WAITFOR DELAY '00:10:00'; SELECT 'never'")
+    assert not [r for r in replies if type(r).__name__ == "Rows"]
     assert sa.value("SELECT 1") == 1
 
 
 def test_a_query_cancelled_in_try_says_that_it_left(sa: Client) -> None:
-    numbers = "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000)"
-    timer = threading.Timer(0.2, sa.session.cancel)
-    timer.start()
-    replies = sa.replies(
-        f"BEGIN TRY {numbers} SELECT COUNT(*) FROM n OPTION (MAXRECURSION 0) END TRY "
-        "BEGIN CATCH PRINT 'never' END CATCH"
+    replies = cancelled(
+        sa,
+        f"BEGIN TRY PRINT 'begun'; {ENDLESS} OPTION (MAXRECURSION 0) END TRY "
+        "BEGIN CATCH PRINT 'never' END CATCH",
     )
-    timer.join()
-    assert [(done.command, done.error) for done in dones(replies)] == [(349, False), (243, False)]
+    assert [(done.command, done.error) for done in dones(replies)] == [
+        (349, False),
+        (247, False),
+        (243, False),
+    ]
 
 
 def test_cancel_under_xact_abort_takes_the_transaction(sa: Client) -> None:
     for setting, left in (("OFF", 1), ("ON", 0)):
-        timer = threading.Timer(0.1, sa.session.cancel)
-        timer.start()
-        replies = sa.replies(f"SET XACT_ABORT {setting}; BEGIN TRAN; WAITFOR DELAY '00:01:00'")
-        timer.join()
+        replies = cancelled(
+            sa, f"SET XACT_ABORT {setting}; BEGIN TRAN; PRINT 'begun'; WAITFOR DELAY '00:10:00'"
+        )
         assert isinstance(replies[-1], TransactionEnded) == (not left)
         assert sa.value("SELECT @@TRANCOUNT") == left
         sa.run("IF @@TRANCOUNT > 0 ROLLBACK")
