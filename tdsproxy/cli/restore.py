@@ -11,6 +11,7 @@ import typer
 from tdsproxy.cli.common import AllowDir, BackupDir, Config, Database, Json, PathMap, Store, place
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.native import Statement
+from tdsproxy.cli.offline import restore_offline
 from tdsproxy.cli.shell import Outcome, progress_bar, run_statement, show
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def restore(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be used, and the statements.")
     ] = False,
+    undo: Annotated[
+        str | None,
+        typer.Option("--undo", help="Bring back what the last restore replaced; history --points names it."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="For master, while nothing serves the store.")
+    ] = False,
     as_json: Json = False,
     store: Store = None,
     backup_dir: BackupDir = None,
@@ -77,13 +85,21 @@ def restore(
     config: Config = None,
 ) -> None:
     """RESTORE DATABASE or LOG, also while the store is being served."""
-    if sum((bool(files), latest, recovery)) != 1:
-        raise CommandError("Name the media, or say --latest or --recovery.")
+    if sum((bool(files), latest, recovery, undo is not None)) != 1:
+        raise CommandError("Name the media, or say --latest, --recovery or --undo.")
     if source is not None and not latest:
         raise CommandError("--of goes with --latest.")
     options = place(store, config, backup_dir, allow_dir, path_map)
+    if offline:
+        restore_offline(options, database, files or [], position)
+        return
     steps: list[Step] = []
-    if recovery:
+    if undo is not None:
+        statement = Statement()
+        former = statement.value(undo)
+        statement.text = f"RESTORE DATABASE {statement.value(database)} FROM DATABASE_SNAPSHOT = {former}"
+        statements = [statement]
+    elif recovery:
         statement = Statement(options=["RECOVERY"])
         statement.text = f"RESTORE DATABASE {statement.value(database)}"
         statements = [statement]
