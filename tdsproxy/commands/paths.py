@@ -132,8 +132,10 @@ class DevicePaths:
         return False
 
     def _mapped(self, name: str) -> Path | None:
-        """Where a mapping sends ``name``: the first whose FROM is the name or a directory above it."""
-        for source, target in self.mappings:
+        """Where a mapping sends ``name``: the first whose FROM is the name or a directory above it. The
+        backup directory's own path, which the server tells, always means itself."""
+        own = (str(self.backup_directory), self.backup_directory)
+        for source, target in (own, *self.mappings):
             ignore_case = bool(_WINDOWS.match(source)) or "\\" in source
             ours, theirs = _parts(name), _parts(source)
             head = ours[: len(theirs)]

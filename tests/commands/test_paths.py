@@ -110,3 +110,16 @@ def test_a_backup_does_not_leave_its_directory(shop: Workshop, tmp_path: Path) -
     assert not (tmp_path / "x.bak").exists()
     assert 3014 in numbers(shop.run("BACKUP DATABASE d TO DISK = 'x.bak'"))
     assert (shop.store / "backup" / "x.bak").exists()
+
+
+def test_no_mapping_leads_away_from_the_backup_directory(tmp_path: Path) -> None:
+    """The server tells clients the directory's own path; what they make of it must be found there."""
+    (tmp_path / "store" / "backup").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    mapped = ((str(tmp_path), tmp_path / "elsewhere"),)
+    paths = DevicePaths.of_store(tmp_path / "store", None, (tmp_path / "elsewhere",), mapped)
+    own = paths.backup_directory / "x.bak"
+    assert paths.for_writing(str(own), []).path == Path(os.path.realpath(own))
+    assert paths.name_of(Path(os.path.realpath(own))) == str(Path(os.path.realpath(own)))
+    other = paths.for_writing(f"{tmp_path}/y.bak", [])
+    assert other.path == Path(os.path.realpath(tmp_path)) / "elsewhere" / "y.bak"

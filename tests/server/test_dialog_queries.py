@@ -308,3 +308,17 @@ def test_the_file_picker(shop: Client) -> None:
         "SELECT Name, IsFile FROM #filetmp\ndrop table #filetmp"
     )
     assert shop.rows(picker) == [("Shop.bak", 1)]
+
+
+def test_what_the_dialogs_need_beside(sa: Client) -> None:
+    """Statements whose failure, or whose NULL, keeps the dialogs from opening."""
+    assert sa.rows("SELECT SID_BINARY(N'NT Service\\MSSQLSERVER')") == [(None,)]
+    policies = (
+        "select case when 1=msdb.dbo.fn_syspolicy_is_automation_enabled() and exists (select * from"
+        " msdb.dbo.syspolicy_system_health_state where target_query_expression_with_id like 'Server%')"
+        " then 1 else 0 end AS [PolicyHealthState]"
+    )
+    assert sa.rows(policies) == [(0,)]
+    assert sa.rows("SELECT current_value FROM msdb.dbo.syspolicy_configuration WHERE name = 'Enabled'") != []
+    groups = "SELECT is_default, is_read_only, is_system, is_autogrow_all_files FROM sys.filegroups"
+    assert sa.rows(groups) == [(1, 0, 0, 0)]

@@ -353,7 +353,7 @@ class ExpressionCompiler:
             if own is not None:
                 return self._user_call(expr, own, scope)
             definition = None
-            if expr.name.database is None:
+            if (expr.name.database or "msdb").lower() in ("master", "msdb"):
                 definition = self.context.names.environment.functions.lookup(name)
                 if definition is not None and expr.name.schema.lower() not in ("sys", "dbo"):
                     definition = None

@@ -138,10 +138,25 @@ def _has_permission(
 
 _NAME: Final = t.nvarchar(128)
 
+
+def _policies_are_on(context: ServerContext) -> Value:
+    """Policy-based management, which there is not."""
+    del context
+    return 0
+
+
+def _account_sid(context: ServerContext, name: Value) -> Value:
+    """The sid of an account of Windows, of which there are none."""
+    del context, name
+    return None
+
+
 FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
     asks("SUSER_SNAME", 0, 1, _NAME, _login_name),
     asks("SUSER_NAME", 0, 1, _NAME, _login_name_of_id),
     asks("SUSER_SID", 0, 2, t.varbinary(85), _login_sid),
+    asks("FN_SYSPOLICY_IS_AUTOMATION_ENABLED", 0, 0, t.BIT, _policies_are_on),
+    asks("SID_BINARY", 1, 1, t.varbinary(85), _account_sid),
     asks("SUSER_ID", 0, 1, t.INT, _login_id),
     asks("SYSTEM_USER", 0, 0, _NAME, _login_name),
     asks("ORIGINAL_LOGIN", 0, 0, _NAME, _login_name),

@@ -205,6 +205,9 @@ def _filegroups(scope: Scope) -> Iterator[Row]:
         "type": "FG",
         "type_desc": "ROWS_FILEGROUP",
         "is_default": 1,
+        "is_system": 0,
+        "is_read_only": 0,
+        "is_autogrow_all_files": 0,
     }
 
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
+from tdsproxy.tsql import types as t
+from tdsproxy.tsql.values import Variant
 
 _CATEGORIES: Final = (
     (0, 1, "[Uncategorized (Local)]"),
@@ -24,6 +26,13 @@ def _categories(scope: Scope) -> Iterator[Row]:
         yield {"category_id": number, "category_class": 1, "category_type": kind, "name": name}
 
 
+def _policies(scope: Scope) -> Iterator[Row]:
+    """Policy-based management is off."""
+    del scope
+    for name, value in (("Enabled", 0), ("HistoryRetentionInDays", 0), ("LogOnSuccess", 0)):
+        yield {"name": name, "current_value": Variant(t.INT, value)}
+
+
 _JOBS: Final = """
 job_id uniqueidentifier, originating_server_id int!, name sysname!, enabled tinyint!,
 description nvarchar(512), start_step_id int!, category_id int!, owner_sid varbinary(85)!,
@@ -38,6 +47,13 @@ history_retention_period int!, threshold_alert int!, threshold_alert_enabled bit
 VIEWS: Final[dict[str, View]] = {
     item.name.lower(): item
     for item in (
+        view("dbo.syspolicy_configuration", "name sysname!, current_value sql_variant", _policies),
+        view(
+            "dbo.syspolicy_system_health_state",
+            "health_state_id bigint!, policy_id int!, last_run_date datetime!,"
+            " target_query_expression_with_id nvarchar(400)!, target_query_expression nvarchar(max)!,"
+            " result bit!",
+        ),
         view("dbo.sysjobs", _JOBS),
         view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit"),
         view(
