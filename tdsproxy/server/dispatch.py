@@ -36,7 +36,7 @@ from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply, ResultSet
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.signals import Cancelled
-from tdsproxy.tsql.state import Frame, TableVariable
+from tdsproxy.tsql.state import CursorRows, Frame, TableVariable
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
@@ -186,6 +186,14 @@ class Dispatcher:
         if statement.names != ("QUOTED_IDENTIFIER",):  # set while the batch is parsed: no token of its own
             on = {"ON": _SET_ON, "OFF": _SET_OFF}
             yield Done(on.get(value.upper(), Command.SET))
+
+    def cursor_rows(self, statement: ast.QueryStatement, frame: Frame) -> CursorRows:
+        self._session.statement_begins(frame)
+        require_permission(self._session, statement)
+        try:
+            return self.sql.cursor_rows(statement, frame)
+        except apsw.InterruptError:
+            raise Cancelled from None
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
         self._session.statement_begins(frame)

@@ -19,7 +19,7 @@ from tdsproxy.server.table_writer import RowKey, TableWriter
 from tdsproxy.server.triggers import Watch
 from tdsproxy.server.workspace import is_temporary, quoted
 from tdsproxy.store.encoding import Stored
-from tdsproxy.tsql import ast
+from tdsproxy.tsql import ast, cursors
 from tdsproxy.tsql.conversions import Truncation, assign, convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Command, Done, Reply
@@ -238,11 +238,7 @@ class DmlRunner:
                     )
                     expr = ast.Binary(op=assignment.op[:-1], left=left, right=expr, line=expr.line)
                 values.append(compiler.expressions.value(expr, scope))
-            where = (
-                f" WHERE {compiler.expressions.predicate(statement.where, scope)}"
-                if statement.where is not None
-                else ""
-            )
+            where = self._where(statement, compiler, scope, relation, frame)
             items = ", ".join([*relation.row_key, *(value.sql for value in values)])
             top = self._top(statement.top, compiler, f"{source}{where}")
             sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
@@ -413,6 +409,35 @@ class DmlRunner:
         return plan
 
     @staticmethod
+    def _where(
+        statement: ast.Update | ast.Delete,
+        compiler: QueryCompiler,
+        scope: Scope,
+        relation: Relation,
+        frame: Frame,
+    ) -> str:
+        """The WHERE of an UPDATE or DELETE. Raises SqlError 16916, 16917, 16929, 16931, 16933."""
+        if statement.current_of is None:
+            if statement.where is None:
+                return ""
+            return f" WHERE {compiler.expressions.predicate(statement.where, scope)}"
+        table, key = cursors.current_key(statement.current_of, frame)
+        found = relation.table
+        if (
+            not isinstance(table, FoundTable)
+            or not isinstance(found, FoundTable)
+            or (table.schema, table.table.sqlite_name) != (found.schema, found.table.sqlite_name)
+        ):
+            text = "The cursor does not include the table being modified or the table is not updatable."
+            raise SqlError.of(16933, 16, 1, text, statement.line)
+        parameters = compiler.context.parameters
+        conditions = [
+            f"{column} = {parameters.constant(value)}"  # type: ignore[arg-type]
+            for column, value in zip(relation.row_key, key, strict=True)
+        ]
+        return f" WHERE {' AND '.join(conditions)}"
+
+    @staticmethod
     def _may_be_set(column: ColumnInfo, line: int) -> None:
         """Raises SqlError 271, 272, 8102."""
         if column.identity is not None:
@@ -529,15 +554,11 @@ class DmlRunner:
             self._evaluator.writing(found, statement.line),
         ):
             writer = self.writer(context, found, "DELETE", statement.line)
-            whole = not statement.sources and statement.where is None and statement.top is None
+            whole = not (statement.sources or statement.where or statement.top or statement.current_of)
             if whole and not watch.active:
                 count = writer.delete_all()
             else:
-                where = (
-                    f" WHERE {compiler.expressions.predicate(statement.where, scope)}"
-                    if statement.where is not None
-                    else ""
-                )
+                where = self._where(statement, compiler, scope, relation, frame)
                 items = ", ".join(relation.row_key)
                 top = self._top(statement.top, compiler, f"{source}{where}")
                 sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"

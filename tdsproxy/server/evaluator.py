@@ -46,7 +46,7 @@ from tdsproxy.tsql.functions.registry import FunctionContext
 from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.replies import Column, Reply
 from tdsproxy.tsql.scalar import TypedValue
-from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.state import CursorRows, Frame
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
@@ -208,6 +208,18 @@ class SqliteEvaluator:
                 self._lock_rows(again.locks)
                 compiled, rows = self.selects.rows(query, frame)
         return TypedValue(rows[0][0], compiled.types[0])
+
+    def cursor_rows(self, statement: ast.QueryStatement, frame: Frame) -> CursorRows:
+        """The rows of a cursor's query. Raises SqlError."""
+        self._frame = frame
+        self._keep_snapshot(frame)
+        line = statement.line
+        with sqlite_errors(line), self._conflicts(frame, line):
+            try:
+                return self.selects.cursor(statement.query, frame)
+            except Again as again:
+                self._lock_rows(again.locks)
+                return self.selects.cursor(statement.query, frame)
 
     def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
         """A condition with subqueries."""

@@ -14,8 +14,8 @@ from tdsproxy.tsql.values import DateTime, Value
 
 ColumnLoader = Callable[[Sequence[Stored]], Sequence[Value]]
 _NONE: Final = type(None)
-_INTEGERS: Final = frozenset({int, _NONE})
-_TEXTS: Final = frozenset({str, _NONE})
+_INTEGERS: Final[frozenset[type]] = frozenset({int, _NONE})
+_TEXTS: Final[frozenset[type]] = frozenset({str, _NONE})
 _TICKS: Final = 10_000_000
 _MOST_DIGITS: Final = 15
 """Up to here a decimal comes back from the nearest double."""

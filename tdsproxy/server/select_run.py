@@ -21,7 +21,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.replies import Command, Done, Message, Order, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import Environment, TypedValue, evaluate
-from tdsproxy.tsql.state import Frame
+from tdsproxy.tsql.state import CursorKeys, CursorRows, Frame
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
@@ -143,7 +143,7 @@ class SelectRunner:
         return int(text) if text.isdigit() and int(text) > 0 else None
 
     @staticmethod
-    def notices(context: Context, line: int) -> Iterator[Reply]:
+    def notices(context: Context, line: int) -> Iterator[Message]:
         for number, state, text in context.notices:
             yield Message(number, 0, state, text, line)
 
@@ -154,6 +154,23 @@ class SelectRunner:
             decode = decoder(compiled.types)
             env = self._evaluator.environment(frame)
             return compiled, [decode(row) for row in compiled.stored_rows(env)]
+
+    def cursor(self, query: ast.Query, frame: Frame) -> CursorRows:
+        """All rows of a cursor's query, with the keys of the table's rows that they show."""
+        with self._evaluator.workspace.reading():
+            context = self._evaluator.compilation(frame)
+            context.keys_wanted = True
+            with sqlite_errors(query.line):
+                compiled = Compiled(QueryCompiler(context).query(query), context, query.line)
+            self._evaluator.keep_rows(context)
+            columns = tuple(output.described() for output in compiled.query.columns)
+            stored = list(compiled.stored_rows(self._evaluator.environment(frame)))
+        width = len(columns)
+        rows = RowDecoder([column.type for column in columns])([row[:width] for row in stored])
+        keys = None
+        if compiled.query.table is not None and compiled.query.keys:
+            keys = CursorKeys(compiled.query.table, [row[width:] for row in stored])
+        return CursorRows(columns, rows, list(self.notices(context, query.line)), keys)
 
     # ------------------------------------------------------------------ SELECT @v = ...
 

@@ -9,7 +9,7 @@ from tdsproxy.tsql import ast, cursors
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.replies import Column, Command, Done, Message, Reply, ResultSet, Rows
+from tdsproxy.tsql.replies import Command, Done, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.state import Frame
 
@@ -26,17 +26,11 @@ def action(interpreter: Interpreter, statement: ast.CursorAction, frame: Frame) 
         cursor = cursors.find(statement.cursor, frame)
         cursors.check_closed(cursor)
         query = ast.QueryStatement(cursor.query, line=statement.line)
-        columns: tuple[Column, ...] = ()
-        rows = []
-        for reply in interpreter.evaluator.execute(query, frame):
-            if isinstance(reply, ResultSet):
-                columns = reply.columns
-            elif isinstance(reply, Rows):
-                rows.extend(reply.rows)
-            elif isinstance(reply, Message):
-                yield reply
-        cursor.columns, cursor.rows, cursor.at = columns, rows, 0
-        frame.session.cursor_rows = len(rows)
+        opened = interpreter.evaluator.cursor_rows(query, frame)
+        yield from opened.messages
+        cursor.columns, cursor.rows, cursor.at = opened.columns, opened.rows, 0
+        cursor.keys = opened.keys
+        frame.session.cursor_rows = len(opened.rows)
     yield from interpreter.plain(frame)
 
 

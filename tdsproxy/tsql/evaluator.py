@@ -10,7 +10,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.replies import Column, Reply
 from tdsproxy.tsql.scalar import TypedValue
-from tdsproxy.tsql.state import Frame, TableVariable
+from tdsproxy.tsql.state import CursorRows, Frame, TableVariable
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
@@ -74,6 +74,9 @@ class Evaluator(Protocol):
         ``Done.count`` is @@ROWCOUNT after it (None leaves @@ROWCOUNT at 0); the interpreter sets ``kind`` and
         applies NOCOUNT. Raises SqlError when the statement fails: replies already yielded stand.
         """
+
+    def cursor_rows(self, statement: ast.QueryStatement, frame: Frame) -> CursorRows:
+        """The rows of a cursor that is opened, with the keys by which WHERE CURRENT OF finds them."""
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
         """INSERT ... EXEC: the result sets that the EXEC gave, to be inserted. Raises SqlError 213 ..."""

@@ -324,7 +324,8 @@ class Interpreter:
             case ast.Declare():
                 yield from self._declare(statement, frame)
             case ast.SetVariable():
-                self._assign(statement, frame)
+                if not self._assign_cursor(statement, frame):
+                    self._assign(statement, frame)
                 yield from self.counted(1, frame)
             case ast.Print():
                 yield from self._print(statement, frame)
@@ -437,6 +438,21 @@ class Interpreter:
         for reply in replies:
             if not isinstance(reply, Done):
                 yield reply
+
+    @staticmethod
+    def _assign_cursor(statement: ast.SetVariable, frame: Frame) -> bool:
+        """Whether the variable is a cursor's; then it means another one's cursor now."""
+        cell = frame.variables.get(statement.name.lower())
+        if cell is None or cell.type.name != "cursor":
+            return False
+        value = statement.value
+        if isinstance(value, ast.Variable):
+            cursors.assign(statement.name, value.name, frame)
+        elif isinstance(value, ast.ColumnRef):
+            cursors.assign(statement.name, value.parts[-1], frame)
+        else:
+            return False
+        return True
 
     def _assign(self, statement: ast.SetVariable, frame: Frame) -> None:
         made = self.scalar(statement.value, frame)

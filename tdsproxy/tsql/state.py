@@ -78,6 +78,24 @@ class TableVariable:
     constraints: tuple[ast.Constraint, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CursorKeys:
+    """``table`` is the evaluator's own; ``keys`` has the key of each row of a cursor."""
+
+    table: object
+    keys: list[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRows:
+    """What a cursor holds when it has been opened."""
+
+    columns: tuple[Column, ...]
+    rows: list[tuple[Value, ...]]
+    messages: list[Message]
+    keys: CursorKeys | None = None
+
+
 @dataclass(slots=True)
 class Cursor:
     """A cursor. Its rows are read when it is opened (INSENSITIVE); ``at`` counts from 1, 0 is before the
@@ -90,6 +108,9 @@ class Cursor:
     """None while it is closed."""
     rows: list[tuple[Value, ...]] = field(default_factory=list)
     at: int = 0
+    keys: CursorKeys | None = None
+    """How the rows are found again in the table that they come from; None when the cursor is read-only."""
+    read_only: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -22,6 +22,7 @@ from tdsproxy.tsql.interpreter import Frame, Interpreter, Options, SessionState
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Column, Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import TypedValue
+from tdsproxy.tsql.state import CursorRows
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
@@ -156,6 +157,9 @@ class Bench:
 
     def procedure(self, name: ast.Name, frame: Frame) -> None:
         return None
+
+    def cursor_rows(self, statement: ast.QueryStatement, frame: Frame) -> CursorRows:
+        return self.evaluator.cursor_rows(statement, frame)
 
     def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> None:
         return None

@@ -16,7 +16,7 @@ from tdsproxy.tsql.interpreter import Interpreter, converted
 from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import NeedsQuery, TypedValue, evaluate, test
-from tdsproxy.tsql.state import Frame, Options, SessionState
+from tdsproxy.tsql.state import CursorRows, Frame, Options, SessionState
 from tdsproxy.tsql.values import DateTimeOffset
 
 
@@ -124,6 +124,13 @@ class FakeEvaluator:
         yield ResultSet((Column("a", t.INT),))
         yield Rows(rows)
         yield Done(Command.SELECT, len(rows))
+
+    def cursor_rows(self, statement: ast.QueryStatement, frame: Frame) -> CursorRows:
+        replies = list(self.execute(statement, frame))
+        columns = next(reply.columns for reply in replies if isinstance(reply, ResultSet))
+        return CursorRows(
+            columns, [r for reply in replies if isinstance(reply, Rows) for r in reply.rows], []
+        )
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
         table = self.tables.setdefault(statement.target.object.lower(), [])

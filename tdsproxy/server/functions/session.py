@@ -7,7 +7,9 @@ from typing import Final
 from tdsproxy.server.functions.context import ServerContext
 from tdsproxy.server.functions.define import asks, text, whole
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.cursors import status
 from tdsproxy.tsql.functions.registry import FunctionDef
+from tdsproxy.tsql.state import FrameKind
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import DateTime, Value, Variant
 
@@ -72,7 +74,25 @@ def _context_info(context: ServerContext) -> Value:
     return None if info is None else info.ljust(128, b"\0")
 
 
+def _cursor_status(context: ServerContext, scope: str, name: str) -> int:
+    return status(scope, name, context.frame)
+
+
+def _trigger_level(context: ServerContext, *_: Value) -> int:
+    level, frame = 0, context.frame
+    while True:
+        level += frame.kind is FrameKind.TRIGGER
+        if frame.parent is None:
+            return level
+        frame = frame.parent
+
+
 FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
+    asks("CURSOR_STATUS", 2, 2, t.SMALLINT, _cursor_status),
+    asks("TRIGGER_NESTLEVEL", 0, 3, t.INT, _trigger_level, strict=False),
+    asks("ROWCOUNT_BIG", 0, 0, t.BIGINT, lambda c: c.frame.session.rowcount),
+    asks("CURRENT_REQUEST_ID", 0, 0, t.SMALLINT, lambda c: 0),
+    asks("CURRENT_TRANSACTION_ID", 0, 0, t.BIGINT, lambda c: c.session.spid),
     asks("HOST_NAME", 0, 0, t.nvarchar(128), lambda c: c.session.host),
     asks("HOST_ID", 0, 0, t.char(10), lambda c: str(c.session.client_pid).ljust(10)),
     asks("APP_NAME", 0, 0, t.nvarchar(128), lambda c: c.session.application),
