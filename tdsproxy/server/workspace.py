@@ -434,7 +434,9 @@ class Workspace:
                 try:
                     self.connection.execute("COMMIT")
                 except apsw.Error:
-                    self.connection.execute("ROLLBACK")
+                    # Of a damaged database SQLite has rolled back by itself.
+                    if self.connection.in_transaction:
+                        self.connection.execute("ROLLBACK")
                     raise
             self._give_up_locks()
 

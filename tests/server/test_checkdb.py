@@ -87,6 +87,7 @@ def test_a_page_that_is_none(world: World, shop: Client) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
     page = int(done.stdout)
+    assert shop.error("SELECT v FROM shop.dbo.t WHERE id = 150") == 824
     replies = shop.replies("DBCC CHECKDB ('shop')")
     assert any(f"page (1:{page})" in m.text for m in errors(replies))
     assert {m.number for m in errors(replies)} <= {8939, 8951}
