@@ -205,8 +205,11 @@ class Session:
             if self._closed:
                 return
             self._closed = True
-            self.engine.forget(self)
-            self.workspace.close()
+            try:
+                self.workspace.close()
+            finally:
+                # Last of all: whoever waits for the session's end wants its files and locks to be free.
+                self.engine.forget(self)
 
     # ------------------------------------------------------------------ running
 
