@@ -27,7 +27,7 @@ _ALLOWED: Final = frozenset(
 class ClientPackets:
     """While nobody waits in ``next`` the leg is watched instead: ``urgent`` is offered each attention that
     finds no request queued before it and says whether it has dealt with it; ``gone`` is called when the
-    client has ended."""
+    client has ended, or has sent what is no TDS."""
 
     def __init__(self, channel: PacketChannel, urgent: Callable[[], bool], gone: Callable[[], None]) -> None:
         self._channel = channel
@@ -73,6 +73,6 @@ class ClientPackets:
                 self._size += len(packet.raw)
         except ProtocolError as error:
             self._error = error
-        if self._channel.ended:
+        if self._channel.ended or self._error is not None:
             self._channel.watch(None)
             self._gone()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.frontend.calls import rpc_request
@@ -48,8 +48,13 @@ from tdsproxy.tsql.replies import Message as SqlMessage
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CANCEL_PATIENCE: Final = 2.0
 """Seconds that a cancelled statement gets before its client hears of the end; it stops in the background."""
+
+LONG: Final = 16 * 1024
+"""Characters of a batch, or bytes of an RPC, from which on it is parsed beside the event loop."""
 
 NO_KEEPER: Final = SqlMessage(
     3013, 16, 1, "The keeper of the store does not answer. The statement was not run."
@@ -146,7 +151,7 @@ class Interception:
             return Outcome.NOT_OURS
         answer = _Answer(self._client, self._leg, self._format)
         try:
-            plan = make_plan(batch.text)
+            plan = await _off_the_loop(len(batch.text), lambda: make_plan(batch.text))
         except SyntaxError_ as error:
             await answer.end(error.messages)
             return Outcome.ANSWERED
@@ -334,7 +339,9 @@ class Interception:
             return Outcome.NOT_OURS
         calls = [(call, statement_call(rpc_request(call))) for call in request.calls]
         try:
-            plans = [self._rpc_plan(said) for _call, said in calls]
+            plans = await _off_the_loop(
+                len(message.payload), lambda: [self._rpc_plan(said) for _call, said in calls]
+            )
         except SyntaxError_ as error:
             await _Answer(self._client, self._leg, self._format, in_rpc=True).end(error.messages)
             return Outcome.ANSWERED
@@ -513,6 +520,11 @@ class _Answer:
 
     async def finish(self, *, cancelled: bool = False) -> None:
         await self._write(self._writer.finish(self.encoder.finish(cancelled=cancelled)))
+
+
+async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
+    """``work`` on a text of ``size``: parsing a long one must not hold up other sessions."""
+    return work() if size <= LONG else await asyncio.to_thread(work)
 
 
 async def _next(replies: AsyncIterator[Reply]) -> Reply | None:

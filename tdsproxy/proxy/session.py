@@ -20,7 +20,7 @@ from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.client_packets import ClientPackets
 from tdsproxy.proxy.interception import Interception, KeeperRuns, Origin, Outcome
 from tdsproxy.proxy.login import login_body, read_answer
-from tdsproxy.proxy.splice import Splice
+from tdsproxy.proxy.splice import MAX_ATTENTIONS, Splice
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.login7 import MAX_LOGIN7
@@ -245,11 +245,13 @@ class ProxySession:
         await self._relay(packets, leg)
 
     def _urgent(self, leg: UpstreamLeg) -> bool:
-        """An attention came. Called by the reader, while the request may be running."""
+        """An attention came. Called by the reader, while the request may be running. Raises ProtocolError."""
         if self._own is not None:
             self._own.cancel()
             return True
         if self._expected:
+            if self._expected > MAX_ATTENTIONS:
+                raise ProtocolError("attentions without end")
             self._expected += 1
             leg.channel.write(ATTENTION)
             return True

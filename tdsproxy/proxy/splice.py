@@ -20,6 +20,10 @@ from tdsproxy.tsql.gate import may_be_native
 
 log = logging.getLogger(__name__)
 
+MAX_ATTENTIONS: Final = 1000
+"""So many may wait for their acknowledgement. Each is sent on; an upstream that is slow to read must not make
+the proxy keep what a client sends without end."""
+
 _BATCH: Final = int(PacketType.SQL_BATCH)
 _RPC: Final = int(PacketType.RPC)
 _TRANSACTION: Final = int(PacketType.TRANSACTION_MANAGER)
@@ -73,7 +77,7 @@ class Splice:
             return False
         kind = data[0]
         if self._expected:
-            if kind != _ATTENTION or size != HEADER_SIZE:
+            if kind != _ATTENTION or size != HEADER_SIZE or self._expected > MAX_ATTENTIONS:
                 return False
             self._expected += 1
             self._upstream.write(ATTENTION)

@@ -27,6 +27,9 @@ LOGGED_IN = (
     + BUILDER.env_change(EnvChangeType.PACKET_SIZE, "4096", "4096")
     + BUILDER.done()
 )
+LISTENERS: dict[int, Listener] = {}
+"""The proxies' listeners by port."""
+
 Handler = Callable[["Peer"], Awaitable[None]]
 
 
@@ -92,9 +95,11 @@ async def behind(handler: Handler, *, deadline: float = 60.0) -> AsyncIterator[t
     )
     listener = Listener(lambda stream: ProxySession(stream, FakeKeeper(), settings))
     _host, port = await listener.start("127.0.0.1", 0)
+    LISTENERS[port] = listener
     try:
         yield port, peers
     finally:
+        del LISTENERS[port]
         await listener.close(5)
         server.close()
         for task in tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 
 import pytest
 
@@ -25,7 +26,7 @@ from tdsproxy.tds.versions import TdsVersion
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column, Command, Done, ResultSet, Rows
 from tests.frontend.wire import Wire
-from tests.proxy.scripted import BUILDER, LOGGED_IN, Peer, behind, connect
+from tests.proxy.scripted import BUILDER, LISTENERS, LOGGED_IN, Peer, behind, connect
 
 BATCH = int(PacketType.SQL_BATCH)
 PROBE_MARK = "tdsproxy ".encode("utf-16-le")
@@ -284,7 +285,71 @@ async def test_attentions_at_any_moment_are_acknowledged_once_each() -> None:
         wire.stream.close()
 
 
+async def test_attentions_without_end_are_a_breach() -> None:
+    """They would wait here, in memory, for an upstream that does not read."""
+
+    async def deaf(peer: Peer) -> None:
+        await peer.log_in()
+        await asyncio.Event().wait()
+
+    async with behind(deaf) as (port, _peers), asyncio.timeout(60):
+        for request in (b"", packetize(PacketType.SQL_BATCH, build_batch("SELECT 1"), 4096)):
+            wire = await greeted(port)
+            await wire.send(request)
+            wire.stream.write(ATTENTION * 5000)
+            for _ in range(10):
+                wire.stream.write(ATTENTION)
+            while await wire.stream.read():
+                continue
+
+
+async def test_a_long_batch_is_parsed_beside_the_loop() -> None:
+    text = "INSERT dbo.t VALUES (1, N'a backup of something');\n" * 2000
+
+    async with behind(echo) as (port, peers), asyncio.timeout(60):
+        wire = await greeted(port)
+        calls: list[bool] = []
+        original = threading.current_thread()
+
+        def noting(*args: object, **more: object) -> None:
+            calls.append(threading.current_thread() is original)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tdsproxy.proxy.interception.make_plan", noting)
+            await wire.batch(text)
+            assert len(await wire.dones()) == 1
+            await wire.batch("SELECT 'a backup'")
+            assert len(await wire.dones()) == 1
+        assert calls == [False, True]  # the long one in another thread
+        assert peers[0].received.endswith(build_batch("SELECT 'a backup'"))
+        wire.stream.close()
+
+
 # Ends
+
+
+async def test_a_proxy_that_is_stopped_lets_what_runs_come_to_its_end() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.message()
+        asked.set()
+        await answer.wait()
+        await peer.answer(BUILDER.done())
+
+    async with behind(slow) as (port, _peers), asyncio.timeout(60):
+        busy, idle = await greeted(port), await greeted(port)
+        await busy.batch("SELECT 1")
+        await asked.wait()
+        closing = asyncio.create_task(LISTENERS[port].close(60))
+        assert await idle.message() is None
+        with pytest.raises(OSError):
+            await connect(port)
+        answer.set()
+        assert len(await busy.dones()) == 1
+        assert await busy.message() is None
+        await closing
 
 
 async def test_a_client_that_only_stops_sending_still_ends_its_session() -> None:
