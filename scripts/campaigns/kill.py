@@ -43,8 +43,8 @@ CERTAIN = {
     "restore.image-rolled": ("chain",),
 }
 """The statements that pass a place, or those whose names begin so; others are found out."""
-NOT_BY_STATEMENTS = ("undo.copied",)
-"""Places that only the shell's commands pass; ``tests/faults`` kills there."""
+NOT_BY_STATEMENTS = ("undo.copied", "restore.image-ready")
+"""Places that only the shell's commands and a restore of master pass; ``tests/faults`` kills there."""
 TARGETS = ("keeper", "listener", "both")
 RANDOM_KINDS = (*FULLS, "log", "log", "dif", "new", "over", "over", "chain", "chaindif", "now", "pages")
 
