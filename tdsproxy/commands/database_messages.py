@@ -33,6 +33,14 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
         "is not in a state that allows access checks.",
     ),
     5014: (16, 1, "The {} '{}' does not exist in database '{}'."),
+    5018: (
+        10,
+        1,
+        'The file "{}" has been modified in the system catalog. The new path will be used the next time the'
+        " database is started.",
+    ),
+    5021: (10, 1, "The {} name '{}' has been set."),
+    5041: (16, 1, "MODIFY FILE failed. File '{}' does not exist."),
     5030: (16, 12, "The database could not be exclusively locked to perform the operation."),
     5052: (16, 1, "{} is not permitted while a database is in the {} state."),
     5058: (16, 2, "Option '{}' cannot be set in database '{}'."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +32,10 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Done, Reply
 
 _RELEASE_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 3.0
+_POLL_SECONDS: Final = 0.05
 # Forms of ALTER DATABASE that have nothing to change in a SQLite file, and change no result.
-_WITHOUT_EFFECT: Final = frozenset({"MODIFY FILE", "SCOPED CONFIGURATION"})
+_WITHOUT_EFFECT: Final = frozenset({"SCOPED CONFIGURATION"})
 
 
 def create_database(context: Context, statement: ast.CreateDatabase) -> Iterator[Reply]:
@@ -113,10 +116,22 @@ def drop_database(context: Context, statement: ast.DropDatabase) -> Iterator[Rep
             raise fail(3708, "drop", "database", database.name, "database", early=True)
         check_no_snapshots(context, database, "drop")
         with context.env.locks.hold(database.name) as free:
-            if not free or context.is_current(database) or context.others_in(database):
+            if not free or context.is_current(database) or _others_stay(context, database):
                 raise fail(3702, database.name)
             _drop(context, database)
     yield Done(context.command)
+
+
+def _others_stay(context: Context, database: Database) -> bool:
+    """Whether other sessions use the database and do not leave it soon: one that has closed its connection
+    may not be gone yet."""
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while context.others_in(database):
+        if database.holder is not None or time.monotonic() >= deadline:
+            return True
+        if context.env.cancelled.wait(_POLL_SECONDS):
+            return True
+    return False
 
 
 def _drop(context: Context, database: Database) -> None:
@@ -178,12 +193,34 @@ def alter_database(context: Context, statement: ast.AlterDatabase) -> Iterator[R
             raise fail(5061, database.name)
         if statement.action == "MODIFY NAME":
             _rename(context, database, statement.new_name or "")
+            yield message(5021, "database", statement.new_name, line=context.request.line)
+        elif statement.action == "MODIFY FILE":
+            yield from _modify_file(context, database, statement)
         elif statement.action == "COLLATE":
             collation = statement.options[0][1]
             context.env.catalog.databases.update(database.id, collation=collation)
         elif statement.action not in _WITHOUT_EFFECT:
             raise fail(5008)
     yield Done(context.command)
+
+
+def _modify_file(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:
+    """What is shown of a file changes: its logical name, and its physical one. Its size is SQLite's business.
+    Raises CommandError 5041."""
+    ((logical, physical),) = statement.options
+    kinds = {name_key(database.data_name): "data", name_key(database.log_name): "log"}
+    kind = kinds.get(name_key(logical))
+    if kind is None:
+        raise fail(5041, logical)
+    changes: dict[str, Any] = {}
+    if statement.new_name:
+        changes[f"{kind}_name"] = statement.new_name
+        yield message(5021, "file", statement.new_name, line=context.request.line)
+    if physical:
+        changes[f"{kind}_path"] = physical
+        yield message(5018, logical, line=context.request.line)
+    if changes:
+        context.env.catalog.databases.update(database.id, **changes)
 
 
 def _rename(context: Context, database: Database, new_name: str) -> None:
@@ -194,7 +231,7 @@ def _rename(context: Context, database: Database, new_name: str) -> None:
     other = context.env.database(new_name)
     if other is not None and other.id != database.id:
         raise fail(1801, new_name)
-    if set(context.env.sessions.users_of(database.name)) - {context.session.spid}:
+    if _others_stay(context, database):
         raise fail(5030)
     databases = context.env.catalog.databases
     store = context.env.catalog.store

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import pytest
 
 from tdsproxy.catalog.databases import DatabaseState, RecoveryModel, UserAccess
+from tdsproxy.commands import database_statements
 from tdsproxy.commands.request import SessionContext
 from tdsproxy.tsql.replies import Done
 from tests.commands.support import Workshop, dones, messages, numbers
@@ -61,7 +63,23 @@ def test_drop_takes_the_files_away(d: Workshop) -> None:
     assert d.run("DROP DATABASE IF EXISTS d") == [Done(204)]
 
 
-def test_drop_is_refused(d: Workshop) -> None:
+def test_drop_waits_for_a_session_that_is_about_to_leave(d: Workshop) -> None:
+    d.sessions.databases[70] = "d"
+    asked = threading.Event()
+    users_of = d.sessions.users_of
+
+    def leaving(database: str) -> Collection[int]:
+        if asked.is_set():
+            d.sessions.databases.clear()
+        asked.set()
+        return users_of(database)
+
+    d.sessions.users_of = leaving  # type: ignore[method-assign]
+    assert d.run("DROP DATABASE d") == [Done(204)]
+
+
+def test_drop_is_refused(d: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_statements, "_LEAVE_SECONDS", 0.0)
     d.sessions.databases[70] = "d"
     in_use = d.run("DROP DATABASE d")
     assert messages(in_use)[0].text == 'Cannot drop database "d" because it is currently in use.'
@@ -80,8 +98,6 @@ def test_drop_is_refused(d: Workshop) -> None:
 def test_a_file_held_by_another_process_is_not_dropped(d: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
     import sys
-
-    from tdsproxy.commands import database_statements
 
     monkeypatch.setattr(database_statements, "_RELEASE_SECONDS", 0.1)
     script = (
@@ -172,10 +188,22 @@ def test_offline_and_online(d: Workshop) -> None:
 def test_a_new_name_takes_the_file_along(d: Workshop) -> None:
     d.fill("d", "CREATE TABLE t(x); INSERT INTO t VALUES (1)")
     before = find(d)
-    assert d.run("ALTER DATABASE d MODIFY NAME = [e/f]") == [Done(215)]
+    renamed = d.run("ALTER DATABASE d MODIFY NAME = [e/f]")
+    assert [m.text for m in messages(renamed)] == ["The database name 'e/f' has been set."]
+    assert dones(renamed) == [Done(215)]
     after = find(d, "e/f")
     assert (after.id, after.family) == (before.id, before.family)
     assert not (d.store / "d.db").exists()
     assert d.rows(after.file.removesuffix(".db"), "SELECT x FROM t") == [[1]]
     assert d.run("CREATE DATABASE d") == [Done(203)]
     assert numbers(d.run("ALTER DATABASE d MODIFY NAME = [E/F]")) == [1801, 5069]
+
+
+def test_modify_file_changes_what_is_shown(d: Workshop) -> None:
+    said = d.run("ALTER DATABASE d MODIFY FILE (NAME = d, NEWNAME = N'data one', SIZE = 64MB)")
+    assert [(m.number, m.text) for m in messages(said)] == [(5021, "The file name 'data one' has been set.")]
+    said = d.run("ALTER DATABASE d MODIFY FILE (NAME = D_LOG, FILENAME = '/var/opt/mssql/data/l.ldf')")
+    assert numbers(said) == [5018]
+    assert (find(d).data_name, find(d).log_path) == ("data one", "/var/opt/mssql/data/l.ldf")
+    assert d.run("ALTER DATABASE d MODIFY FILE (NAME = 'data one', MAXSIZE = UNLIMITED)") == [Done(215)]
+    assert numbers(d.run("ALTER DATABASE d MODIFY FILE (NAME = d, NEWNAME = x)")) == [5041, 5069]

@@ -130,11 +130,11 @@ def file_rows(facts: DatabaseFacts) -> Iterator[dict[str, Value]]:
     """The data and the log file of one database, as sys.master_files shows them."""
     percent = facts.name in ("master", "model", "msdb")
     growth = 10 if percent else 8192
-    state = STATES[facts.state] if facts.state != "RESTORING" else 1
+    shown_state = "ONLINE" if facts.state == "EMERGENCY" else facts.state
     common: dict[str, Value] = {
         "database_id": facts.id,
-        "state": state,
-        "state_desc": facts.state,
+        "state": STATES[shown_state],
+        "state_desc": shown_state,
         "growth": growth,
         "is_percent_growth": int(percent),
     }

@@ -18,7 +18,8 @@ class CreateDatabase(Statement):
 
 class AlterDatabase(Statement):
     """``name`` None for CURRENT. ``action`` SET (``options`` as (word, argument words) in upper case),
-    ``MODIFY NAME`` (``new_name``), or the words of another accepted form in upper case. ``termination`` is
+    ``MODIFY NAME`` (``new_name``), ``MODIFY FILE`` (``options`` as one (logical, physical) pair, and
+    ``new_name``), or the words of another accepted form in upper case. ``termination`` is
     ``ROLLBACK IMMEDIATE``, ``ROLLBACK AFTER n``, ``NO_WAIT`` or None."""
 
     name: str | None

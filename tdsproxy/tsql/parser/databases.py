@@ -81,8 +81,13 @@ class Databases(Tables):
 
     def file_spec(self) -> tuple[str, str]:
         """One parenthesised file specification as (logical name, physical name)."""
+        logical, physical, _ = self._file_changes()
+        return logical, physical
+
+    def _file_changes(self) -> tuple[str, str, str]:
+        """As ``file_spec``, with the new logical name of MODIFY FILE."""
         self.expect("(")
-        logical = physical = ""
+        logical = physical = renamed = ""
         while True:
             key = self.word()
             if key != "OFFLINE":
@@ -90,6 +95,7 @@ class Databases(Tables):
             if key in ("NAME", "NEWNAME"):
                 text = str(self.advance().value) if self.tok.kind in STRING_KINDS else self.name()
                 logical = text if key == "NAME" else logical
+                renamed = text if key == "NEWNAME" else renamed
             elif key == "FILENAME":
                 physical = self.string()
             elif key in ("SIZE", "MAXSIZE", "FILEGROWTH"):
@@ -99,7 +105,7 @@ class Databases(Tables):
             if not self.accept(","):
                 break
         self.expect(")")
-        return logical, physical
+        return logical, physical, renamed
 
     def _size(self) -> None:
         """``10``, ``10MB``, ``10 %``, ``UNLIMITED``."""
@@ -132,7 +138,10 @@ class Databases(Tables):
                 self.expect("=")
                 return ast.AlterDatabase(name, "MODIFY NAME", new_name=self.name())
             if self.accept("FILE"):
-                return ast.AlterDatabase(name, "MODIFY FILE", (self.file_spec(),))
+                logical, physical, renamed = self._file_changes()
+                return ast.AlterDatabase(
+                    name, "MODIFY FILE", ((logical, physical),), new_name=renamed or None
+                )
             self.expect("FILEGROUP")
             group = self.name()
             if self.accept("NAME"):
