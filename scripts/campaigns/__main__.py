@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -58,6 +59,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=360, help="limit in time of each campaign")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments = parser.parse_args()
+    # What a campaign has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     held = True
     for name in CAMPAIGNS if arguments.campaign == "all" else [arguments.campaign]:
         full = CAMPAIGNS[name].full
