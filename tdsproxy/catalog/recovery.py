@@ -29,32 +29,6 @@ class LogChain(msgspec.Struct, frozen=True, kw_only=True):
     base_ns: int | None = None
 
 
-class Redo(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a database in the middle of a restore has been rolled forward.
-
-    ``image`` is the file, relative to the store, that is rolled forward; empty for a database whose own
-    file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``.
-    ``base_guid`` and ``base_lsn`` name the full backup, ``base`` says that nothing but it is in the image.
-    ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
-    until the same log has been applied again. ``recovering`` says that all is applied and the image is being
-    put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
-    ``ends_chain`` says that log backups cannot go on from this content: its log is not known, or would lie on
-    too many forks. ``backed_lsn`` is up to where its log is in log backups (None: up to ``lsn``).
-    """
-
-    image: str
-    fork: UUID
-    lsn: int
-    base_guid: UUID | None = None
-    base_lsn: int | None = None
-    base: bool = False
-    unfinished: bool = False
-    recovering: bool = False
-    ns: int = 0
-    ends_chain: bool = False
-    backed_lsn: int | None = None
-
-
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What the last restore in place replaced: a copy of the database's content, and what the catalog said
     of it.
@@ -80,6 +54,34 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     log_name: str
     log_path: str
     log_file_guid: UUID
+
+
+class Redo(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a database in the middle of a restore has been rolled forward.
+
+    ``image`` is the file, relative to the store, that is rolled forward; empty for a database whose own
+    file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``.
+    ``base_guid`` and ``base_lsn`` name the full backup, ``base`` says that nothing but it is in the image.
+    ``unfinished`` says that a roll forward was interrupted: pages of different states may lie in the image
+    until the same log has been applied again. ``recovering`` says that all is applied and the image is being
+    put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
+    ``ends_chain`` says that log backups cannot go on from this content: its log is not known, or would lie on
+    too many forks. ``backed_lsn`` is up to where its log is in log backups (None: up to ``lsn``). ``former``
+    is what the file holds that the image will replace, ``copy`` and ``ns`` not known yet.
+    """
+
+    image: str
+    fork: UUID
+    lsn: int
+    base_guid: UUID | None = None
+    base_lsn: int | None = None
+    base: bool = False
+    unfinished: bool = False
+    recovering: bool = False
+    ns: int = 0
+    ends_chain: bool = False
+    backed_lsn: int | None = None
+    former: Kept | None = None
 
 
 class PageRedo(msgspec.Struct, frozen=True, kw_only=True):

@@ -189,9 +189,17 @@ def _kept(
     """What is known of the content that was replaced, with ``database`` as the catalog had it."""
     if installed is None or installed.undo is None:
         return None
+    former = database.redo.former if database.redo is not None else None
+    copy = str(installed.undo.relative_to(env.catalog.store))
+    return msgspec.structs.replace(former or former_of(database, lsn), copy=copy, ns=time.time_ns())
+
+
+def former_of(database: Database, lsn: int | None) -> Kept:
+    """What the catalog says of the content that a restore is going to replace; ``lsn`` is the end of the log
+    that led to it, if that is known."""
     return Kept(
-        copy=str(installed.undo.relative_to(env.catalog.store)),
-        ns=time.time_ns(),
+        copy="",
+        ns=0,
         fork=database.fork,
         lsn=lsn,
         chain=database.chain,

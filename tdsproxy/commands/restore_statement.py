@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.databases import (
@@ -20,7 +22,7 @@ from tdsproxy.catalog.databases import (
     new_database,
 )
 from tdsproxy.catalog.names import MAX_NAME, name_key
-from tdsproxy.catalog.recovery import Redo
+from tdsproxy.catalog.recovery import Kept, Redo
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.damage import Damages
@@ -35,6 +37,7 @@ from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.point_in_time import complete, goes_on
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import (
+    former_of,
     image_name,
     new_image,
     recover,
@@ -298,6 +301,7 @@ def _put(
         if existing.state is DatabaseState.ONLINE:
             stop_log(context.env, existing)
         remove_image(context.env, existing.redo)
+        redo = msgspec.structs.replace(redo, former=_former(existing))
         database = databases.update(
             existing.id, **described, state=DatabaseState.RESTORING, redo=redo, standby=None
         )
@@ -305,6 +309,17 @@ def _put(
         done = recover(context.env, database, restricted=restricted)
         return done.database, done.undo
     return database, None
+
+
+def _former(existing: Database) -> Kept | None:
+    """What lies in the file that will be replaced at the end of the sequence."""
+    redo = existing.redo
+    if redo is None:
+        return former_of(existing, None)
+    if redo.former is None and not redo.image:
+        # Its tail was backed up: nothing has been committed behind that.
+        return former_of(existing, redo.lsn)
+    return redo.former
 
 
 def _record(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.commands.startup import begin
+from tdsproxy.commands.stop_points import time_text
 from tests.commands.support import Workshop, messages, numbers
 
 TAKE = "CREATE DATABASE s ON (NAME = a, FILENAME = '/var/opt/mssql/data/s.ss') AS SNAPSHOT OF a"
@@ -161,6 +166,33 @@ def test_a_restore_is_undone_and_the_chain_goes_on(shop: Workshop) -> None:
     assert list((shop.store / ".undo").iterdir()) == []
 
 
+def test_a_sequence_over_a_tail_backup_is_undone(shop: Workshop) -> None:
+    shop.run("BACKUP DATABASE a TO DISK = '/tmp/full.bak'")
+    shop.fill("a", "INSERT INTO t VALUES (3)")
+    shop.run("CREATE DATABASE other")
+    shop.fill("other", "CREATE TABLE t (x); INSERT INTO t VALUES (9)")
+    shop.run("BACKUP DATABASE other TO DISK = '/tmp/other.bak'")
+    shop.run("BACKUP LOG a TO DISK = '/tmp/tail.trn' WITH NORECOVERY")
+    family = find(shop).family
+    text = (
+        "RESTORE DATABASE a FROM DISK = '/tmp/other.bak' WITH REPLACE, NORECOVERY,"
+        " MOVE 'other' TO '/x/a.mdf', MOVE 'other_log' TO '/x/a.ldf'"
+    )
+    assert numbers(shop.run(text))[-1] == 3014
+    assert numbers(shop.run("RESTORE DATABASE a WITH RECOVERY")) == [3014]
+    assert (content(shop), find(shop).data_name) == ([9], "other")
+    shop.run(f"RESTORE DATABASE a FROM DATABASE_SNAPSHOT = '{kept(shop)}'")
+    assert (content(shop), find(shop).data_name, find(shop).family) == ([1, 2, 3], "a", family)
+    # Its chain goes on behind the tail.
+    shop.fill("a", "INSERT INTO t VALUES (4)")
+    assert numbers(shop.run("BACKUP LOG a TO DISK = '/tmp/next.trn'"))[-1] == 3014
+    move = "MOVE 'a' TO '/x/b.mdf', MOVE 'a_log' TO '/x/b.ldf'"
+    shop.run(f"RESTORE DATABASE b FROM DISK = '/tmp/full.bak' WITH NORECOVERY, {move}")
+    shop.run("RESTORE LOG b FROM DISK = '/tmp/tail.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK = '/tmp/next.trn'"))[-1] == 3014
+    assert content(shop, "b") == [1, 2, 3, 4]
+
+
 def test_the_restore_of_another_database_is_undone(shop: Workshop) -> None:
     shop.run("CREATE DATABASE other")
     shop.fill("other", "CREATE TABLE t (x); INSERT INTO t VALUES (9)")
@@ -180,3 +212,53 @@ def test_the_restore_of_another_database_is_undone(shop: Workshop) -> None:
     assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]
     # No full backup had begun a chain, so there is none to go on.
     assert numbers(shop.run("BACKUP LOG a TO DISK = '/tmp/l.trn'")) == [4214, 3013]
+
+
+READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60)
+seen = []
+print("ready", flush=True)
+while True:
+    state = connection.execute("SELECT count(*), sum(x), max(x) FROM t").fetchone()
+    if state not in seen:
+        seen.append(state)
+        print(state, flush=True)
+"""
+
+
+def test_a_foreign_reader_sees_whole_states(shop: Workshop) -> None:
+    """Another process keeps its handle open over a STOPAT in place, its undo, and a later STOPAT."""
+    shop.fill(
+        "a",
+        "DELETE FROM t; WITH n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 2000)"
+        " INSERT INTO t SELECT k FROM n",
+    )
+    shop.run("BACKUP DATABASE a TO DISK = '/tmp/full.bak'")
+    logs = shop.env.logs
+    assert logs is not None
+    moments = []
+    for sql in ("UPDATE t SET x = x + 1", "DELETE FROM t WHERE x > 500", "INSERT INTO t VALUES (7)"):
+        shop.fill("a", sql)
+        logs.capture_now(find(shop).guid)
+        time.sleep(0.03)
+        moments.append(time_text(time.time_ns()))
+        time.sleep(0.03)
+    states = [(2000, 2003000, 2001), (499, 125249, 500), (500, 125256, 500)]
+    path = str(shop.store / "a.db")
+    reader = subprocess.Popen([sys.executable, "-c", READER, path], stdout=subprocess.PIPE, text=True)
+    try:
+        out = reader.stdout
+        assert out is not None
+        assert out.readline() == "ready\n"
+        assert out.readline() == f"{states[2]}\n"
+        text = "RESTORE DATABASE a FROM DISK = '/tmp/full.bak' WITH REPLACE, STOPAT = '{}'"
+        assert numbers(shop.run(text.format(moments[0])))[-1] == 3014
+        assert out.readline() == f"{states[0]}\n"
+        shop.run(f"RESTORE DATABASE a FROM DATABASE_SNAPSHOT = '{kept(shop)}'")
+        assert shop.rows("a", "SELECT count(*), sum(x), max(x) FROM t") == [list(states[2])]
+        assert numbers(shop.run(text.format(moments[1])))[-1] == 3014
+        assert out.readline() == f"{states[1]}\n"
+    finally:
+        reader.kill()
+        reader.communicate(timeout=60)
