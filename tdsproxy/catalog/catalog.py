@@ -22,9 +22,10 @@ from tdsproxy.catalog.history import History
 from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
 from tdsproxy.catalog.msdb_metadata import describe_history_tables
+from tdsproxy.store.file_keys import FileKeys
 
 if TYPE_CHECKING:
-    from tdsproxy.catalog.service_key import ServiceKey
+    from tdsproxy.store.service_key import ServiceKey
 
 MASTER: Final = "master.db"
 MSDB: Final = "msdb.db"
@@ -81,12 +82,13 @@ class Catalog:
         self.devices = BackupDevices(self._master)
         self.history = History(self._msdb)
         self.keys = Keys(self._master)
+        self.file_keys = FileKeys(store)
 
     @cached_property
     def service_key(self) -> ServiceKey:
         """What seals the master key and the secrets of credentials."""
         # Ciphers take their time to load, and few stores need them at their start.
-        from tdsproxy.catalog.service_key import ServiceKey
+        from tdsproxy.store.service_key import ServiceKey
 
         return ServiceKey(self.store)
 

@@ -20,6 +20,8 @@ import apsw
 from tdsproxy.catalog import names, recovery
 from tdsproxy.catalog.file import CatalogFile, Row
 from tdsproxy.catalog.recovery import Fork, Kept, LogChain, PageRedo, Redo
+from tdsproxy.store.errors import DatabaseUnreadable
+from tdsproxy.store.file_keys import connect
 
 COLLATION: Final = "SQL_Latin1_General_CP1_CI_AS"
 COMPATIBILITY: Final = 160
@@ -498,8 +500,8 @@ def is_sqlite(path: Path) -> bool:
     try:
         if path.stat().st_size < 512:
             return False
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    except (OSError, apsw.Error):
+        connection = connect(path, apsw.SQLITE_OPEN_READONLY)
+    except (OSError, apsw.Error, DatabaseUnreadable):
         return False
     try:
         connection.set_busy_timeout(1000)

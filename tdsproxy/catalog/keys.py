@@ -70,6 +70,12 @@ CREATE TABLE IF NOT EXISTS __tds_credentials (
   created TEXT NOT NULL,
   modified TEXT NOT NULL
 )""",
+    """
+CREATE TABLE IF NOT EXISTS __tds_database_keys (
+  database TEXT PRIMARY KEY NOT NULL,
+  salt TEXT NOT NULL,
+  encrypted INTEGER NOT NULL
+)""",
 )
 
 
@@ -162,6 +168,15 @@ class Credential:
         return f"credential {self.id}"
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseKey:
+    """A database encryption key: ``salt`` names its file (``store.file_keys``), ``encrypted`` tells that the
+    database's file is under it."""
+
+    salt: bytes
+    encrypted: bool
+
+
 _Record = TypeVar("_Record", Certificate, AsymmetricKey, Credential)
 _TABLES: Final[dict[type[Any], tuple[str, int]]] = {
     Certificate: ("__tds_certificates", FIRST_CERTIFICATE_ID),
@@ -225,6 +240,21 @@ class Keys:
         with self.write():
             self._file.read("DELETE FROM __tds_master_key")
             self._file.read("DELETE FROM __tds_master_key_passwords")
+
+    # ------------------------------------------------------------------ the keys of databases
+
+    def database_keys(self) -> dict[UUID, DatabaseKey]:
+        """By the GUIDs of the databases."""
+        rows = self._rows("SELECT database, salt, encrypted FROM __tds_database_keys")
+        return {UUID(row[0]): DatabaseKey(bytes.fromhex(row[1]), bool(row[2])) for row in rows}
+
+    def set_database_key(self, database: UUID, key: DatabaseKey | None) -> None:
+        """None: the database has none any more."""
+        with self.write():
+            self._file.read("DELETE FROM __tds_database_keys WHERE database = ?", (str(database),))
+            if key is not None:
+                row = (str(database), key.salt.hex(), int(key.encrypted))
+                self._file.read("INSERT INTO __tds_database_keys VALUES (?, ?, ?)", row)
 
     # ------------------------------------------------------------------ what has a name
 

@@ -16,7 +16,7 @@ from tdsproxy.cli.options import resolve
 
 if TYPE_CHECKING:
     from tdsproxy.commands.extraction import Extracted
-    from tdsproxy.commands.key_sources import Keys
+    from tdsproxy.commands.key_sources import Unwrap
 
 Position = Annotated[
     int | None, typer.Option("--file", min=1, help="Position of the backup set. [as far as the media lead]")
@@ -69,7 +69,7 @@ def extract(
 
 
 def run(
-    media: Sequence[Path], out: Path, position: int | None, database: str | None, keys: Keys
+    media: Sequence[Path], out: Path, position: int | None, database: str | None, keys: Unwrap
 ) -> Extracted:
     """Extract to a file. Raises CommandError."""
     from tdsproxy.commands.extraction import ExtractionError, extract
@@ -85,7 +85,7 @@ def _for_recipient(
     out: Path,
     position: int | None,
     database: str | None,
-    keys: Keys,
+    keys: Unwrap,
     recipient: Path,
 ) -> Extracted:
     openpgp.check_recipient(recipient)
@@ -124,7 +124,7 @@ def scratch_directory(beside: Path) -> Iterator[Path]:
 @contextmanager
 def keys_for(
     key: Path | None, password_file: Path | None, store: Path | None, config: Path | None
-) -> Iterator[Keys]:
+) -> Iterator[Unwrap]:
     """What opens encrypted sets: the key file if there is one, else the keys of the store. Raises
     CommandError."""
     from tdsproxy.catalog.certificates import KeyFileError

@@ -18,9 +18,11 @@ from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, U
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
-from tdsproxy.commands.key_messages import key_fail
+from tdsproxy.commands.key_databases import set_encryption
 from tdsproxy.commands.log_chain import end_chain, start_log, stop_log, wants_log
 from tdsproxy.commands.messages import OsError, message
+from tdsproxy.store.errors import DatabaseUnreadable
+from tdsproxy.store.file_keys import connect
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.database_options import SetOptionDef
 from tdsproxy.tsql.database_options import set_options as known_options
@@ -53,6 +55,10 @@ _COMPATIBILITY: Final = range(100, 161, 10)
 
 def set_options(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:
     """Raises CommandError."""
+    encryption = dict(statement.options).get("ENCRYPTION")
+    if encryption is not None:
+        set_encryption(context, database, encryption)
+        return
     _check_options(context, database, statement)
     with ExitStack() as held:
         yield from _claim(context, database, statement, held)
@@ -71,8 +77,6 @@ def set_options(context: Context, database: Database, statement: ast.AlterDataba
 def _check_options(context: Context, database: Database, statement: ast.AlterDatabase) -> None:
     """Raises CommandError for options that cannot be set, whatever the database's state."""
     words = [word for word, _ in statement.options]
-    if "ENCRYPTION" in words:
-        raise key_fail(33102 if database.is_system else 33106)
     groups: dict[str, str] = {}
     for option in map(_known, words):
         if database.is_system and option.in_system:
@@ -301,8 +305,8 @@ def _change_model(context: Context, database: Database, changes: dict[str, Any])
 def _use_wal(path: Path) -> bool:
     """Whether the file was not in WAL mode before. Raises CommandError 5061 while others hold locks."""
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.Error as error:
+        connection = connect(path)
+    except DatabaseUnreadable as error:
         raise fail(5061, path.stem) from error
     try:
         connection.set_busy_timeout(_BUSY_MILLISECONDS)

@@ -21,6 +21,7 @@ from tdsproxy.catalog.names import MAX_NAME, file_name, name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.database_options import set_options
 from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.key_databases import forget_key
 from tdsproxy.commands.log_chain import drop_log, start_log, stop_log
 from tdsproxy.commands.messages import OsError, message
 from tdsproxy.commands.recovery import remove_image, remove_kept
@@ -154,6 +155,8 @@ def _drop(context: Context, database: Database) -> None:
         env.catalog.databases.remove(database.id)
     drop_log(env, database)
     with suppress(OSError):
+        if database.state is not DatabaseState.OFFLINE:
+            forget_key(env, database)
         remove_kept(env, database)
         remove_maps(env.catalog.store, database.guid)
 

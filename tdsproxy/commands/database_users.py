@@ -7,6 +7,9 @@ from typing import Final
 
 import apsw
 
+from tdsproxy.store.errors import DatabaseUnreadable
+from tdsproxy.store.file_keys import connect
+
 _OWNERS: Final = (
     "SELECT 1 FROM __tds_users u JOIN __tds_members m ON m.member = u.name COLLATE NOCASE"
     " WHERE u.sid = ? AND m.role = 'db_owner' COLLATE NOCASE LIMIT 1"
@@ -17,8 +20,8 @@ _BUSY_MILLISECONDS: Final = 1000
 def is_owner(path: Path, sid: bytes) -> bool:
     """Whether the login with this sid is a member of db_owner; False where no user was ever made."""
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.Error:
+        connection = connect(path, apsw.SQLITE_OPEN_READONLY)
+    except DatabaseUnreadable:
         return False
     try:
         connection.set_busy_timeout(_BUSY_MILLISECONDS)

@@ -6,7 +6,6 @@ and the differential and logs that lead on from it are taken.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import apsw
 
 from tdsproxy.backup import operations
 from tdsproxy.commands.failure import CommandError
-from tdsproxy.commands.key_encryption import missing_key
+from tdsproxy.commands.key_encryption import Unwrap, missing_key, set_keys
+from tdsproxy.commands.key_sources import nothing
 from tdsproxy.commands.media_failures import media_failure
 from tdsproxy.commands.roll_rules import fork_at, last_lsn_of
 from tdsproxy.media.device import DiskDevice
@@ -25,8 +25,10 @@ from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import DIFFERENTIAL, FULL, LOG
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.reader import MediaReader, SetInfo
-from tdsproxy.media.sealing import KeyMissing, Keys, no_keys
+from tdsproxy.media.sealing import KeyMissing, Keys
+from tdsproxy.store.file_keys import change_key
 from tdsproxy.store.files import SIDECARS, fsync_directory
+from tdsproxy.store.install import leave_wal_mode
 
 Progress = Callable[[int, int], None]
 
@@ -72,7 +74,7 @@ def extract(
     *,
     position: int | None = None,
     database: str | None = None,
-    keys: Keys = no_keys,
+    keys: Unwrap = nothing,
     progress: Progress = ignore,
 ) -> Extracted:
     """Write the database on the media ``files`` to the new file ``out``, which is durable then.
@@ -85,10 +87,10 @@ def extract(
         raise ExtractionError(f"'{out}' exists already.")
     image = out.with_name(f".{out.name}.{os.getpid()}.extract")
     try:
-        chosen = plan(find_sets(files, keys), position=position, database=database)
+        chosen = plan(find_sets(files, set_keys(keys)), position=position, database=database)
         try:
             lsn = _build(chosen, image, progress)
-            _make_plain(image)
+            _make_plain(image, chosen[0].info, keys)
             with image.open("rb") as file:
                 os.fsync(file.fileno())
             # A name that has appeared in the meantime stays what it is.
@@ -227,11 +229,15 @@ def _build(chosen: Sequence[FoundSet], image: Path, progress: Progress) -> int:
     return lsn
 
 
-def _make_plain(image: Path) -> None:
-    """One file that needs nothing beside it: without a WAL. An encrypted file stays as it is."""
-    with contextlib.suppress(apsw.NotADBError):
-        connection = apsw.Connection(str(image))
-        try:
-            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-        finally:
-            connection.close()
+def _make_plain(image: Path, info: SetInfo, unwrap: Unwrap) -> None:
+    """One file that needs nothing beside it: without a WAL, and without a key."""
+    envelope = info.header.description.database_key
+    if envelope is not None:
+        if info.header.image.wal:
+            leave_wal_mode(image)
+        change_key(image, unwrap(envelope), b"")
+    connection = apsw.Connection(str(image))
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+    finally:
+        connection.close()

@@ -13,7 +13,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.key_clauses import Clauses
 from tdsproxy.commands.key_files import read_key_file
 from tdsproxy.commands.key_messages import key_fail, not_found
-from tdsproxy.commands.key_ring import KeyRing
+from tdsproxy.commands.key_ring import KeyRing, is_bound
 from tdsproxy.tsql.replies import Message
 
 NOUN: Final = "asymmetric key"
@@ -78,9 +78,11 @@ def alter(context: Context, ring: KeyRing, name: str, clauses: Clauses) -> Itera
 
 
 def drop(context: Context, ring: KeyRing, name: str, clauses: Clauses) -> Iterator[Message]:
-    del context
     clauses.end()
-    ring.keys.drop(_existing(ring, name, "drop"))
+    record = _existing(ring, name, "drop")
+    if is_bound(context.env.catalog, record.thumbprint):
+        raise key_fail(3716, NOUN, record.name, "database encryption key")
+    ring.keys.drop(record)
     yield from ()
 
 

@@ -7,6 +7,7 @@ SHA-256); the wrapped key and the thumbprint lie in the set's header.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -16,8 +17,7 @@ from tdsproxy.catalog.keys import Certificate, Protection
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.key_messages import key_fail, key_message, not_found
-from tdsproxy.commands.key_ring import Holder, KeyRing, noun
-from tdsproxy.commands.key_statements import ring_of
+from tdsproxy.commands.key_ring import Holder, KeyRing, noun, ring_of
 from tdsproxy.media.documents import EncryptionEnvelope
 from tdsproxy.media.encryption import KEY_SIZES, AesGcm, new_set_key
 from tdsproxy.media.sealing import ChunkCipher, KeyMissing, Keys, SetSealing
@@ -28,6 +28,21 @@ CERTIFICATE: Final = "CERTIFICATE"
 ASYMMETRIC_KEY: Final = "ASYMMETRIC_KEY"
 _CERTIFICATE_WORD: Final = "SERVER CERTIFICATE"
 _NOUNS: Final = {CERTIFICATE: "certificate", ASYMMETRIC_KEY: "asymmetric key"}
+
+
+def find_encryptor(
+    context: Context, ring: KeyRing, kind: str, name: str
+) -> tuple[Holder, rsa.RSAPublicKey, tuple[Message, ...]]:
+    """The certificate or asymmetric key that is to protect something, its public key, and what the user is to
+    be warned of. Raises CommandError 15151, 3096, 33101, 15581."""
+    holder = ring.keys.certificate(name) if kind == CERTIFICATE else ring.keys.asymmetric_key(name)
+    if holder is None or not _may_see(context):
+        raise not_found("find", _NOUNS[kind], name)
+    public = _usable(ring, holder)
+    warnings: tuple[Message, ...] = ()
+    if isinstance(holder, Certificate) and holder.backed_up is None:
+        warnings = (key_message(33091, line=context.request.line),)
+    return holder, public, warnings
 
 
 def sealing_of(context: Context, option: ast.Option) -> tuple[SetSealing, tuple[Message, ...]]:
@@ -42,10 +57,7 @@ def sealing_of(context: Context, option: ast.Option) -> tuple[SetSealing, tuple[
     ring = ring_of(context)
     kind = CERTIFICATE if _CERTIFICATE_WORD in words else ASYMMETRIC_KEY
     name = next(text for word, text in words.items() if word != "ALGORITHM")
-    holder = ring.keys.certificate(name) if kind == CERTIFICATE else ring.keys.asymmetric_key(name)
-    if holder is None or not _may_see(context):
-        raise not_found("find", _NOUNS[kind], name)
-    public = _usable(ring, holder)
+    holder, public, warnings = find_encryptor(context, ring, kind, name)
     key = new_set_key(algorithm)
     envelope = EncryptionEnvelope(
         algorithm=algorithm.lower(),
@@ -53,9 +65,6 @@ def sealing_of(context: Context, option: ast.Option) -> tuple[SetSealing, tuple[
         encryptor_type=kind,
         wrapped_key=x509.wrap_set_key(public, key),
     )
-    warnings: tuple[Message, ...] = ()
-    if isinstance(holder, Certificate) and holder.backed_up is None:
-        warnings = (key_message(33091, line=context.request.line),)
     return SetSealing(envelope, AesGcm(key)), warnings
 
 
@@ -77,28 +86,43 @@ def _usable(ring: KeyRing, holder: Holder) -> rsa.RSAPublicKey:
     return x509.load_certificate(holder.der)[1]
 
 
+Unwrap = Callable[[EncryptionEnvelope], bytes]
+"""Gives the key that an envelope holds. Raises KeyMissing, CommandError."""
+
+
 def keys_of(context: Context) -> Keys:
     """What opens the sets that this session reads."""
-    return ring_keys(ring_of(context))
+    return set_keys(unwrapping(ring_of(context)))
 
 
-def ring_keys(ring: KeyRing) -> Keys:
-    """What opens sets with the keys of a ring. The function raises KeyMissing and CommandError 15581, 15466,
-    33101."""
+def set_keys(unwrap: Unwrap) -> Keys:
+    """What opens sets, given what opens envelopes."""
 
     def cipher(envelope: EncryptionEnvelope) -> ChunkCipher:
+        try:
+            return AesGcm(unwrap(envelope))
+        except ValueError as error:
+            raise key_fail(15466) from error
+
+    return cipher
+
+
+def unwrapping(ring: KeyRing) -> Unwrap:
+    """What opens envelopes with the keys of a ring. The function raises KeyMissing and CommandError 15581,
+    15466, 33101."""
+
+    def unwrap(envelope: EncryptionEnvelope) -> bytes:
         holder = ring.by_thumbprint(envelope.thumbprint)
         if holder is None:
             raise KeyMissing(envelope)
         if holder.protection is not Protection.MASTER_KEY:
             raise key_fail(33101, noun(holder), holder.name, noun(holder))
         try:
-            key = x509.unwrap_set_key(ring.private_key(holder), envelope.wrapped_key)
-            return AesGcm(key)
-        except (x509.KeyFileError, ValueError) as error:
+            return x509.unwrap_set_key(ring.private_key(holder), envelope.wrapped_key)
+        except x509.KeyFileError as error:
             raise key_fail(15466) from error
 
-    return cipher
+    return unwrap
 
 
 def missing_key(error: KeyMissing) -> Message:

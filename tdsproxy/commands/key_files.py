@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from tdsproxy.catalog.names import SHOWN_DATA_DIRECTORY
-from tdsproxy.catalog.service_key import FILE_NAME as SERVICE_KEY_FILE
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.key_messages import key_fail
 from tdsproxy.store.files import SUFFIX, fsync_directory
+from tdsproxy.store.service_key import FILE_NAME as SERVICE_KEY_FILE
 
 LONGEST: Final = 1 << 20
 _OWN_FILES: Final = frozenset({SERVICE_KEY_FILE, "sa_password", "keeper.lock", "keeper.sock"})

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from tdsproxy.catalog.key_wrapping import (
+from tdsproxy.catalog.keys import MasterKey, Protection, now
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.key_clauses import Clauses
+from tdsproxy.commands.key_files import read_key_file, write_key_files
+from tdsproxy.commands.key_messages import key_fail, key_message, not_found
+from tdsproxy.commands.key_ring import KeyRing, noun
+from tdsproxy.store.key_wrapping import (
     CannotUnwrap,
     new_key,
     unwrap,
@@ -16,12 +22,6 @@ from tdsproxy.catalog.key_wrapping import (
     wrap,
     wrap_with_password,
 )
-from tdsproxy.catalog.keys import MasterKey, Protection, now
-from tdsproxy.commands.context import Context
-from tdsproxy.commands.key_clauses import Clauses
-from tdsproxy.commands.key_files import read_key_file, write_key_files
-from tdsproxy.commands.key_messages import key_fail, key_message, not_found
-from tdsproxy.commands.key_ring import KeyRing, noun
 from tdsproxy.tsql.replies import Message
 
 FILE_MAGIC: Final = b"tdsproxy master key 1\n"

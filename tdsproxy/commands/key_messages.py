@@ -21,6 +21,11 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "media set, all its backup sets will be overwritten.",
     ),
     3096: (16, 1, "The Certificate specified for backup encryption has expired."),
+    3716: (
+        16,
+        1,
+        "The {} '{}' cannot be dropped because it is bound to one or more {}.",
+    ),
     15116: (
         16,
         1,
@@ -172,18 +177,20 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Cannot encrypt a system database. Database encryption operations cannot be performed for 'master', "
         "'model', 'tempdb', 'msdb', or 'resource' databases.",
     ),
+    33103: (16, 1, "A database encryption key already exists for this database."),
+    33104: (16, 1, "A database encryption key does not exist for this database."),
+    33105: (
+        16,
+        1,
+        "Cannot drop the database encryption key because it is currently in use. Database encryption needs "
+        "to be turned off to be able to drop the database encryption key.",
+    ),
     33106: (
         16,
         1,
         "Cannot change database encryption state because no database encryption key is set.",
     ),
     33111: (16, 3, "Cannot find server {} with thumbprint '{}'."),
-    33117: (
-        16,
-        1,
-        "Transparent Data Encryption is not available in the edition of this SQL Server instance. See books "
-        "online for more details on feature support in different SQL Server editions.",
-    ),
     40510: (16, 1, "Statement '{}' is not supported in this version of SQL Server."),
 }
 

@@ -7,18 +7,21 @@ from contextlib import suppress
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.certificates import KeyFileError, load_own_private, private_der
-from tdsproxy.catalog.key_wrapping import (
+from tdsproxy.catalog.keys import AsymmetricKey, Certificate, Keys, MasterKey, Protection
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.key_messages import key_fail
+from tdsproxy.commands.open_keys import OpenMasterKeys
+from tdsproxy.store.file_keys import FileKeys
+from tdsproxy.store.key_wrapping import (
     CannotUnwrap,
     unwrap,
     unwrap_with_password,
     wrap,
     wrap_with_password,
 )
-from tdsproxy.catalog.keys import AsymmetricKey, Certificate, Keys, MasterKey, Protection
-from tdsproxy.catalog.service_key import ServiceKey
-from tdsproxy.commands.key_messages import key_fail
-from tdsproxy.commands.open_keys import OpenMasterKeys
+from tdsproxy.store.service_key import ServiceKey
 
 Holder = Certificate | AsymmetricKey
 """What has a private key."""
@@ -37,10 +40,17 @@ class KeyRing:
     """
 
     def __init__(
-        self, keys: Keys, service: ServiceKey, opened: OpenMasterKeys, spid: int = 0, login: str = ""
+        self,
+        keys: Keys,
+        service: ServiceKey,
+        files: FileKeys,
+        opened: OpenMasterKeys,
+        spid: int = 0,
+        login: str = "",
     ) -> None:
         self.keys = keys
         self.service = service
+        self.files = files
         self._opened = opened
         self._spid = spid
         self._login = login
@@ -120,3 +130,24 @@ def unlock_master_key(record: MasterKey, password: str) -> bytes:
         with suppress(CannotUnwrap):
             return unwrap_with_password(password, sealed, record.purpose)
     raise key_fail(15313)
+
+
+def ring_of(context: Context) -> KeyRing:
+    """The store's keys as the statement's session may use them."""
+    catalog, session = context.env.catalog, context.session
+    return KeyRing(
+        catalog.keys,
+        catalog.service_key,
+        catalog.file_keys,
+        context.env.open_keys,
+        session.spid,
+        session.login,
+    )
+
+
+def is_bound(catalog: Catalog, thumbprint: bytes) -> bool:
+    """Whether a certificate or asymmetric key protects the key of a database."""
+    used = {key.salt for key in catalog.keys.database_keys().values()}
+    return any(
+        salt in used and document.thumbprint == thumbprint for salt, document in catalog.file_keys.all()
+    )

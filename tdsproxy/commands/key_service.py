@@ -11,13 +11,16 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.catalog.key_wrapping import KEY_SIZE, CannotUnwrap, new_key, wrap, wrap_with_password
+import msgspec
+
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.key_clauses import Clauses
 from tdsproxy.commands.key_files import read_key_file, write_key_files
 from tdsproxy.commands.key_masters import read_key_backup
 from tdsproxy.commands.key_messages import key_fail, key_message
 from tdsproxy.commands.key_ring import KeyRing
+from tdsproxy.store.file_keys import purpose
+from tdsproxy.store.key_wrapping import KEY_SIZE, CannotUnwrap, new_key, wrap, wrap_with_password
 from tdsproxy.tsql.replies import Message
 
 FILE_MAGIC: Final = b"tdsproxy service master key 1\n"
@@ -90,4 +93,15 @@ def _replace(ring: KeyRing, key: bytes, *, force: bool) -> Iterator[Message]:
         else:
             ring.keys.store(dataclasses.replace(credential, secret=wrap(key, plain, credential.purpose)))
     ring.service.begin_replacement(key)
+    # A key file is not part of the transaction; under either key it opens until the old one goes.
+    for salt, document in ring.files.all():
+        what = purpose(salt)
+        try:
+            plain = ring.service.open(document.sealed, what)
+        except CannotUnwrap as error:
+            if not force:
+                raise key_fail(15320, "database encryption key", salt.hex()) from error
+            messages.append(key_message(15584, "database encryption key", salt.hex()))
+        else:
+            ring.files.save(salt, msgspec.structs.replace(document, sealed=wrap(key, plain, what)))
     yield from messages

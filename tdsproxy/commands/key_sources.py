@@ -10,37 +10,41 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tdsproxy.catalog import certificates as x509
 from tdsproxy.catalog.catalog import MASTER, Catalog
-from tdsproxy.commands.key_encryption import ring_keys
+from tdsproxy.commands.key_encryption import Unwrap, unwrapping
 from tdsproxy.commands.key_ring import KeyRing
 from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.media.documents import EncryptionEnvelope
-from tdsproxy.media.encryption import AesGcm
-from tdsproxy.media.sealing import ChunkCipher, KeyMissing, Keys, no_keys
+from tdsproxy.media.sealing import KeyMissing
 
-__all__ = ["Keys", "file_keys", "store_keys"]
+__all__ = ["Unwrap", "file_keys", "nothing", "store_keys"]
 
 
 @contextmanager
-def store_keys(store: Path) -> Iterator[Keys]:
+def store_keys(store: Path) -> Iterator[Unwrap]:
     """The keys of a store, which may be served meanwhile; none where there is no store."""
     if not (store / MASTER).exists():
-        yield no_keys
+        yield nothing
         return
     with Catalog(store) as catalog:
-        yield ring_keys(KeyRing(catalog.keys, catalog.service_key, OpenMasterKeys()))
+        yield unwrapping(KeyRing(catalog.keys, catalog.service_key, catalog.file_keys, OpenMasterKeys()))
 
 
-def file_keys(data: bytes, password: str | None) -> Keys:
+def file_keys(data: bytes, password: str | None) -> Unwrap:
     """The key of a PVK, PEM, DER or PFX file. Raises KeyFileError, KeyFilePassword."""
     key = _private_key(data, password)
 
-    def cipher(envelope: EncryptionEnvelope) -> ChunkCipher:
+    def unwrap(envelope: EncryptionEnvelope) -> bytes:
         try:
-            return AesGcm(x509.unwrap_set_key(key, envelope.wrapped_key))
-        except (x509.KeyFileError, ValueError) as error:
+            return x509.unwrap_set_key(key, envelope.wrapped_key)
+        except x509.KeyFileError as error:
             raise KeyMissing(envelope) from error
 
-    return cipher
+    return unwrap
+
+
+def nothing(envelope: EncryptionEnvelope) -> bytes:
+    """For those who have no keys."""
+    raise KeyMissing(envelope)
 
 
 def _private_key(data: bytes, password: str | None) -> rsa.RSAPrivateKey:

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tdsproxy.catalog.key_wrapping import CannotUnwrap
 from tdsproxy.catalog.names import name_key
-from tdsproxy.commands import key_asymmetric, key_certificates, key_credentials, key_masters, key_service
+from tdsproxy.commands import (
+    key_asymmetric,
+    key_certificates,
+    key_credentials,
+    key_databases,
+    key_masters,
+    key_service,
+)
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.key_clauses import Clauses
 from tdsproxy.commands.key_messages import key_fail
-from tdsproxy.commands.key_ring import KeyRing
+from tdsproxy.commands.key_ring import KeyRing, ring_of
+from tdsproxy.store.key_wrapping import CannotUnwrap
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Done, Message
 
@@ -45,21 +52,18 @@ _OF_SERVER: Final[dict[str, Handler]] = {
     "ALTER CREDENTIAL": key_credentials.alter,
     "DROP CREDENTIAL": key_credentials.drop,
 }
+_IN_DATABASE: Final[dict[str, Handler]] = {
+    "CREATE DATABASE ENCRYPTION KEY": key_databases.create,
+    "ALTER DATABASE ENCRYPTION KEY": key_databases.alter,
+    "DROP DATABASE ENCRYPTION KEY": key_databases.drop,
+}
 _MASTER: Final = "master"
-
-
-def ring_of(context: Context) -> KeyRing:
-    """The store's keys as the statement's session may use them."""
-    catalog, session = context.env.catalog, context.session
-    return KeyRing(catalog.keys, catalog.service_key, context.env.open_keys, session.spid, session.login)
 
 
 def run_key_statement(context: Context, statement: ast.KeyStatement) -> Iterator[Message | Done]:
     """Raises CommandError, SyntaxError_."""
     action = statement.action
-    handler = _OF_SERVER.get(action) or _IN_MASTER.get(action)
-    if handler is None and action.endswith("DATABASE ENCRYPTION KEY"):
-        raise key_fail(33117)
+    handler = _OF_SERVER.get(action) or _IN_MASTER.get(action) or _IN_DATABASE.get(action)
     if handler is None:
         raise key_fail(40510, action)
     _require_rights(context, action)
@@ -81,7 +85,7 @@ def run_key_statement(context: Context, statement: ast.KeyStatement) -> Iterator
 
 def _require_rights(context: Context, action: str) -> None:
     """CONTROL on master, ALTER ANY CREDENTIAL, or CONTROL SERVER. Raises CommandError 15247."""
-    if context.is_admin:
+    if context.is_admin or action in _IN_DATABASE:  # the handlers ask for CONTROL on the database
         return
     if "CREDENTIAL" in action and "securityadmin" in context.session.server_roles:
         return

@@ -31,6 +31,7 @@ from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_selection import check_selection
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
 from tdsproxy.commands.kept_content import told_of
+from tdsproxy.commands.key_databases import note_key, require_same_key, take_key
 from tdsproxy.commands.log_chain import stop_log
 from tdsproxy.commands.log_sources import MediaPlace
 from tdsproxy.commands.media_failures import sql_failures
@@ -165,6 +166,9 @@ def _restore_whole(
     check_full_stop(info, options.stop)
     target = plan_target(context, name, info, options)
     undo_file = _undo_file(context, options) if options.standby is not None else None
+    salt = take_key(context, info)
+    if target.existing is not None:
+        require_same_key(target.existing.path(env.catalog.store), salt)
     image = new_image(env)
     begun = time.monotonic()
 
@@ -194,6 +198,7 @@ def _restore_whole(
             redo, told, reached, used = end.redo, list(end.told), end.reached, end.used
         with sql_failures(name, target.data_path):
             database, undo = _put(context, target, redo, described, options, recovers=reached)
+            note_key(context, database, salt)
             if undo is not None and whole:
                 told.append(told_of(database))
             if undo_file is not None and database.state is DatabaseState.RESTORING:

@@ -17,6 +17,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.damage import Damages
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, restored_rows
+from tdsproxy.commands.key_databases import require_same_key, take_key
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import image_name, image_path, recover, show_standby, take_image
@@ -67,6 +68,7 @@ def roll_forward(
     if redo is None:
         raise fail(3117, state=_NEW_STATE)
     _check(database, redo, info, options)
+    require_same_key(image_path(env, redo), take_key(context, info))
     undo_file = _undo_file(context, options)
     with sql_failures(name, database.data_path):
         if database.standby is not None:

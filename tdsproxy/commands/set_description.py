@@ -10,6 +10,7 @@ from tdsproxy.catalog.configurations import BACKUP_CHECKSUM_DEFAULT
 from tdsproxy.catalog.databases import Database, RecoveryModel, UserAccess
 from tdsproxy.commands.backup_options import BackupOptions
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.key_databases import envelope_of
 from tdsproxy.media.documents import FULL, FileEntry, SetDescription
 
 RECOVERY_NAMES: Final = {
@@ -50,6 +51,7 @@ def describe(
     if checksum is None:
         checksum = bool(env.catalog.configurations.in_use(BACKUP_CHECKSUM_DEFAULT))
     major, minor, build = env.identity.version
+    key = envelope_of(context, database)
     return SetDescription(
         database_name=database.name,
         set_guid=uuid.uuid4(),
@@ -84,11 +86,12 @@ def describe(
         is_copy_only=options.copy_only,
         is_force_offline=options.tail,
         has_checksums=checksum,
-        files=_files(context, database),
+        database_key=key,
+        files=_files(context, database, None if key is None else key.thumbprint),
     )
 
 
-def _files(context: Context, database: Database) -> tuple[FileEntry, FileEntry]:
+def _files(context: Context, database: Database, thumbprint: bytes | None) -> tuple[FileEntry, FileEntry]:
     """The two files that SQL Server's tools expect; the data file's sizes are filled in by the backup."""
     path = database.path(context.env.catalog.store)
     wal = path.with_name(path.name + "-wal")
@@ -109,6 +112,7 @@ def _files(context: Context, database: Database) -> tuple[FileEntry, FileEntry]:
         differential_base_lsn=chain.base_lsn or 0,
         differential_base_guid=chain.base_guid,
         is_read_only=database.read_only,
+        tde_thumbprint=thumbprint,
     )
     log = FileEntry(
         logical_name=database.log_name,
@@ -118,5 +122,6 @@ def _files(context: Context, database: Database) -> tuple[FileEntry, FileEntry]:
         unique_id=database.log_file_guid,
         size=log_size,
         max_size=_MAX_LOG_SIZE,
+        tde_thumbprint=thumbprint,
     )
     return data, log

@@ -81,7 +81,7 @@ class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller of a backup knows about it: the columns of HEADERONLY but those that measuring gives.
 
     ``files`` lists the database's files; the sizes of the data file that is backed up are filled in by
-    the backup.
+    the backup. ``database_key`` holds the key of a database whose file is encrypted: key and salt.
     """
 
     database_name: str
@@ -129,6 +129,7 @@ class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
     has_checksums: bool = False
     containment: int = 0
     last_valid_restore_time: dt.datetime | None = None
+    database_key: EncryptionEnvelope | None = None
     files: tuple[FileEntry, ...] = ()
 
 

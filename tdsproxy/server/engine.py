@@ -237,8 +237,11 @@ class Engine:
 
     def databases(self) -> list[DatabaseFacts]:
         sids = {login.name.lower(): login.sid for login in self.logins()}
+        keys = self.catalog.keys.database_keys()
+        encrypted = {database for database, key in keys.items() if key.encrypted}
         return [
-            database_facts(database, sids, self._size(database)) for database in self.catalog.databases.all()
+            database_facts(database, sids, self._size(database), encrypted=database.guid in encrypted)
+            for database in self.catalog.databases.all()
         ]
 
     def _size(self, database: Database) -> int | None:

@@ -11,12 +11,13 @@ from uuid import UUID
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.devices import BackupDevice
-from tdsproxy.catalog.keys import Credential, Keys
+from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.catalog.logins import Login
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
+from tdsproxy.store.file_keys import StoredKey
 from tdsproxy.tsql.database_options import shown_columns
 from tdsproxy.tsql.functions.registry import CaughtError
 from tdsproxy.tsql.state import Frame
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _PAGE = 8192
 
 
-def database_facts(database: Database, logins: Mapping[str, bytes], size: int | None) -> DatabaseFacts:
+def database_facts(
+    database: Database, logins: Mapping[str, bytes], size: int | None, *, encrypted: bool = False
+) -> DatabaseFacts:
     """A catalog entry as the views show it. ``logins`` gives the sids by lower-case name; ``size`` is the
     file's length in bytes, None when there is no file."""
     chain, redo = database.chain, database.redo
@@ -44,7 +47,7 @@ def database_facts(database: Database, logins: Mapping[str, bytes], size: int | 
         compatibility_level=database.compatibility,
         collation=database.collation,
         read_only=database.read_only or database.standby is not None,
-        options=shown_columns(database.options),
+        options={**shown_columns(database.options), "is_encrypted": int(encrypted)},
         logical_name=database.data_name,
         log_name=database.log_name,
         data_file=database.data_path,
@@ -145,6 +148,16 @@ class DatabaseScope:
         rights = self._session.rights
         owns = rights.is_sysadmin or "db_owner" in rights.roles("master")
         return self._session.engine.catalog.keys if owns else None
+
+    @property
+    def database_keys(self) -> Sequence[tuple[UUID, DatabaseKey, StoredKey]]:
+        catalog = self._session.engine.catalog
+        documents = dict(catalog.file_keys.all()) if self.keys is not None else {}
+        return [
+            (database, key, documents[key.salt])
+            for database, key in catalog.keys.database_keys().items()
+            if key.salt in documents
+        ]
 
     @property
     def credentials(self) -> Sequence[Credential]:

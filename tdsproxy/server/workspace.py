@@ -19,6 +19,8 @@ from uuid import UUID
 import apsw
 
 from tdsproxy.server.locks import Locker, Wait, WriteLocks
+from tdsproxy.store.errors import DatabaseUnreadable
+from tdsproxy.store.file_keys import attach_parameters, find_key
 from tdsproxy.tsql.collation import key
 from tdsproxy.tsql.errors import BatchAborted, SqlError
 
@@ -169,8 +171,11 @@ class Workspace:
             self._detach(known)
         uri = "file:" + quote(str(database.path)) + "?mode=rw"
         try:
+            key = find_key(database.path)
+            if key is not None:
+                uri += "&" + attach_parameters(key)
             self.connection.execute(f"ATTACH ? AS {schema}", (uri,))
-        except apsw.Error as error:
+        except (apsw.Error, DatabaseUnreadable) as error:
             raise BatchAborted.of(
                 945,
                 14,

@@ -14,6 +14,8 @@ from typing import Final
 
 import apsw
 
+from tdsproxy.store.file_keys import connect
+
 _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 _ENCODINGS: Final = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 _KINDS: Final = ("index", "trigger", "view")
@@ -22,7 +24,7 @@ _KINDS: Final = ("index", "trigger", "view")
 def dump_file(path: Path) -> Iterator[str]:
     """The lines of the script for the database file at ``path``, as one committed state. Others may read and
     write meanwhile. Raises apsw.Error."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = connect(path)
     try:
         connection.set_busy_timeout(15_000)
         # The WAL of a database whose log is kept is not ours to end.

@@ -13,6 +13,10 @@ class StoreError(Exception):
         self.path = path
 
 
+class CannotUnwrap(ValueError):
+    """What seals a secret is another key or password, or the sealed secret was changed."""
+
+
 class DatabaseMissing(StoreError):
     """There is no file at the path."""
 

@@ -9,6 +9,8 @@ SIZE = 100
 MAGIC = b"SQLite format 3\0"
 # Byte offset at which SQLite takes its locks; the page that holds it is never used.
 PENDING_BYTE = 0x4000_0000
+# What an encrypted file reserves in each page.
+CIPHER_RESERVED = 80
 
 _WAL_VERSION = 2
 _PAGE_SIZES = frozenset(1 << bits for bits in range(9, 17))
@@ -19,7 +21,7 @@ class FileHeader:
     """What the header says about the file as a whole.
 
     ``page_count`` is None when the header's own count must not be trusted (written by an old library):
-    then the file's size counts.
+    then the file's size counts, as in an encrypted file (``file_keys``), whose header ends with byte 23.
     """
 
     page_size: int
@@ -27,16 +29,22 @@ class FileHeader:
     reserved: int
     page_count: int | None
     library_version: int
+    encrypted: bool = False
 
 
 def parse(data: bytes | memoryview) -> FileHeader | None:
-    """The header in the first 100 bytes of ``data``; None if they are not those of a plain database."""
-    if len(data) < SIZE or bytes(data[:16]) != MAGIC:
+    """The header in the first 100 bytes of ``data``; None if they are not those of a database."""
+    if len(data) < SIZE:
+        return None
+    encrypted = bytes(data[:16]) != MAGIC
+    if encrypted and (data[20] != CIPHER_RESERVED or not any(data[:16])):
         return None
     (raw_size,) = struct.unpack_from(">H", data, 16)
     page_size = 65536 if raw_size == 1 else raw_size
     if page_size not in _PAGE_SIZES or bytes(data[21:24]) != b"\x40\x20\x20":
         return None
+    if encrypted:
+        return FileHeader(page_size, data[19] == _WAL_VERSION, data[20], None, 0, True)
     change_counter, count = struct.unpack_from(">II", data, 24)
     valid_for, library = struct.unpack_from(">II", data, 92)
     trusted = count if count and change_counter == valid_for else None

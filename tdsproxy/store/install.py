@@ -29,6 +29,7 @@ import apsw
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed
+from tdsproxy.store.file_keys import connect
 from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
 from tdsproxy.store.snapshot import PageView, copy_pages, open_database
@@ -144,7 +145,7 @@ def _copy_into(
             live.execute("PRAGMA synchronous=FULL").fetchall()
     else:
         live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
-    source = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READWRITE)
+    source = connect(image)
     undo: Path | None = None
     try:
         backup = live.backup("main", source, "main")
@@ -264,9 +265,12 @@ def _page_size(image: Path) -> int | None:
 
 
 def _convert(image: Path, page_size: int) -> Path:
+    head = _head(image)
+    if head is not None and head.encrypted:
+        raise InstallFailed(image, "the pages of an encrypted file keep their size")
     converted = image.with_name(image.name + ".converted")
     converted.unlink(missing_ok=True)
-    source = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READWRITE)
+    source = connect(image)
     try:
         # Only once the file has been read does the pragma mean the next page size, not this one.
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()

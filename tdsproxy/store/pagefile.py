@@ -6,7 +6,8 @@ object (``SQLITE_FCNTL_FILE_POINTER``), and its public method table (``sqlite3_i
 unchanged since 3.7.0) reads the main file and maps the WAL index. Calls through ``ctypes`` release the
 interpreter lock and read into the caller's memory.
 
-The connection must have been opened with the VFS ``unix``: one stacked upon it would decode the pages.
+The connection must have been opened with the VFS ``unix``, or with that of the ciphers, whose file object
+has the one of ``unix``, with the pages as they lie on the disk, behind its method table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import ctypes
 import apsw
 
 VFS = "unix"
+CIPHER_VFS = "multipleciphers-unix"
+"""Stacked upon the other, for encrypted files: what SQLite reads through it is decoded."""
 
 _SHM_BLOCK = 32768
 _IOERR_SHORT_READ = 522
@@ -66,11 +69,13 @@ class PageFile:
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
-        if connection.open_vfs != VFS:
+        if connection.open_vfs not in (VFS, CIPHER_VFS):
             raise ValueError(f"the connection was opened with the VFS {connection.open_vfs!r}, not {VFS!r}")
         pointer = ctypes.c_void_p()
         connection.file_control("main", apsw.SQLITE_FCNTL_FILE_POINTER, ctypes.addressof(pointer))
-        table = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[0]
+        if connection.open_vfs == CIPHER_VFS and pointer.value:
+            pointer = ctypes.c_void_p(ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[1])
+        table = ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[0] if pointer.value else None
         if not pointer.value or not table:
             raise ValueError("the connection has no file")
         self._file = pointer

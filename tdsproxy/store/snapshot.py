@@ -37,7 +37,8 @@ import apsw
 from tdsproxy.store import header as file_header
 from tdsproxy.store import walindex
 from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreadable, SnapshotBroken
-from tdsproxy.store.pagefile import VFS, PageFile
+from tdsproxy.store.file_keys import connect
+from tdsproxy.store.pagefile import PageFile
 
 RUN_BYTES = 1 << 20
 BUSY_MILLISECONDS = 10_000
@@ -62,10 +63,7 @@ def open_database(
     """
     if not path.exists():
         raise DatabaseMissing(path, f"there is no database file {path}")
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=VFS)
-    except apsw.CantOpenError as error:
-        raise DatabaseUnreadable(path, f"SQLite cannot open {path}: {error}") from error
+    connection = connect(path)
     pause = threading.Event()
     deadline = 0.0
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tdsproxy.catalog import certificates as x509
 from tdsproxy.catalog import pvk
-from tdsproxy.catalog.key_wrapping import (
+from tdsproxy.store.key_wrapping import (
     CannotUnwrap,
     new_key,
     unwrap,
@@ -24,7 +24,7 @@ from tdsproxy.catalog.key_wrapping import (
     wrap,
     wrap_with_password,
 )
-from tdsproxy.catalog.service_key import ServiceKey
+from tdsproxy.store.service_key import ServiceKey
 
 
 @pytest.fixture(scope="module")

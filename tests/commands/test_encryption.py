@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tdsproxy.catalog import certificates, key_wrapping
+from tdsproxy.catalog import certificates
+from tdsproxy.store import key_wrapping
 from tests.commands.support import Workshop, numbers, table
 
 MARKER = "the marker of this test"

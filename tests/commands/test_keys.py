@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tdsproxy.catalog import certificates, key_wrapping
-from tdsproxy.catalog.key_wrapping import unwrap
+from tdsproxy.catalog import certificates
 from tdsproxy.commands.request import SessionContext
+from tdsproxy.store import key_wrapping
+from tdsproxy.store.key_wrapping import unwrap
 from tdsproxy.tsql.replies import Message
 from tests.commands.support import ADMIN, Workshop
 
@@ -310,16 +311,3 @@ def test_no_secret_lies_in_clear_in_the_store(shop: Workshop) -> None:
         if path.name != "service_master_key":
             assert ring_key not in data
             assert ring_key.hex().encode() not in data
-
-
-def test_encryption_of_databases_is_refused_and_not_just_noted(shop: Workshop) -> None:
-    shop.run("CREATE DATABASE shop")
-    assert numbers(shop, "ALTER DATABASE shop SET ENCRYPTION ON") == [33106, 5069]
-    assert numbers(shop, "ALTER DATABASE model SET ENCRYPTION ON") == [33102, 5069]
-    make = "CREATE DATABASE ENCRYPTION KEY WITH ALGORITHM = AES_256 ENCRYPTION BY SERVER CERTIFICATE c"
-    for text in (
-        make,
-        "ALTER DATABASE ENCRYPTION KEY REGENERATE WITH ALGORITHM = AES_256",
-        "DROP DATABASE ENCRYPTION KEY",
-    ):
-        assert numbers(shop, text) == [33117]

@@ -147,7 +147,38 @@ def _credentials(scope: Scope) -> Iterator[Row]:
         }
 
 
+def _encryption_keys(scope: Scope) -> Iterator[Row]:
+    ids = {facts.database_guid: facts.id for facts in scope.databases()}
+    for database, key, document in scope.database_keys:
+        if database not in ids:
+            continue
+        yield {
+            "database_id": ids[database],
+            "encryption_state": 3 if key.encrypted else 1,
+            "create_date": DateTime.of(dt.datetime.fromisoformat(document.created)),
+            "regenerate_date": DateTime.of(dt.datetime.fromisoformat(document.created)),
+            "modify_date": DateTime.of(dt.datetime.fromisoformat(document.created)),
+            "key_algorithm": "AES",
+            "key_length": 256,
+            "encryptor_thumbprint": document.thumbprint,
+            "encryptor_type": document.encryptor_type.replace("_", " "),
+            "percent_complete": 0.0,
+            "encryption_state_desc": "ENCRYPTED" if key.encrypted else "UNENCRYPTED",
+            "encryption_scan_state": 0,
+            "encryption_scan_state_desc": "NONE",
+        }
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.dm_database_encryption_keys",
+        "database_id int, encryption_state int, create_date datetime, regenerate_date datetime,"
+        "modify_date datetime, set_date datetime, opened_date datetime, key_algorithm nvarchar(32),"
+        "key_length int, encryptor_thumbprint varbinary(20), encryptor_type nvarchar(32),"
+        "percent_complete real, encryption_state_desc nvarchar(32), encryption_scan_state int,"
+        "encryption_scan_state_desc nvarchar(32), encryption_scan_modify_date datetime",
+        _encryption_keys,
+    ),
     view(
         "sys.certificates",
         "name sysname!, certificate_id int!, principal_id int, pvt_key_encryption_type char(2)!,"

@@ -13,9 +13,10 @@ import msgspec
 
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.devices import BackupDevice
-from tdsproxy.catalog.keys import Credential, Keys
+from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.store.file_keys import StoredKey
 from tdsproxy.tsql.values import DateTime, Value
 
 STATES = {
@@ -190,6 +191,11 @@ class Scope(Protocol):
     @property
     def keys(self) -> Keys | None:
         """The keys of master, for a session that may see them."""
+        ...
+
+    @property
+    def database_keys(self) -> Sequence[tuple[UUID, DatabaseKey, StoredKey]]:
+        """The keys of databases, by their GUIDs, for a session that may see them."""
         ...
 
     @property

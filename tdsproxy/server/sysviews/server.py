@@ -203,12 +203,6 @@ VIEWS: Final[tuple[View, ...]] = (
         "synchronization_state tinyint, synchronization_state_desc nvarchar(60)",
     ),
     view(
-        "sys.dm_database_encryption_keys",
-        "database_id int!, encryption_state int, create_date datetime, key_algorithm nvarchar(32),"
-        "key_length int, encryptor_thumbprint varbinary(20), encryptor_type nvarchar(32),"
-        "percent_complete real, encryption_state_desc nvarchar(32)",
-    ),
-    view(
         "sys.fulltext_catalogs",
         "fulltext_catalog_id int!, name sysname!, path nvarchar(260), is_default bit!,"
         "is_accent_sensitivity_on bit!, data_space_id int, file_id int, principal_id int, is_importing bit!",

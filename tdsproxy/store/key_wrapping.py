@@ -23,6 +23,18 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from tdsproxy.store.errors import CannotUnwrap
+
+__all__ = [
+    "KEY_SIZE",
+    "CannotUnwrap",
+    "new_key",
+    "unwrap",
+    "unwrap_with_password",
+    "wrap",
+    "wrap_with_password",
+]
+
 KEY_SIZE: Final = 32
 
 _BY_KEY, _BY_PASSWORD = 1, 2
@@ -31,10 +43,6 @@ _SALT: Final = 16
 _TAG: Final = 16
 _COST: Final = 15
 _GREATEST_COST: Final = 20
-
-
-class CannotUnwrap(ValueError):
-    """The key or the password is another one, or the sealed secret was changed."""
 
 
 def new_key() -> bytes:

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tdsproxy.catalog.key_wrapping import KEY_SIZE, CannotUnwrap, new_key, unwrap, wrap
 from tdsproxy.store.files import fsync_directory, replace_durably
+from tdsproxy.store.key_wrapping import KEY_SIZE, CannotUnwrap, new_key, unwrap, wrap
 
 FILE_NAME: Final = "service_master_key"
 
