@@ -52,13 +52,14 @@ def log(shop: Workshop, file: str = "log.trn", options: str = "NOINIT") -> None:
 
 
 def moment(shop: Workshop) -> str:
-    """A time between the commits before and those to come: a commit of others counts when it is seen."""
+    """A time between the commits before and those to come: those of other processes are dated to a few
+    milliseconds, so it lies in a gap."""
     logs = shop.env.logs
     assert logs is not None
     logs.capture_now(find(shop).guid)
-    time.sleep(0.001)
+    time.sleep(0.03)
     text = time_text(time.time_ns())
-    time.sleep(0.001)
+    time.sleep(0.03)
     return text
 
 
