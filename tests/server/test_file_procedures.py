@@ -195,3 +195,35 @@ def test_forgetting_backups(sa: Client, before: bool) -> None:
     sa.run("EXEC sp_delete_database_backuphistory 'e'")
     tables = ("backupmediaset", "backupmediafamily", "backupfile", "backupfilegroup", "backupset")
     assert [sa.value(counts.format(table)) for table in tables] == [0] * 5
+
+
+def kilobytes(text: object) -> int:
+    number, unit = str(text).split()
+    assert unit == "KB"
+    return int(number)
+
+
+def test_space_used(sa: Client) -> None:
+    sa.run("CREATE DATABASE d")
+    sa.run("USE d")
+    sa.run("CREATE TABLE t (a int, x char(4000)); CREATE INDEX i ON t (a)")
+    sa.run("INSERT t SELECT TOP 500 1, 'a' FROM sys.all_columns")
+    ((name, rows, *sizes),) = sa.rows("EXEC sp_spaceused 't'")
+    reserved, data, index, unused = map(kilobytes, sizes)
+    assert (name, str(rows)) == ("t", "500".ljust(20))
+    assert reserved == data + index + unused
+    assert data > 1500
+    assert index > 0
+    database, whole = sa.rows("EXEC sp_spaceused")[0], sa.rows("EXEC sp_spaceused")[1]
+    assert database[0] == "d"
+    assert str(database[1]).endswith(" MB")
+    assert kilobytes(whole[0]) >= reserved
+    assert sa.rows("EXEC sp_spaceused @oneresultset = 1")[0] == (*database, *whole)
+    assert columns(sa, "EXEC sp_spaceused 't'") == [
+        ("name", "nvarchar(128)"),
+        ("rows", "char(20)"),
+        *((name, "varchar(18)") for name in ("reserved", "data", "index_size", "unused")),
+    ]
+    sa.run("CREATE VIEW v AS SELECT 1 AS a")
+    assert sa.error("EXEC sp_spaceused 'v'") == 15234
+    assert sa.error("EXEC sp_spaceused 'nothing'") == 15009

@@ -15,6 +15,7 @@ from tdsproxy.server.procedures.server import PROCEDURES as SERVER
 from tdsproxy.server.procedures.sessions import PROCEDURES as SESSIONS
 
 __all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
+from tdsproxy.server.procedures.space import PROCEDURES as SPACE
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CATALOG,
@@ -28,6 +29,7 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
 }
 
 
+    **SPACE,
 def is_system_procedure(name: str) -> bool:
     """Whether there is a system procedure called ``name``, whatever its case."""
     return name.lower() in PROCEDURES or name.lower() in (

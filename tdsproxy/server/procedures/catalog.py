@@ -1,4 +1,4 @@
-"""sp_help, sp_helptext, sp_spaceused and the describing procedures."""
+"""sp_help, sp_helptext and the describing procedures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _VARIABLE: Final = re.compile(r"'(?:[^']|'')*'|--[^\n]*|\[[^\]]*\]|(?<![\w@])(@[A-Za-z_#@$][\w@#$]*)")
 
 
-def _find(session: Session, name: str) -> TableInfo | ModuleInfo:
+def find_object(session: Session, name: str) -> TableInfo | ModuleInfo:
     """The object called ``name``. Raises SqlError 15009."""
     written = split_name(name)
     database = written.database or session.database
@@ -68,7 +68,7 @@ def _help(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
             rows = [{"Name": name, "Owner": owner, "Object_type": kind} for name, owner, kind in kinds]
         yield from result("Name sysname!, Owner sysname, Object_type nvarchar(31)", rows)
         return 0
-    found = _find(session, name)
+    found = find_object(session, name)
     kind = "user table" if isinstance(found, TableInfo) else _WORDS.get(found.kind, found.kind)
     yield from result(
         "Name sysname!, Owner sysname, Type nvarchar(31), Created_datetime datetime!",
@@ -129,62 +129,11 @@ def _table_help(table: TableInfo) -> Replies:
 
 def _help_text(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     name = Parameters("sp_helptext", "@objname @columnname", arguments).required("@objname")
-    found = _find(session, name)
+    found = find_object(session, name)
     if isinstance(found, TableInfo):
         raise SqlError.of(15197, 16, 1, f"There is no text for object '{name}'.")
     lines = found.text.splitlines(keepends=True)
     yield from result("Text nvarchar(255)", [{"Text": line} for line in lines])
-    return 0
-
-
-def _space_used(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
-    given = Parameters(
-        "sp_spaceused", "@objname @updateusage @mode @oneresultset @include_total_xtp_storage", arguments
-    )
-    name = given.text("@objname")
-    if name is None:
-        facts = next(d for d in session.visible_databases() if d.name == session.database)
-        size = (facts.pages + facts.log_pages) * 8 / 1024
-        yield from result(
-            "database_name nvarchar(128), database_size varchar(18), [unallocated space] varchar(18)",
-            [
-                {
-                    "database_name": facts.name,
-                    "database_size": f"{size:.2f} MB",
-                    "unallocated space": "0.00 MB",
-                }
-            ],
-        )
-        yield from result(
-            "reserved varchar(18), data varchar(18), index_size varchar(18), unused varchar(18)",
-            [
-                {
-                    "reserved": f"{facts.pages * 8} KB",
-                    "data": f"{facts.pages * 8} KB",
-                    "index_size": "0 KB",
-                    "unused": "0 KB",
-                }
-            ],
-        )
-        return 0
-    found = _find(session, name)
-    if not isinstance(found, TableInfo):
-        raise SqlError.of(15234, 16, 1, "Object is not a table.")
-    rows = session.row_count_of(split_name(name).database or session.database, found)
-    yield from result(
-        "name nvarchar(128), rows char(20), reserved varchar(18), data varchar(18), index_size varchar(18),"
-        "unused varchar(18)",
-        [
-            {
-                "name": found.name,
-                "rows": str(rows).ljust(20),
-                "reserved": "0 KB",
-                "data": "0 KB",
-                "index_size": "0 KB",
-                "unused": "0 KB",
-            }
-        ],
-    )
     return 0
 
 
@@ -305,7 +254,6 @@ def _describe(session: Session, text: str, declarations: str, frame: Frame) -> t
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "sp_help": _help,
     "sp_helptext": _help_text,
-    "sp_spaceused": _space_used,
     "sp_describe_undeclared_parameters": _undeclared,
     "sp_describe_first_result_set": _first_result_set,
 }
