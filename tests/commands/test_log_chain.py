@@ -488,6 +488,8 @@ def test_the_moment_before_the_accident_in_place(accident: tuple[Workshop, str, 
     kept = told.rsplit("'", 2)[1]
     undo = shop.store / ".undo" / f"{kept}.db"
     assert undo.is_file()
+    rows = shop.history("SELECT restore_type, recovery, stop_at IS NULL FROM restorehistory ORDER BY 1")
+    assert rows == [("D", 0, 0), ("I", 1, 0)]
 
 
 def test_back_and_forth_between_forks(accident: tuple[Workshop, str, str]) -> None:
