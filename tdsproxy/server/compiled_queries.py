@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tdsproxy.server.select_run import Compiled
 
 MOST: Final = 256
+_ORDER: Final = SqlType("date")
 _Types = tuple[tuple[str, SqlType], ...]
 
 
@@ -77,4 +78,6 @@ class CompiledQueries:
 
 
 def _types(frame: Frame) -> _Types:
-    return tuple((name, cell.type) for name, cell in frame.variables.items())
+    """What a compilation depends on beside the objects: the variables, and how literals are read as dates."""
+    order = (frame.options.date_format, _ORDER)
+    return (order, *((name, cell.type) for name, cell in frame.variables.items()))

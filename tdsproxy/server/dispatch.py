@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,7 @@ from tdsproxy.server.kill import run_kill
 from tdsproxy.server.native import NATIVE, run_native
 from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
-from tdsproxy.server.procedures import find_procedure
+from tdsproxy.server.procedures import find_procedure, scripted_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
@@ -28,6 +29,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.conversions import convert
+from tdsproxy.tsql.date_text import DATE_FORMAT
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
@@ -81,7 +83,7 @@ class Dispatcher:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._functions = UserFunctions(session)
-        self.sql = SqliteEvaluator(session.workspace, session.views, self)
+        self.sql: SqliteEvaluator = SqliteEvaluator(session.workspace, session.views, self)
 
     # ------------------------------------------------------------------ statements
 
@@ -177,6 +179,7 @@ class Dispatcher:
                 continue
             old = frame.options.language
             set_option(frame.options, name, value)
+            DATE_FORMAT.set(frame.options.date_format)
             if name == "LANGUAGE":
                 new = frame.options.language
                 yield LanguageChanged(new, old)
@@ -263,6 +266,9 @@ class Dispatcher:
         system = find_procedure(name.object, name.schema)
         if system is not None:
             return PythonProcedure(name.object.lower(), partial(system, self._session))
+        scripted = scripted_procedure(name.object, name.schema)
+        if scripted is not None:
+            return replace(scripted, database=name.database)
         if name.object.startswith("#"):
             temporary = self.sql.temp_module(name.object, frame)
             return None if temporary is None else self._stored(temporary[1], None)
@@ -302,6 +308,8 @@ class Dispatcher:
 
     def leave(self, frame: Frame) -> Iterator[Reply]:
         self.sql.leave(frame)
+        if frame.parent is not None:
+            DATE_FORMAT.set(frame.parent.options.date_format)
         caller = frame.storage.get("caller_database")
         if isinstance(caller, str) and caller != self._session.database:
             self._session.move(caller)

@@ -26,7 +26,8 @@ _ANSI_DEFAULTS: Final = (
     "QUOTED_IDENTIFIER",
 )
 _DATE_FORMATS: Final = ("mdy", "dmy", "ymd", "ydm", "myd", "dym")
-_LANGUAGES: Final = {"us_english", "english"}
+_BRITISH: Final = frozenset({"british", "british english"})
+_LANGUAGES: Final = frozenset({"us_english", "english"}) | _BRITISH
 
 
 def initial_options(*, odbc: bool) -> Options:
@@ -66,7 +67,10 @@ def set_option(options: Options, name: str, value: str) -> None:
                 f"SET LANGUAGE failed because '{value}' is not an official language name or a language"
                 f" alias on this SQL Server.",
             )
-        options.language = "us_english"
+        british = value.lower() in _BRITISH
+        options.language = "British" if british else "us_english"
+        options.date_format = "dmy" if british else "mdy"
+        options.date_first = 1 if british else 7
     elif name == ISOLATION:
         options.others[ISOLATION] = value.upper()
     elif name == "TEXTSIZE":

@@ -34,6 +34,7 @@ from tdsproxy.server.workspace import DatabaseFile, Workspace
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.collation import collation_key
+from tdsproxy.tsql.date_text import DATE_FORMAT
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.interpreter import (
     Cancelled,
@@ -289,6 +290,7 @@ class Session:
         if frame.kind is FrameKind.FUNCTION:
             return
         self._active = frame.options
+        DATE_FORMAT.set(frame.options.date_format)
         self._statement_time = None
         self._memo.clear()
         self.views.new_epoch()

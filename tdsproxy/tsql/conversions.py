@@ -30,7 +30,12 @@ class Truncation(SqlError):
 
 
 def convert(
-    value: Value, source: SqlType, target: SqlType, style: int | None = None, *, date_format: str = "mdy"
+    value: Value,
+    source: SqlType,
+    target: SqlType,
+    style: int | None = None,
+    *,
+    date_format: str | None = None,
 ) -> Value:
     """CAST, or CONVERT with ``style`` (None when none was written; 0 is not the same for datetime2).
 
@@ -48,7 +53,9 @@ def convert(
     return _convert(value, source, target, style, date_format)
 
 
-def _convert(value: Value, source: SqlType, target: SqlType, style: int | None, date_format: str) -> Value:
+def _convert(
+    value: Value, source: SqlType, target: SqlType, style: int | None, date_format: str | None
+) -> Value:
     name = target.name
     if target.is_character:
         return to_text(value, source, target, style)
@@ -74,7 +81,12 @@ def _convert(value: Value, source: SqlType, target: SqlType, style: int | None, 
 
 
 def try_convert(
-    value: Value, source: SqlType, target: SqlType, style: int | None = None, *, date_format: str = "mdy"
+    value: Value,
+    source: SqlType,
+    target: SqlType,
+    style: int | None = None,
+    *,
+    date_format: str | None = None,
 ) -> Value:
     """TRY_CAST, TRY_CONVERT: NULL when the value does not convert. Raises SqlError 529 all the same."""
     try:

@@ -7,6 +7,7 @@ ISO 8601, unseparated, numeric with ``/ - .``, with month names; a time alone or
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,8 @@ _OFFSET = re.compile(r"(?<=[\dMm])\s*(Z|[+-]\d{1,2}:\d{2})$")
 _NUMERIC = re.compile(r"(\d{1,4})\s*([/.-])\s*(\d{1,2})\s*([/.-])\s*(\d{1,4})")
 _WORDS = re.compile(r"[A-Za-z]+|\d+")
 _TWO_DIGIT_CUTOFF: Final = 49
+DATE_FORMAT: Final[ContextVar[str]] = ContextVar("DATE_FORMAT", default="mdy")
+"""SET DATEFORMAT of the session that this thread serves."""
 _STYLE_ORDER: Final = {
     **dict.fromkeys((1, 101, 10, 110, 22), "mdy"),
     **dict.fromkeys((3, 103, 4, 104, 5, 105, 6, 106, 13, 113), "dmy"),
@@ -46,7 +49,7 @@ class OutOfRange(ValueError):
     """The text has the form of a date, but there is no such date or time."""
 
 
-def parse(text: str, style: int = 0, date_format: str = "mdy") -> Moment:
+def parse(text: str, style: int = 0, date_format: str | None = None) -> Moment:
     """Read ``text``. Raises ValueError when it has no form of a date, OutOfRange when there is no such."""
     text = text.strip()
     if not text:
@@ -65,7 +68,13 @@ def parse(text: str, style: int = 0, date_format: str = "mdy") -> Moment:
     rest = rest.strip().rstrip(",").strip()
     if not rest:
         return Moment(DAY_1900, ticks, offset, digits)
-    return Moment(_parse_date(rest, _STYLE_ORDER.get(style, date_format)), ticks, offset, digits, True)
+    return Moment(
+        _parse_date(rest, _STYLE_ORDER.get(style) or date_format or DATE_FORMAT.get()),
+        ticks,
+        offset,
+        digits,
+        True,
+    )
 
 
 def _cut_time(text: str) -> tuple[int, int, str, int | None]:

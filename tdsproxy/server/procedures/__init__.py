@@ -11,11 +11,13 @@ from tdsproxy.server.procedures.devices import PROCEDURES as DEVICES
 from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
 from tdsproxy.server.procedures.files import PROCEDURES as FILES
 from tdsproxy.server.procedures.history import PROCEDURES as HISTORY
+from tdsproxy.server.procedures.rename import PROCEDURES as RENAME
+from tdsproxy.server.procedures.scripted import scripted_procedure
 from tdsproxy.server.procedures.server import PROCEDURES as SERVER
 from tdsproxy.server.procedures.sessions import PROCEDURES as SESSIONS
-
-__all__ = ["PROCEDURES", "find_procedure", "is_system_procedure"]
 from tdsproxy.server.procedures.space import PROCEDURES as SPACE
+
+__all__ = ["PROCEDURES", "find_procedure", "is_system_procedure", "scripted_procedure"]
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CATALOG,
@@ -24,20 +26,26 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **DRIVERS,
     **FILES,
     **HISTORY,
+    **RENAME,
     **SERVER,
     **SESSIONS,
+    **SPACE,
 }
 
 
-    **SPACE,
 def is_system_procedure(name: str) -> bool:
     """Whether there is a system procedure called ``name``, whatever its case."""
-    return name.lower() in PROCEDURES or name.lower() in (
-        "sp_executesql",
-        "sp_prepare",
-        "sp_execute",
-        "sp_prepexec",
-        "sp_unprepare",
+    return (
+        scripted_procedure(name, None) is not None
+        or name.lower() in PROCEDURES
+        or name.lower()
+        in (
+            "sp_executesql",
+            "sp_prepare",
+            "sp_execute",
+            "sp_prepexec",
+            "sp_unprepare",
+        )
     )
 
 

@@ -33,7 +33,7 @@ _LEGACY: Final = frozenset({"datetime", "smalldatetime"})
 
 
 def to_temporal(
-    value: Value, source: SqlType, target: SqlType, style: int, date_format: str = "mdy"
+    value: Value, source: SqlType, target: SqlType, style: int, date_format: str | None = None
 ) -> Date | Time | DateTime | DateTimeOffset:
     """Raises SqlError 241, 242, 295, 517, 529."""
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def to_temporal(
 
 
 def _of_text(
-    value: str, source: SqlType, target: SqlType, style: int, date_format: str
+    value: str, source: SqlType, target: SqlType, style: int, date_format: str | None
 ) -> Date | Time | DateTime | DateTimeOffset:
     try:
         moment = date_text.parse(value, style, date_format)
