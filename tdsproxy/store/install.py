@@ -20,7 +20,8 @@ import contextlib
 import datetime as dt
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def replace_live(
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
+    _never_empty(image)
     source_wal = leave_wal_mode(image)
     live = open_database(target, busy_milliseconds, cancelled)
     converted: Path | None = None
@@ -146,30 +148,34 @@ def _copy_into(
     else:
         live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
     source = connect(image)
-    undo: Path | None = None
+    undo: _OldContent | None = None
     try:
         backup = live.backup("main", source, "main")
         try:
-            # The first step takes the write lock; from here on the old content stands still.
-            backup.step(1)
+            # A step of no page takes the write lock; from here on the old content stands still. It must not
+            # be a page: the step that copies the last one commits.
+            backup.step(0)
             crashpoints.reach("install.locked")
             locked()
             if keep_undo:
-                undo = _keep_old(live, target, state.readable)
+                undo = _OldContent(live, target, state.readable)
             crashpoints.reach("install.undo-kept")
-            while not backup.done:
-                if cancelled():
-                    raise InstallFailed(target, "the restore was cancelled")
-                # The step that copies the last page commits.
-                crashpoints.reach("install.copying")
-                backup.step(_COPY_PAGES)
+            with _written_early(target) as write_out:
+                while not backup.done:
+                    if cancelled():
+                        raise InstallFailed(target, "the restore was cancelled")
+                    crashpoints.reach("install.copying")
+                    if undo is not None and backup.remaining <= _COPY_PAGES:
+                        undo.settle()
+                    backup.step(_COPY_PAGES)
+                    write_out()
         except BaseException:
             # Closing reports the error of the last step again.
             with contextlib.suppress(apsw.Error):
                 backup.close(True)
             if undo is not None:
                 # Nothing was replaced, so the copy made before is still the one to keep.
-                undo.unlink(missing_ok=True)
+                undo.drop()
             raise
         backup.close()
     except _LOCKED as error:
@@ -180,33 +186,86 @@ def _copy_into(
         source.close()
         if not state.readable:
             live.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 0)
-    return undo
+    return undo.path if undo is not None else None
 
 
-def _keep_old(live: apsw.Connection, target: Path, readable: bool) -> Path:
-    """Copy the content that is about to be replaced, byte for byte where SQLite cannot read it."""
-    directory = target.parent / UNDO_DIRECTORY
-    if not directory.exists():
-        directory.mkdir(mode=0o700)
-        fsync_directory(directory.parent)
-    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
-    undo = directory / f"{target.stem}-{moment}.db"
-    temporary = directory / f".{target.stem}{_UNDO_SUFFIX}"
+@contextlib.contextmanager
+def _written_early(target: Path) -> Iterator[Callable[[], None]]:
+    """Yields what lets the kernel begin to write what came to the WAL, so that the sync at the commit is
+    short.
+
+    The file can be opened and closed here: SQLite holds no locks on a WAL.
+    """
     try:
-        if not readable:
-            _copy_bytes(PageFile(live), temporary)
-        else:
-            view = PageView(live, target)
-            try:
-                copy_pages(view.page_size, view.page_count, view.read_run, temporary)
-                view.check()
-            finally:
-                view.close()
-        rename_durably(temporary, undo)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return undo
+        descriptor = os.open(f"{target}-wal", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield lambda: None
+        return
+    done = os.fstat(descriptor).st_size
+
+    def write_out() -> None:
+        nonlocal done
+        size = os.fstat(descriptor).st_size
+        if size > done:
+            # Pages that are not written yet are not dropped by this.
+            os.posix_fadvise(descriptor, done, size - done, os.POSIX_FADV_DONTNEED)
+            done = size
+
+    try:
+        yield write_out
+    finally:
+        os.close(descriptor)
+
+
+class _OldContent:
+    """A copy of the content that is about to be replaced, byte for byte where SQLite cannot read it.
+
+    It is made here, under the write lock; ``settle`` waits until it is durable and has its name, which goes
+    on in a thread while the new content is written.
+    """
+
+    def __init__(self, live: apsw.Connection, target: Path, readable: bool) -> None:
+        directory = target.parent / UNDO_DIRECTORY
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+            fsync_directory(directory.parent)
+        moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
+        self.path = directory / f"{target.stem}-{moment}.db"
+        self._temporary = directory / f".{target.stem}{_UNDO_SUFFIX}"
+        try:
+            if not readable:
+                _copy_bytes(PageFile(live), self._temporary)
+            else:
+                view = PageView(live, target)
+                try:
+                    copy_pages(view.page_size, view.page_count, view.read_run, self._temporary, durable=False)
+                    view.check()
+                finally:
+                    view.close()
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="undo")
+        self._settled = self._pool.submit(self._make_durable)
+
+    def _make_durable(self) -> None:
+        descriptor = os.open(self._temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        rename_durably(self._temporary, self.path)
+
+    def settle(self) -> None:
+        """Raises OSError."""
+        self._settled.result()
+        self._pool.shutdown()
+
+    def drop(self) -> None:
+        """Nothing was replaced."""
+        self._pool.shutdown(wait=True)
+        for path in (self._temporary, self.path):
+            path.unlink(missing_ok=True)
 
 
 def undo_copies(target: Path) -> list[Path]:
@@ -235,7 +294,6 @@ def _copy_bytes(file: PageFile, path: Path) -> None:
             file.read_into(part, offset)
             while part:
                 part = part[os.write(descriptor, part) :]
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -257,6 +315,17 @@ def leave_wal_mode(image: Path) -> bool:
         file.flush()
         os.fsync(file.fileno())
     return True
+
+
+def _never_empty(image: Path) -> None:
+    """A database without a page gets its first: SQLite's backup of none commits before anything is kept."""
+    if image.stat().st_size:
+        return
+    connection = apsw.Connection(str(image))
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    finally:
+        connection.close()
 
 
 def _page_size(image: Path) -> int | None:

@@ -375,8 +375,16 @@ class Snapshot:
         self.close()
 
 
-def copy_pages(page_size: int, page_count: int, read: Callable[[int, memoryview], None], path: Path) -> None:
-    """Write pages 1..``page_count`` as a new durable SQLite file at ``path``. Raises OSError."""
+def copy_pages(
+    page_size: int,
+    page_count: int,
+    read: Callable[[int, memoryview], None],
+    path: Path,
+    *,
+    durable: bool = True,
+) -> None:
+    """Write pages 1..``page_count`` as a new SQLite file at ``path``; synced, if ``durable``. Raises
+    OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         buffer = memoryview(bytearray(max(RUN_BYTES, page_size)))
@@ -391,6 +399,7 @@ def copy_pages(page_size: int, page_count: int, read: Callable[[int, memoryview]
             # The kernel begins to write these pages out, so that the sync at the end is short.
             os.posix_fadvise(descriptor, (first - 1) * page_size, count * page_size, os.POSIX_FADV_DONTNEED)
         os.ftruncate(descriptor, page_size * page_count)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

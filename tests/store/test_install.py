@@ -98,6 +98,25 @@ def test_a_writer_makes_it_busy_and_nothing_changes(tmp_path: Path) -> None:
     assert not image.exists()
 
 
+@pytest.mark.parametrize("pages", [0, 1])
+def test_an_image_of_hardly_any_page_replaces_a_database_that_is_kept(tmp_path: Path, pages: int) -> None:
+    """The step that copies the last page commits: there must be one before it."""
+    target, image = tmp_path / "x.db", tmp_path / "image"
+    processes.build(target, rows=30)
+    before = content(target)
+    processes.build(image, empty=True)
+    assert image.stat().st_size == 4096
+    if not pages:
+        image.write_bytes(b"")
+    seen: list[object] = []
+    installed = replace_live(image, target, locked=lambda: seen.append(content(target)))
+    assert seen == [before]
+    assert installed.undo is not None
+    assert content(installed.undo) == before
+    assert content(target) != before
+    assert processes.check(target)["content"] == {}
+
+
 def test_only_the_last_undo_copy_is_kept(tmp_path: Path) -> None:
     live, image = tmp_path / "x.db", tmp_path / "image"
     other = tmp_path / "x-2.db"
