@@ -174,6 +174,7 @@ class Writers:
 
     def __post_init__(self) -> None:
         self._journals: list[Path] = []
+        self._stopped = False
         self._processes = [self._start(kind) for kind in self.kinds]
         self.killed = 0
 
@@ -198,7 +199,7 @@ class Writers:
 
     def alive(self) -> bool:
         for process in self._processes:
-            check(process.poll() in (None, 0), f"a writer failed with {process.returncode}")
+            check(self._stopped or process.poll() in (None, 0), f"a writer failed with {process.returncode}")
         return any(process.poll() is None for process in self._processes)
 
     def kill_one(self) -> None:
@@ -212,6 +213,8 @@ class Writers:
             self.killed += 1
 
     def stop(self) -> None:
+        """By SIGKILL, those that have not ended."""
+        self._stopped = True
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
