@@ -18,6 +18,7 @@ from tdsproxy.cli.headers import headers
 from tdsproxy.cli.history import history
 from tdsproxy.cli.recode import recode
 from tdsproxy.cli.restore import restore
+from tdsproxy.cli.verify import verify
 
 app = typer.Typer(
     name="tdsproxy",
@@ -213,6 +214,7 @@ def server(
 
 app.command()(backup)
 app.command()(restore)
+app.command()(verify)
 app.command()(headers)
 app.command()(history)
 app.command()(extract)
