@@ -66,7 +66,8 @@ def backup_database(
     """
     stop = cancel if cancel is not None else threading.Event()
     hashes: list[PageMap] = []
-    hide = partial(hidden_name, description.set_guid) if options.sealing is not None else None
+    secret = options.sealing is not None or description.database_key is not None
+    hide = partial(hidden_name, description.set_guid) if secret else None
 
     def content(sink: SetSink) -> SetEnd:
         with snapshot_with_facts(source, stop.is_set) as (snapshot, counter):

@@ -25,6 +25,7 @@ from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import CHANGES, LOG, WHOLE, ContentFacts
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.set_reader import open_media
+from tdsproxy.store.file_keys import connect
 from tdsproxy.store.install import leave_wal_mode
 from tdsproxy.store.integrity import check_database
 
@@ -138,7 +139,7 @@ def _apply(
 @contextlib.contextmanager
 def _opened(scratch: Path, stop: threading.Event) -> Iterator[apsw.Connection]:
     leave_wal_mode(scratch)
-    connection = apsw.Connection(str(scratch), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = connect(scratch)
     connection.set_progress_handler(stop.is_set, _PROGRESS_STEPS)
     try:
         yield connection

@@ -9,6 +9,7 @@ from tdsproxy.backup import operations
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import restore_devices
 from tdsproxy.commands.failure import fail
+from tdsproxy.commands.key_databases import take_key
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.recovery import new_image
 from tdsproxy.tsql import ast
@@ -30,6 +31,7 @@ def verify_restored(context: Context, arguments: Sequence[Value]) -> list[tuple[
     devices = restore_devices(context, _devices(str(given[0] or "")))
     scratch = new_image(context.env)
     with sql_failures("", devices.name):
+        take_key(context, operations.read_set(devices, position))
         found = operations.verify_restore(
             [(devices, position)], scratch, checks=checks, cancel=context.env.cancelled
         )

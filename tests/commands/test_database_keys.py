@@ -15,6 +15,7 @@ from tdsproxy.commands.extraction import ExtractionError, extract
 from tdsproxy.commands.key_sources import store_keys
 from tdsproxy.store import key_wrapping
 from tdsproxy.store.file_keys import connect, salt_of
+from tdsproxy.tsql.replies import Rows
 from tests.commands.support import ADMIN, Workshop, messages, table
 
 MARKER = "the marker of this test"
@@ -69,6 +70,7 @@ def keyed(logged: Workshop) -> Workshop:
     assert numbers(logged, ON) == []
     numbers(logged, "ALTER DATABASE shop SET RECOVERY FULL")
     execute(logged, f"CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, '{MARKER}')")
+    execute(logged, f'CREATE TABLE "{MARKER}" (id INTEGER)')
     return logged
 
 
@@ -215,6 +217,21 @@ def test_the_key_outlives_its_certificate_and_the_service_master_key(
     assert numbers(keyed, "BACKUP DATABASE shop TO DISK = '/tmp/e.bak'")[-1] == 3014
     second.run(IMPORT)
     assert numbers(second, "RESTORE DATABASE shop FROM DISK = '/tmp/e.bak'") == [33111, 3013]
+
+
+def test_a_restore_is_verified_and_a_snapshot_taken(keyed: Workshop, second: Workshop) -> None:
+    assert numbers(keyed, "BACKUP DATABASE shop TO DISK = '/tmp/f.bak'")[-1] == 3014
+    second.run(IMPORT)
+    for shop in (keyed, second):
+        replies = shop.run("EXEC sp_verify_restore @a1", variables={"@a1": "/tmp/f.bak"})
+        found = [row for reply in replies if isinstance(reply, Rows) for row in reply.rows]
+        assert [row[0] for row in found] == ["sound"]
+    file = "(NAME = shop, FILENAME = '/var/opt/mssql/data/moment.ss')"
+    assert numbers(keyed, f"CREATE DATABASE moment ON {file} AS SNAPSHOT OF shop") == []
+    execute(keyed, "DELETE FROM t")
+    assert numbers(keyed, "RESTORE DATABASE shop FROM DATABASE_SNAPSHOT = 'moment'")[-1:] in ([], [3014])
+    assert execute(keyed, "SELECT id, v FROM t") == [(1, MARKER)]
+    assert in_clear(keyed.store, second.store, keyed.media) == []
 
 
 def test_a_file_without_its_key_is_not_touched(keyed: Workshop) -> None:
