@@ -238,7 +238,7 @@ def kill_at_places(world: World, plan: Plan, tally: Tally) -> None:
     missed = []
     known: dict[str, str] = {}
     for point, target in places:
-        if tally.seconds > plan.seconds * 0.5:
+        if tally.seconds > plan.seconds * 0.45:
             print(f"no time left for {len(places) - tally.counts['named places']} of {len(places)} places")
             break
         tally.add("named places")
@@ -260,7 +260,7 @@ def kill_at_random(world: World, plan: Plan, tally: Tally) -> None:
     """As many as the plan says, in its time. Raises Violation."""
     times: dict[str, float] = {}
     for number in range(plan.cases):
-        if tally.seconds > plan.seconds * 0.9:
+        if tally.seconds > plan.seconds * 0.75:
             print(f"no time left for {plan.cases - number} of {plan.cases} random kills")
             break
         print(f"{tally.seconds:.0f} s: kill {number}", flush=True)
