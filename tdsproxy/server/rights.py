@@ -30,17 +30,20 @@ GUEST: Final = UserFacts(2, "guest", b"\x00", default_schema="guest")
 
 class Rights:
     """The rights of one login. ``find_database`` looks a database up by name; ``find_user`` gives the user of
-    a sid in a database that can be read, None without one."""
+    a sid in a database that can be read, None without one; ``permission`` says whether GRANT (G) or DENY (D)
+    decides about an action of one of some users and roles on ``schema.name``, None when nothing was said."""
 
     def __init__(
         self,
         login: Login,
         find_database: Callable[[str], Database | None],
         find_user: Callable[[str, bytes], UserFacts | None],
+        permission: Callable[[str, frozenset[str], str, str, str], str | None] = lambda *_: None,
     ) -> None:
         self.login = login
         self._find_database = find_database
         self._find_user = find_user
+        self._permission = permission
 
     @property
     def server_roles(self) -> frozenset[str]:
@@ -91,7 +94,13 @@ class Rights:
         if self.is_sysadmin:
             return
         roles = self.roles(database)
-        if roles & NEEDED[action]:
+        found = None
+        if "db_owner" not in roles:
+            who = frozenset({self.user(database).name.lower(), "public", *roles})
+            found = self._permission(database, who, action, schema, name)
+        if found == "G":
+            return
+        if roles & NEEDED[action] and found is None:
             denied = {"SELECT": "db_denydatareader"}.get(action, "db_denydatawriter")
             if denied not in roles:
                 return

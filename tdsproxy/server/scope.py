@@ -13,6 +13,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.catalog.logins import Login
+from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
@@ -128,6 +129,9 @@ class DatabaseScope:
 
     def users(self) -> Sequence[UserFacts]:
         return self._session.users_of(self._name)
+
+    def grants(self) -> Sequence[Grant]:
+        return self._session.grants_of(self._name)
 
     def row_count(self, table: TableInfo) -> int:
         return self._session.row_count_of(self._name, table)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.catalog.logins import SA, SERVER_ROLES, Login
+from tdsproxy.server.grants import run_permission
 from tdsproxy.server.passwords import hash_password, verify_password
 from tdsproxy.server.sysviews.security import DATABASE_ROLE_IDS
 from tdsproxy.server.users import Users
@@ -36,7 +37,7 @@ def run_security(session: Session, statement: SecurityStatement) -> Iterator[Rep
     elif isinstance(statement, ast.AlterRole):
         _server_role(session, statement) if statement.server else _database_role(session, statement)
     else:
-        session.rights.require_owner(session.database, "Grantor does not have GRANT permission.")
+        run_permission(session, statement)
     yield Done(Command.NONE)
 
 

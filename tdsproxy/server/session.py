@@ -20,6 +20,7 @@ from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionActio
 from tdsproxy.keeper.port import NativeReplies
 from tdsproxy.server.bulk_load import BulkTarget, load
 from tdsproxy.server.dispatch import Dispatcher
+from tdsproxy.server.grants import Grant, Grants, verdict
 from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.marks import KeeperMarks
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
@@ -67,7 +68,7 @@ class Session:
         self._spid = spid
         self._database_id = 1
         self._database = "master"
-        self.rights = Rights(login, self._find_database, self._find_user)
+        self.rights = Rights(login, self._find_database, self._find_user, self._permission)
         self.options: Options = initial_options(odbc=request.odbc)
         self.state = SessionState()
         self.values: dict[str, Value] = {}
@@ -457,7 +458,7 @@ class Session:
     def _refresh_login(self) -> None:
         login = self.engine.catalog.logins.find(self.rights.login.name)
         if login is not None and login.roles != self.rights.login.roles:
-            self.rights = Rights(login, self._find_database, self._find_user)
+            self.rights = Rights(login, self._find_database, self._find_user, self._permission)
 
     def users_table(self, database: str) -> Users:
         return Users(self.workspace, self.workspace.schema_of(database))
@@ -471,6 +472,19 @@ class Session:
             return self.users_table(database).of_sid(sid)
         except SqlError:
             return None
+
+    def grants_of(self, database: str) -> list[Grant]:
+        return Grants(self.workspace, self.workspace.schema_of(database)).all()
+
+    def _permission(
+        self, database: str, who: frozenset[str], action: str, schema: str, name: str
+    ) -> str | None:
+        grants = self.grants_of(database)
+        if not grants:
+            return None
+        objects = self.evaluator.objects(database)
+        found = objects.table(schema, name) or objects.module(schema, name)
+        return verdict(grants, who, action, found.object_id if found is not None else -1)
 
     # ------------------------------------------------------------------ what functions and views ask
 

@@ -14,6 +14,7 @@ import msgspec
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
+from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.store.file_keys import StoredKey
@@ -173,6 +174,10 @@ class Scope(Protocol):
     def logins(self) -> Sequence[LoginFacts]: ...
 
     def users(self) -> Sequence[UserFacts]: ...
+
+    def grants(self) -> Sequence[Grant]:
+        """What GRANT and DENY have said in the database."""
+        ...
 
     def row_count(self, table: TableInfo) -> int:
         """The rows of a table of the database."""

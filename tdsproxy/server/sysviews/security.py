@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tdsproxy.server.grants import type_code
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import EPOCH, LoginFacts, Scope, UserFacts
 from tdsproxy.tsql.values import Value
@@ -119,7 +120,33 @@ create_date datetime!, modify_date datetime!, default_database_name sysname, def
 credential_id int
 """
 
+
+def _database_permissions(scope: Scope) -> Iterator[Row]:
+    ids = {user.name.lower(): user.id for user in scope.users()}
+    for grant in scope.grants():
+        whole = grant.object_id == 0
+        yield {
+            "class": 0 if whole else 1,
+            "class_desc": "DATABASE" if whole else "OBJECT_OR_COLUMN",
+            "major_id": grant.object_id,
+            "minor_id": 0,
+            "grantee_principal_id": ids.get(grant.grantee.lower(), 0),
+            "grantor_principal_id": 1,
+            "type": type_code(grant.permission),
+            "permission_name": grant.permission,
+            "state": grant.state,
+            "state_desc": "GRANT" if grant.state == "G" else "DENY",
+        }
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.database_permissions",
+        "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, grantee_principal_id int!,"
+        "grantor_principal_id int!, type char(4)!, permission_name nvarchar(128), state char(1)!,"
+        "state_desc nvarchar(60)",
+        _database_permissions,
+    ),
     view(
         "sys.server_principals",
         f"{_LOGIN_COLUMNS}, owning_principal_id int, is_fixed_role bit!",

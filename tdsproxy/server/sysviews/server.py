@@ -221,12 +221,6 @@ VIEWS: Final[tuple[View, ...]] = (
     view("sys.periods", "name sysname!, period_type tinyint, object_id int!, start_column_id int!"),
     view("sys.assemblies", "name sysname!, principal_id int, assembly_id int!"),
     view(
-        "sys.database_permissions",
-        "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, grantee_principal_id int!,"
-        "grantor_principal_id int!, type char(4)!, permission_name nvarchar(128), state char(1)!,"
-        "state_desc nvarchar(60)",
-    ),
-    view(
         "dbo.spt_values",
         "name nvarchar(35), number int!, type nchar(3)!, low int, high int, status int",
         _values_table,
