@@ -25,6 +25,7 @@ from tdsproxy.media.device import LockedMedium, MediaDevice, WriteHandle
 from tdsproxy.media.device_set import Devices, device_set
 from tdsproxy.media.documents import ContentFacts, MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import DeviceCancelled, DeviceError
+from tdsproxy.media.replacement import finish_replacement
 from tdsproxy.media.writer import SetWriter, write_media_header
 from tdsproxy.store import crashpoints
 from tdsproxy.store.errors import DatabaseBusy
@@ -104,6 +105,7 @@ def write_set(
     begun = time.monotonic()
     found = device_set(devices)
     names = [device.name for device in found.all]
+    finish_replacement(found.all)
     try:
         with contextlib.ExitStack() as held:
             media = _lock(held, found.all, stop)

@@ -121,8 +121,24 @@ class DiskDevice:
         return self._name
 
     @property
-    def identity(self) -> str | None:
+    def identity(self) -> str:
         return os.path.realpath(self.path)
+
+    @property
+    def beside(self) -> DiskDevice | None:
+        """The medium that was to replace this one; None if there is none."""
+        path = _beside(self.path)
+        # Only a file that a writer of ours left: what a link leads to may be a database.
+        return DiskDevice(path, self._name) if path.is_file() and not path.is_symlink() else None
+
+    def put_in_place(self) -> None:
+        """Replace the medium by the one beside it, durably; to be called under the lock, which is not that
+        of the medium any more. Raises DeviceError."""
+        try:
+            _beside(self.path).replace(self.path)
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            raise from_os_error(self._name, "write", error) from error
 
     def open_read(self) -> ReadHandle:
         descriptor = self._open(os.O_RDONLY)
@@ -244,7 +260,7 @@ class _LockedFile:
 
     def replace(self) -> WriteHandle:
         # We hold the medium's lock, so nobody else uses this name; a crashed predecessor's rest goes.
-        temporary = self._path.with_name(f".{self._path.name}.new")
+        temporary = _beside(self._path)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
             descriptor = os.open(temporary, flags, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
@@ -318,11 +334,7 @@ class _DiskWriter:
             if self._temporary is not None:
                 self._temporary.replace(self._path)
             self.published = True
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            _sync_directory(self._path.parent)
         except OSError as error:
             raise from_os_error(self._name, "write", error) from error
 
@@ -335,3 +347,16 @@ class _DiskWriter:
                 self._temporary.unlink(missing_ok=True)
             else:
                 os.ftruncate(self.descriptor, self._start)
+
+
+def _beside(path: Path) -> Path:
+    """Where a medium is written that replaces the one at ``path``."""
+    return path.with_name(f".{path.name}.new")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -28,6 +28,7 @@ from tdsproxy.media.reader import (
     SetLocation,
     StoredRun,
 )
+from tdsproxy.media.replacement import finish_replacement
 from tdsproxy.media.sealing import ChunkCipher, Keys, SealBroken, no_keys
 
 _UNNAMED_SET: Final = UUID(int=0)
@@ -311,6 +312,7 @@ def open_media(devices: Devices) -> MediaSetReader:
     """Open all devices for reading; mirrors are not looked at. Raises MediaMissing, DeviceError, NotMedia,
     UnsupportedVersion, MediaEmpty, MediaDamaged (a media header), FamilyTwice, ForeignFamily."""
     found = device_set(devices)
+    finish_replacement(found.devices)
     with contextlib.ExitStack() as opened:
         readers: list[MediaReader] = []
         for device in found.devices:

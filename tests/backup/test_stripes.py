@@ -367,3 +367,48 @@ def test_a_set_that_some_media_lack_was_never_there(tmp_path: Path, source: Path
     names = [item.header.description.database_name for item in read_headers(media).sets]
     assert names == ["one", "three"]
     assert verify_set(media, 2)
+
+
+@pytest.mark.parametrize(
+    "options", [BackupOptions(init=True), BackupOptions(format=True)], ids=["init", "format"]
+)
+def test_a_replacement_that_died_between_its_renames_is_finished(
+    tmp_path: Path, source: Path, options: BackupOptions
+) -> None:
+    media = stripes(tmp_path, 2, 1)
+    devices = [device for device in media.all if isinstance(device, DiskDevice)]
+    backup_database(source, media, description(name="old"), BackupOptions(format=True))
+    old = [device.path.read_bytes() for device in devices]
+    backup_database(source, media, description(name="new"), options)
+    new = [device.path.read_bytes() for device in devices]
+    names = {path.name for path in tmp_path.iterdir()}
+    for renamed in ([0], [1], [0, 1], [0, 2], [1, 2, 3], [3]):
+        for number, device in enumerate(devices):
+            beside = device.path.with_name(f".{device.path.name}.new")
+            device.path.write_bytes((new if number in renamed else old)[number])
+            if number not in renamed:
+                beside.write_bytes(new[number])
+        first = DeviceSet(media.devices)
+        expected = "new" if {0, 1} & set(renamed) else "old"
+        assert verify_set(first, 1).header.description.database_name == expected
+        # Who sees them all finishes it.
+        with open_media(DeviceSet(media.mirrors[0])) as reader:
+            name = reader.info(reader.find(1)).header.description.database_name
+        assert name == ("new" if {2, 3} & set(renamed) else "old")
+        assert backup_database(source, media, description(name="next")).position == 2
+        for copy in (media.devices, *media.mirrors):
+            assert verify_set(DeviceSet(copy), 1).header.description.database_name == "new"
+            assert verify_set(DeviceSet(copy), 2).header.description.database_name == "next"
+        assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_what_lies_beside_is_left_alone_otherwise(tmp_path: Path, source: Path) -> None:
+    media = stripes(tmp_path, 2)
+    backup_database(source, media, description(name="old"))
+    first = media.devices[0]
+    assert isinstance(first, DiskDevice)
+    beside = first.path.with_name(f".{first.path.name}.new")
+    for content in (b"", b"no medium", first.path.read_bytes()[:-700], first.path.read_bytes()):
+        beside.write_bytes(content)
+        assert verify_set(media, 1).header.description.database_name == "old"
+        assert beside.read_bytes() == content
