@@ -26,6 +26,7 @@ class Campaign:
 
 CAMPAIGNS = {
     "kill": Campaign("scripts.campaigns.kill", 200),
+    "archive": Campaign("scripts.campaigns.archive", 20),
     "oracle": Campaign("scripts.campaigns.oracle", 2_000),
     "writers": Campaign("scripts.campaigns.writers", 60),
     "fuzz": Campaign("scripts.campaigns.fuzz", 20_000),
