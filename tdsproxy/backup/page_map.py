@@ -61,7 +61,7 @@ class PageMap:
         self.page_count = page_count
         self._hashes = bytearray(HASH_SIZE * page_count)
 
-    def put(self, first_page: int, hashes: bytes) -> None:
+    def put(self, first_page: int, hashes: bytes | memoryview) -> None:
         """Note the hashes of consecutive pages."""
         at = (first_page - 1) * HASH_SIZE
         self._hashes[at : at + len(hashes)] = hashes
@@ -102,9 +102,10 @@ class PageMap:
                 missing.mkdir(mode=0o700)
                 fsync_directory(missing.parent)
         head = _HEAD.pack(_MAGIC, _VERSION, self.page_size, self.page_count, self.set_guid.bytes)
-        content = head + self._hashes
+        seal = hashlib.sha256(head)
+        seal.update(self._hashes)
         path = directory / f"{self.set_guid}{_SUFFIX}"
-        replace_durably(path, content + hashlib.sha256(content).digest()[:HASH_SIZE])
+        replace_durably(path, head, self._hashes, seal.digest()[:HASH_SIZE])
         others = [other for other in directory.glob(f"*{_SUFFIX}") if other != path]
         others.sort(key=lambda other: other.stat().st_mtime_ns, reverse=True)
         for other in others[_KEPT - 1 :]:
@@ -115,7 +116,7 @@ def load(directory: Path, set_guid: uuid.UUID) -> PageMap:
     """The map of a full backup. Raises BaseMissing when there is none, or a damaged one; OSError."""
     path = directory / f"{set_guid}{_SUFFIX}"
     try:
-        content = path.read_bytes()
+        content = memoryview(path.read_bytes())
     except FileNotFoundError as error:
         raise BaseMissing(set_guid, "no page hashes of it are kept") from error
     body, seal = content[:-HASH_SIZE], content[-HASH_SIZE:]

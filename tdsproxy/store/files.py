@@ -135,16 +135,18 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replace_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Give ``path`` the ``content``, so that a crash leaves the old file or the new one. Raises OSError."""
+def replace_durably(path: Path, *content: bytes | bytearray, mode: int = 0o600) -> None:
+    """Give ``path`` the ``content``, one part behind the other, so that a crash leaves the old file or the
+    new one. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         try:
             os.fchmod(descriptor, mode)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for part in content:
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
