@@ -29,6 +29,7 @@ Starter = Callable[[], Awaitable[None]]
 """Returns when the store has a keeper that listens; starts one when there is none."""
 
 _GREETING_SECONDS = 10.0
+_ATTEMPTS = 5
 _RETURN_SECONDS = 0.3
 _NOTE_SECONDS = 1.0
 _DURABLE_SECONDS = 30.0
@@ -228,12 +229,19 @@ class KeeperClient:
                 return
             if self._closed:
                 raise KeeperUnavailable("the client is closed")
-            if self._starter is not None:
-                await self._starter()
-            try:
-                await asyncio.wait_for(self._greet(), _GREETING_SECONDS)
-            except (OSError, asyncio.IncompleteReadError, ProtocolError, TimeoutError) as error:
-                raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
+            attempts = 1 if self._starter is None else _ATTEMPTS
+            for left in reversed(range(attempts)):
+                if self._starter is not None:
+                    await self._starter()
+                try:
+                    await asyncio.wait_for(self._greet(), _GREETING_SECONDS)
+                    return
+                except (ConnectionError, FileNotFoundError, asyncio.IncompleteReadError) as error:
+                    # A keeper that was just stopping can be found and not answer any more: there is another.
+                    if not left:
+                        raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
+                except (OSError, ProtocolError) as error:
+                    raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
 
     async def _greet(self) -> None:
         connection = connect_socket(self._store)

@@ -319,3 +319,28 @@ def test_options_survive_the_command_line(tmp_path: Path) -> None:
         7.5,
     )
     assert parse_arguments([*options.arguments(), "--ready-fd", "9"]) == (options, 9)
+
+
+def test_a_keeper_that_stops_while_it_is_found_is_replaced(options: KeeperOptions) -> None:
+    """It is there when the client looks, and closes the connection instead of answering."""
+    options.store.mkdir()
+    stopping = socket.socket(socket.AF_UNIX)
+    stopping.bind(str(options.store / SOCKET_NAME))
+    stopping.listen(4)
+
+    def stop() -> None:
+        found, _ = stopping.accept()  # whoever looks whether there is one
+        found.close()
+        asking, _ = stopping.accept()
+        (options.store / SOCKET_NAME).unlink()
+        stopping.close()
+        asking.close()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    keeper = connect_sync(options)
+    try:
+        assert run(keeper, "CREATE DATABASE d") == [Done(203)]
+    finally:
+        keeper.close()
+        thread.join(60)
