@@ -31,10 +31,18 @@ from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import image_name, image_path, new_image, remove_image
 from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.commands.restore_target import check_set
-from tdsproxy.commands.roll_rules import check_kind, check_log, consistent_ns_of, fork_at, last_lsn_of
+from tdsproxy.commands.roll_forward import after_differential
+from tdsproxy.commands.roll_rules import (
+    check_differential,
+    check_kind,
+    check_log,
+    consistent_ns_of,
+    fork_at,
+    last_lsn_of,
+)
 from tdsproxy.log.records import CaptureStopped, Transaction
 from tdsproxy.media.device_set import DeviceSet
-from tdsproxy.media.documents import LOG, WHOLE
+from tdsproxy.media.documents import CHANGES, LOG, WHOLE
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.store import header as file_header
 from tdsproxy.store.mend import mend_pages
@@ -83,7 +91,7 @@ def restore_pages(
     target = _present(context, database)
     _check_numbers(context, database, numbers)
     with sql_failures(name):
-        info = operations.read_set(device, options.file or 1)
+        info = operations.read_whole_set(device, options.file or 1)
         media = operations.read_headers(device)
     check_set(info, media, device.name, options)
     _check_source(context, database, info, numbers)
@@ -106,6 +114,7 @@ def restore_pages(
             lsn=last_lsn_of(info),
             base_guid=description.set_guid,
             base_lsn=description.checkpoint_lsn,
+            base=True,
             ns=consistent_ns_of(info),
         )
         if database.pages is not None:
@@ -124,48 +133,59 @@ def restore_pages(
 
 
 def roll_pages(
-    context: Context, database: Database, pages: PageRedo, device: DeviceSet, options: RestoreOptions
+    context: Context,
+    database: Database,
+    pages: PageRedo,
+    device: DeviceSet,
+    options: RestoreOptions,
+    kind: str,
 ) -> Iterator[Reply]:
-    """RESTORE LOG for a database whose pages are being restored. Raises CommandError."""
+    """RESTORE LOG, or RESTORE DATABASE of a differential set, while pages are being restored. Raises
+    CommandError; the same set can then be restored again."""
     env = context.env
     database = _usable(context, database.name, options)
     with sql_failures(database.name):
-        info = operations.read_set(device, options.file or 1)
+        info = operations.read_whole_set(device, options.file or 1)
         media = operations.read_headers(device)
-    check_kind(info, device.name, (LOG,))
+    check_kind(info, device.name, (LOG,) if kind == "LOG" else CHANGES)
     check_set(info, media, device.name, options)
-    check_log(pages.redo, database.family, info)
+    if kind == "LOG":
+        check_log(pages.redo, database.family, info)
+    else:
+        check_differential(pages.redo, info)
     begun = time.monotonic()
     redo = msgspec.structs.replace(pages.redo, unfinished=True)
     env.catalog.databases.update(database.id, pages=msgspec.structs.replace(pages, redo=redo))
+    only = frozenset(pages.numbers)
 
-    def run(report: Report) -> operations.LogApplied:
-        del report
-        return operations.apply_log(
-            device,
-            info.position,
-            image_path(env, redo),
-            redo.lsn,
-            only=frozenset(pages.numbers),
-            cancel=env.cancelled,
-        )
+    def run(report: Report) -> Redo:
+        image = image_path(env, redo)
+        if kind == "LOG":
+            applied = operations.apply_log(
+                device, info.position, image, redo.lsn, only=only, cancel=env.cancelled
+            )
+            return msgspec.structs.replace(
+                redo,
+                lsn=applied.redo_lsn,
+                fork=fork_at(info.header.description, applied.redo_lsn),
+                ns=max(redo.ns, applied.consistent_ns or 0),
+                base=redo.base and applied.redo_lsn == redo.lsn,
+                unfinished=False,
+            )
+        operations.restore_pages(device, info.position, image, only, progress=report, cancel=env.cancelled)
+        return after_differential(redo, info)
 
     with sql_failures(database.name, database.log_path):
-        applied = yield from reported(context, run, options.stats)
-    redo = msgspec.structs.replace(
-        redo,
-        lsn=applied.redo_lsn,
-        fork=fork_at(info.header.description, applied.redo_lsn),
-        ns=max(redo.ns, applied.consistent_ns or 0),
-        unfinished=False,
-    )
+        redo = yield from reported(context, run, options.stats)
     pages = msgspec.structs.replace(pages, redo=redo)
     database = env.catalog.databases.update(database.id, pages=pages)
-    yield from context.info(4035, 0, database.name, database.data_name, info.position)
+    count = 0 if kind == "LOG" else len(pages.numbers)
+    yield from context.info(4035, count, database.name, database.data_name, info.position)
     yield from _end(context, database, pages, options)
-    rows = restored_rows(context, media, info, database.name, options, [(1, database.data_path)], "L")
+    letter = "L" if kind == "LOG" else "I"
+    rows = restored_rows(context, media, info, database.name, options, [(1, database.data_path)], letter)
     yield from recorded(context, lambda: env.catalog.history.record_restore(*rows))
-    yield from summary(context, "RESTORE LOG", 0, time.monotonic() - begun)
+    yield from summary(context, f"RESTORE {kind}", count, time.monotonic() - begun)
 
 
 def recover_pages(

@@ -97,11 +97,12 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             yield from restore_pages(context, name, device, statement.kind, pages, options)
             return
         existing = context.env.database(name)
-        if statement.kind == "LOG" and existing is not None and existing.pages is not None:
-            yield from roll_pages(context, existing, existing.pages, device, options)
-            return
         with sql_failures(name):
             info = operations.read_whole_set(device, options.file or 1)
+        rolls = statement.kind == "LOG" or info.header.description.backup_type in CHANGES
+        if rolls and existing is not None and existing.pages is not None:
+            yield from roll_pages(context, existing, existing.pages, device, options, statement.kind)
+            return
         files = check_selection(context, statement, info, name, device.name, partial=options.partial)
         if statement.kind == "LOG":
             yield from roll_forward(context, name, device, options, "RESTORE LOG")

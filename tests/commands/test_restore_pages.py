@@ -63,6 +63,22 @@ def test_a_page_comes_back_by_the_documented_sequence(
     assert shop.rows("b", "SELECT * FROM t ORDER BY k") == shop.rows("a", "SELECT * FROM t ORDER BY k")
 
 
+def test_a_differential_leads_nearer(logged: Workshop) -> None:
+    shop = logged
+    make(shop)
+    page = leaf(shop, 200)
+    shop.fill("a", "UPDATE t SET v = 'late' WHERE k = 200")
+    shop.run("BACKUP DATABASE a TO DISK = '/tmp/d.bak' WITH DIFFERENTIAL")
+    shop.fill("a", "UPDATE t SET v = 'latest' WHERE k = 1")
+    shop.run("BACKUP LOG a TO DISK = '/tmp/1.trn'")
+    restore = "RESTORE DATABASE a {} FROM DISK = '/tmp/{}' WITH NORECOVERY"
+    assert numbers(shop.run(restore.format(f"PAGE = '1:{page}'", "full.bak"))) == [4035, 4303, 3014]
+    assert numbers(shop.run(restore.format("", "d.bak"))) == [4035, 4303, 3014]
+    assert numbers(shop.run("RESTORE LOG a FROM DISK = '/tmp/1.trn'")) == [4035, 3014]
+    assert shop.rows("a", "SELECT v FROM t WHERE k IN (1, 200) ORDER BY k") == [["latest"], ["late"]]
+    assert check(shop) == [["ok"]]
+
+
 def test_one_statement_finds_the_log_by_itself(damaged: tuple[Workshop, int, list[list[object]]]) -> None:
     shop, page, before = damaged
     # A reader whose snapshot is older keeps seeing it.
