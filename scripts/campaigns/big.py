@@ -20,6 +20,8 @@ from scripts.campaigns.product import Product, memory_of, product, run
 MOST_BYTES = 300_000_000
 """That each process may have resident."""
 _POLL_SECONDS = 0.05
+_PATIENCE = 3600.0
+"""Seconds: a statement on a large database and a busy machine takes long."""
 _ROOM = 7
 """Times the database's size: it, its log, a copy of it, its backups."""
 _STEP = 64 << 20
@@ -105,7 +107,7 @@ def _timed(tally: Tally, what: str) -> Iterator[None]:
 
 def _run(made: Product, size: int, rng: random.Random, tally: Tally) -> None:
     made.start()
-    with made.cursor(autocommit=True) as cursor:
+    with made.running.connect(timeout=_PATIENCE) as connection, connection.cursor() as cursor:
         run(cursor, "CREATE DATABASE big")
         run(cursor, "ALTER DATABASE big SET RECOVERY SIMPLE")
         path = made.file("big")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tdsproxy.store import crashpoints
 from tdsproxy.tsql.replies import Message
 from tests.commands.support import Workshop, messages, numbers, table
 
@@ -290,3 +293,73 @@ def test_an_encrypted_set_lies_on_new_media_only(shop: Workshop, tmp_path: Path)
     assert content(shop, "bar") == content(shop, "foo")
     assert len(table(shop.run("RESTORE HEADERONLY FROM DISK='/tmp/a.bak'"))) == 1
     shop.run("DROP MASTER KEY")
+
+
+def damage(path: Path, marker: bytes) -> int:
+    """Flip a bit behind the last occurrence of ``marker``; where that is."""
+    content = bytearray(path.read_bytes())
+    at = content.rindex(marker) + len(marker)
+    content[at] ^= 4
+    path.write_bytes(content)
+    return at
+
+
+def test_damaged_pages_are_named_and_left_out_where_that_is_asked_for(shop: Workshop) -> None:
+    shop.run("CREATE DATABASE small")
+    shop.fill("small", "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)")
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
+    shop.fill("small", f"{rows} INSERT INTO t SELECT i, 'row ' || i || hex(zeroblob(700)) FROM n")
+    media = "DISK='/tmp/a.bak', DISK='/tmp/b.bak'"
+    shop.run(f"BACKUP DATABASE small TO {media} WITH MAXTRANSFERSIZE = 65536")
+    at = next(
+        damage(path, b"row 299")
+        for path in (shop.media / "a.bak", shop.media / "b.bak")
+        if b"row 299" in path.read_bytes()
+    )
+    found = messages(shop.run(f"RESTORE VERIFYONLY FROM {media}"))
+    assert [m.number for m in found] == [0, 3183, 3189, 3013]
+    assert "The pages at byte " in found[0].text
+    assert int(found[0].text.split("byte ")[1].split()[0]) < at
+    assert 'in database "small" as read from the backup set.' in found[1].text
+    assert numbers(shop.run(f"RESTORE VERIFYONLY FROM {media} WITH STOP_ON_ERROR")) == [0, 3183, 3013]
+    moves = "MOVE 'small' TO '/data/bar.mdf', MOVE 'small_log' TO '/data/bar.ldf'"
+    assert numbers(shop.run(f"RESTORE DATABASE bar FROM {media} WITH {moves}")) == [0, 3183, 3013]
+    assert shop.catalog.databases.find("bar") is None
+    replies = shop.run(f"RESTORE DATABASE bar FROM {media} WITH CONTINUE_AFTER_ERROR, {moves}")
+    assert numbers(replies) == [4035, 4035, 0, 3184, 3014]
+    assert shop.rows("bar", "SELECT id FROM t WHERE id = 10") == [[10]]
+    shop.run("DROP DATABASE small")
+
+
+def test_a_medium_that_is_cut_off(shop: Workshop) -> None:
+    shop.run("BACKUP DATABASE foo TO DISK='/tmp/a.bak'")
+    path = shop.media / "a.bak"
+    path.write_bytes(path.read_bytes()[:-5000])
+    for statement in ("RESTORE VERIFYONLY FROM", "RESTORE HEADERONLY FROM", "RESTORE DATABASE bar FROM"):
+        found = messages(shop.run(f"{statement} DISK='/tmp/a.bak'"))
+        assert [m.number for m in found] == [0, 3203, 3013], statement
+        assert found[1].text == 'Read on "/tmp/a.bak" failed: 38(Reached the end of the file.)'
+
+
+def test_databases_are_backed_up_side_by_side(shop: Workshop) -> None:
+    """Each waits for the other at its first page: only two that run at once get further."""
+    barrier = threading.Barrier(2)
+    waited = threading.local()
+
+    def meet(name: str) -> None:
+        if name == "backup.header-written" and not getattr(waited, "done", False):
+            waited.done = True
+            barrier.wait(60)
+
+    shop.run("CREATE DATABASE other")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crashpoints, "reach", meet)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(
+                pool.map(
+                    lambda name: numbers(shop.run(f"BACKUP DATABASE {name} TO DISK='/tmp/{name}.bak'")),
+                    ("foo", "other"),
+                )
+            )
+    assert [each[-1] for each in found] == [3014, 3014]
+    shop.run("DROP DATABASE other")
