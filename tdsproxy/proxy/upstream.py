@@ -103,7 +103,7 @@ class UpstreamLeg:
         """Raises UpstreamUnreachable."""
         stream: SocketStream | None = None
         try:
-            async with asyncio.timeout(settings.deadline):
+            async with asyncio.timeout(settings.deadline + settings.patience):
                 stream = await _reach(settings)
                 return await cls._greet(PacketChannel(stream), settings, fedauth=fedauth)
         except (OSError, TimeoutError, ProtocolError) as error:
