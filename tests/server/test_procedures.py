@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -127,7 +128,13 @@ def test_who(sa: Client, world: World) -> None:
     world.login(host="desk")
     assert [(row[0], str(row[3])) for row in sa.rows("EXEC sp_who 'sa'")] == [(51, "sa"), (52, "sa")]
     assert len(sa.rows("EXEC sp_who 'active'")) == 1
-    assert "BlkBy" in columns(sa.replies("sp_who2"))
+    names = columns(sa.replies("sp_who2"))
+    assert names[:6] == ["SPID", "Status", "Login", "HostName", "BlkBy", "DBName"]
+    assert names[6:10] == ["Command", "CPUTime", "DiskIO", "LastBatch"]
+    assert names[10:] == ["ProgramName", "SPID", "REQUESTID"]
+    (other,) = [row for row in sa.rows("sp_who2") if str(row[3]).strip() == "desk"]
+    assert str(other[6]) == "AWAITING COMMAND"
+    assert re.fullmatch(r"\d\d/\d\d \d\d:\d\d:\d\d", str(other[9]))
 
 
 def test_databases_and_helpdb(shop: Client) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
+from tdsproxy.server.sysviews.sessions import command_of
 from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.replies import Command, Done, Message
 from tdsproxy.tsql.state import Frame
@@ -41,9 +42,9 @@ def _wanted(session: Session, name: str | None) -> list[dict[str, Value]]:
                 "hostname": facts.host.ljust(128),
                 "blk": "0    ",
                 "dbname": databases.get(facts.database_id),
-                "cmd": ("SELECT" if facts.running else "AWAITING COMMAND").ljust(26),
+                "cmd": command_of(facts)[:26].ljust(26),
                 "program": facts.application,
-                "started": facts.login_time,
+                "last_batch": facts.request_start.to_python().strftime("%m/%d %H:%M:%S"),
             }
         )
     return rows
@@ -72,9 +73,8 @@ def _who2(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
             "Command": str(row["cmd"]).strip(),
             "CPUTime": "0",
             "DiskIO": "0",
-            "LastBatch": "",
+            "LastBatch": row["last_batch"],
             "ProgramName": row["program"],
-            "SPID2": str(row["spid"]).ljust(5),
             "REQUESTID": "0    ",
         }
         for row in _wanted(session, name)
@@ -82,7 +82,7 @@ def _who2(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
     yield from result(
         "SPID char(5), Status nvarchar(30), Login nvarchar(128), HostName nvarchar(128), BlkBy char(5),"
         "DBName nvarchar(128), Command nvarchar(32), CPUTime varchar(30), DiskIO varchar(30),"
-        "LastBatch varchar(48), ProgramName nvarchar(128), SPID2 char(5), REQUESTID char(5)",
+        "LastBatch varchar(48), ProgramName nvarchar(128), SPID char(5), REQUESTID char(5)",
         rows,
     )
     return 0
