@@ -57,6 +57,8 @@ def set_options(context: Context, database: Database, statement: ast.AlterDataba
     """Raises CommandError."""
     encryption = dict(statement.options).get("ENCRYPTION")
     if encryption is not None:
+        if len(statement.options) > 1:
+            raise fail(5062, "ENCRYPTION")
         set_encryption(context, database, encryption)
         return
     _check_options(context, database, statement)

@@ -18,6 +18,7 @@ from tdsproxy.commands.header_rows import (
     label_row,
 )
 from tdsproxy.commands.history_rows import backup_rows, restore_rows
+from tdsproxy.commands.key_databases import require_key
 from tdsproxy.commands.media_failures import media_failure, sql_failures
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.progress import Report, reported
@@ -43,7 +44,9 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             yield from _headers(context, device, options)
         case "FILELISTONLY":
             with sql_failures("", device.name):
-                files = operations.read_set(device, options.file or 1).header.description.files
+                info = operations.read_set(device, options.file or 1)
+            require_key(context, info)
+            files = info.header.description.files
             yield from _result(context, FILE_LIST_COLUMNS, [file_row(file) for file in files])
         case "LABELONLY":
             with sql_failures("", device.name):

@@ -187,6 +187,16 @@ def envelope_of(context: Context, database: Database) -> EncryptionEnvelope | No
     )
 
 
+def require_key(context: Context, info: SetInfo) -> None:
+    """For who asks what a set of an encrypted database holds. Raises CommandError as ``take_key``."""
+    envelope = info.header.description.database_key
+    if envelope is not None:
+        try:
+            unwrapping(ring_of(context))(envelope)
+        except KeyMissing as error:
+            raise CommandError(missing_key(error)) from error
+
+
 def take_key(context: Context, info: SetInfo) -> bytes | None:
     """Before a set is restored: the key that its pages are under is put into the store. Its salt; None for a
     set of plain pages. Raises CommandError 33111, 15581, 15466, 33101."""
@@ -247,6 +257,8 @@ def set_encryption(context: Context, database: Database, value: str) -> None:
     wanted = value == "ON"
     if value not in ("ON", "OFF") or (_salt_of(env, database) == known.salt) == wanted:
         return
+    if database.read_only:
+        raise fail(5004)
     if context.others_in(database):
         raise fail(5070, database.name)
     if database.state is not DatabaseState.ONLINE or database.standby is not None:

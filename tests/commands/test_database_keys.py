@@ -124,6 +124,7 @@ def test_the_marker_is_nowhere_in_clear(keyed: Workshop, second: Workshop) -> No
     for text in RESTORE:
         assert numbers(second, text) == [33111, 3013] or "LOG" in text or "d.bak" in text
     assert second.catalog.databases.find("shop") is None
+    assert numbers(second, "RESTORE FILELISTONLY FROM DISK = '/tmp/f.bak'") == [33111, 3013]
     assert numbers(second, IMPORT) == []
     for text in RESTORE:
         assert numbers(second, text)[-1] == 3014
@@ -197,6 +198,7 @@ def test_what_is_refused(keyed: Workshop) -> None:
     assert numbers(keyed, KEY.replace("AES_256", "AES_128"), "other") == [40510]
     assert numbers(keyed, KEY.replace("CERTIFICATE c", "CERTIFICATE nobody"), "other") == [15151]
     assert numbers(keyed, "DROP CERTIFICATE c") == [3716]
+    assert numbers(keyed, f"{OFF}, READ_ONLY") == [5062, 5069]
     keyed.sessions.databases[60] = "shop"
     assert numbers(keyed, OFF) == [5070, 5069]
     del keyed.sessions.databases[60]
@@ -258,8 +260,7 @@ def test_it_is_extracted_in_clear_by_who_has_the_key(keyed: Workshop, tmp_path: 
     connection.close()
 
 
-@pytest.mark.parametrize("wal", [True, False])
-@pytest.mark.parametrize("page_size", [1024, 65536])
+@pytest.mark.parametrize(("page_size", "wal"), [(1024, True), (65536, False)])
 def test_files_of_any_kind_are_encrypted(shop: Workshop, page_size: int, wal: bool) -> None:
     connection = apsw.Connection(str(shop.store / "shop.db"))
     connection.execute(f"PRAGMA page_size = {page_size}; PRAGMA journal_mode = {'WAL' if wal else 'DELETE'};")
