@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("campaign", choices=[*CAMPAIGNS, "all"])
     parser.add_argument("--n", type=int, help="how many cases")
     parser.add_argument("--share", type=int, default=1, help="an N-th of the full number")
-    parser.add_argument("--seconds", type=float, default=360, help="limit in time of each campaign")
+    parser.add_argument("--seconds", type=float, default=3_600, help="limit in time of each campaign")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments = parser.parse_args()
     # What a campaign has started ends with it.
@@ -65,6 +65,9 @@ def main() -> int:
     held = True
     for name in CAMPAIGNS if arguments.campaign == "all" else [arguments.campaign]:
         full = CAMPAIGNS[name].full
+        if arguments.campaign == "all" and arguments.n is None and full < arguments.share:
+            # A part of one case there is not.
+            continue
         cases = arguments.n if arguments.n is not None else max(1, full // arguments.share)
         plan = Plan(cases, min(1.0, cases / full), arguments.seconds, arguments.seed)
         held = run(name, plan) and held
