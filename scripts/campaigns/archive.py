@@ -25,7 +25,7 @@ GOAL_SECONDS = 0.05
 
 
 class Writer(threading.Thread):
-    """Commits numbers in a session of its own, at a steady pace; ``acknowledged``: when the server said so."""
+    """Commits numbers in a session of its own, at a steady pace; ``acknowledged``: when it was told."""
 
     def __init__(self, made: Product, session: int) -> None:
         super().__init__(name=f"writer {session}", daemon=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 import zstandard
 
 from tdsproxy.log import codec, segment
+from tdsproxy.log.ahead import ahead
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
 from tdsproxy.store import crashpoints
@@ -279,22 +280,35 @@ class Archive:
 
     def _transactions(self, first_lsn: int, last_lsn: int) -> Iterator[Transaction]:
         parts: list[codec.Part] = []
+        loaded = ahead(self._portions(first_lsn, last_lsn), _load)
+        with contextlib.closing(loaded):
+            for portion, contents in loaded:
+                for (at, record), (entries, images) in zip(portion.records, contents, strict=True):
+                    if record.kind is Kind.PART or parts:
+                        parts.append(codec.Part(entries[0], portion.images(at, record)))
+                        if record.kind is not Kind.PART:
+                            yield codec.transaction_of(entries[0], codec.PartedPages(parts))
+                            parts = []
+                        continue
+                    offset = 0
+                    for entry in entries:
+                        if first_lsn <= entry.lsn < last_lsn:
+                            yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
+                        offset += entry.page_size * len(entry.numbers)
+
+    def _portions(self, first_lsn: int, last_lsn: int) -> Iterator[_Portion]:
+        """The records in portions of about 1 MiB before compression, each of one segment."""
+        portion: _Portion | None = None
+        size = 0
         for reader, at, record in self._records(first_lsn, last_lsn):
-            if record.kind is Kind.PART:
-                entries = codec.unpack_directory(reader.directory(at, record))
-                parts.append(codec.Part(entries[0], _images(reader, at, record)))
-                continue
-            entries, images = reader.entries(at, record)
-            if parts:
-                parts.append(codec.Part(entries[0], _images(reader, at, record)))
-                yield codec.transaction_of(entries[0], codec.PartedPages(parts))
-                parts = []
-                continue
-            offset = 0
-            for entry in entries:
-                if first_lsn <= entry.lsn < last_lsn:
-                    yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
-                offset += entry.page_size * len(entry.numbers)
+            if portion is None or portion.path != reader.path or size >= codec.BLOCK_BYTES:
+                if portion is not None:
+                    yield portion
+                portion, size = _Portion(reader.path, reader.end, []), 0
+            portion.records.append((at, record))
+            size += record.raw_length
+        if portion is not None:
+            yield portion
 
     def changed_pages(self, first_lsn: int, last_lsn: int | None = None) -> set[int]:
         """The numbers of the pages that the transactions of the range wrote. Raises as ``read``."""
@@ -612,18 +626,37 @@ class Archive:
                 self._descriptor = -1
 
 
-def _images(reader: SegmentReader, at: int, record: RecordHeader) -> Callable[[], memoryview]:
-    """Reads them with a descriptor of its own: the reader at hand may be closed by then."""
-    path, end = reader.path, reader.end
+@dataclass(slots=True)
+class _Portion:
+    """Some records of a segment, read at once."""
 
-    def images() -> memoryview:
-        again = SegmentReader(path, end)
-        try:
-            return again.entries(at, record)[1]
-        finally:
-            again.close()
+    path: Path
+    end: int
+    records: list[tuple[int, RecordHeader]]
 
-    return images
+    def images(self, at: int, record: RecordHeader) -> Callable[[], memoryview]:
+        """Reads the images of one again, when they are needed: all parts of a transaction may be too many."""
+
+        def images() -> memoryview:
+            again = SegmentReader(self.path, self.end)
+            try:
+                return again.entries(at, record)[1]
+            finally:
+                again.close()
+
+        return images
+
+
+def _load(portion: _Portion) -> list[tuple[list[codec.Entry], memoryview]]:
+    """Raises OSError, ArchiveDamaged, LogGap."""
+    try:
+        reader = SegmentReader(portion.path, portion.end)
+    except FileNotFoundError as error:
+        raise LogGap(f"the log before {portion.path.name} has been given up") from error
+    try:
+        return [reader.entries(at, record) for at, record in portion.records]
+    finally:
+        reader.close()
 
 
 def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:

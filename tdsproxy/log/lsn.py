@@ -31,12 +31,12 @@ def compose(file: int, block: int, slot: int) -> int:
 
 def advance(lsn: int, size: int) -> int:
     """The LSN that follows a record of ``size`` bytes at ``lsn``."""
-    file, block, _ = parts(lsn)
-    block += max(1, -(-size // _SECTOR))
+    file, rest = divmod(lsn, FILE_UNIT)
+    block = rest // BLOCK_UNIT + (-(-size // _SECTOR) or 1)
     if block >= _BLOCKS_PER_FILE:
         # A record never lies in two files, so the next one begins a file, however long this one was.
         file, block = file + 1, 1
-    return compose(file, block, _SLOT)
+    return file * FILE_UNIT + block * BLOCK_UNIT + _SLOT
 
 
 def format_lsn(lsn: int) -> str:

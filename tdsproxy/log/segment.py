@@ -190,7 +190,7 @@ def seal(salt: bytes, *pieces: bytes) -> bytes:
 
 
 class SegmentReader:
-    """Reads one segment up to ``end`` bytes, through a descriptor of its own.
+    """Reads one segment up to ``end`` bytes, through a descriptor of its own. For one thread at a time.
 
     Raises OSError, ArchiveDamaged.
     """
@@ -205,6 +205,7 @@ class SegmentReader:
             self.close()
             raise
         self._header = header
+        self._decompressor = zstandard.ZstdDecompressor()
         self._window = b""
         self._window_at = 0
 
@@ -256,7 +257,7 @@ class SegmentReader:
         directory, stored = self.body(at, header)
         entries = codec.unpack_directory(directory)
         try:
-            images = zstandard.ZstdDecompressor().decompress(stored, max_output_size=header.raw_length)
+            images = self._decompressor.decompress(stored, max_output_size=header.raw_length)
         except zstandard.ZstdError as error:
             raise ArchiveDamaged(f"{self.path}: the record at {at} can't be unpacked: {error}") from error
         codec.check_images(entries, len(images))

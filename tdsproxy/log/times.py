@@ -121,13 +121,17 @@ class CommitTimes:
         return CommitTime(self._promised + 1)
 
     def _of(self, frame: int) -> CommitTime:
-        with self._lock:
-            noted = self._notes.pop(frame, None)
+        noted = None
+        if self._notes:
+            with self._lock:
+                noted = self._notes.pop(frame, None)
         # The number of a frame comes again in each generation of the WAL: an old note is another commit's.
         if noted is not None and 0 <= self._now - noted < _TRUSTED_NS:
             return CommitTime(noted)
-        at = bisect.bisect_left(self._looks, frame, key=lambda look: look.frame)
-        if at == len(self._looks):
+        at = 0
+        if len(self._looks) > 1:
+            at = bisect.bisect_left(self._looks, frame, key=lambda look: look.frame)
+        if at == len(self._looks) or self._looks[at].frame < frame:
             return CommitTime(self._now, max(0, self._now - self._looked))
         look = self._looks[at]
         after_ns = look.last_after_ns if look.frame == frame else look.after_ns
