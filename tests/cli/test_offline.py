@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tdsproxy.catalog.catalog import Catalog
+from tdsproxy.cli.app import app
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.offline import restore_offline
 from tdsproxy.cli.options import resolve
 from tdsproxy.keeper.process import take_lock
-from tests.cli.test_shell import tdsproxy
 from tests.commands.support import Workshop, numbers
 
 
@@ -47,6 +48,7 @@ def test_a_lost_master(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_undo_of_a_restore_as_a_statement(tmp_path: Path) -> None:
-    done = tdsproxy("restore", "shop", "--undo", "shop-1", "--dry-run", "--store", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    words = ["restore", "shop", "--undo", "shop-1", "--dry-run", "--store", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
     assert done.stdout == "RESTORE DATABASE N'shop' FROM DATABASE_SNAPSHOT = N'shop-1';\n"

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.cli.test_shell import tdsproxy
+import pytest
+from typer.testing import CliRunner
+
+from tdsproxy.cli import verify as command
+from tdsproxy.cli.app import app
+from tdsproxy.cli.shell import Outcome, Progress, collect, no_progress
+from tdsproxy.tsql.values import Value
 from tests.commands.support import Workshop, numbers
 
 
-def test_verify(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, logged=True)
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """A store whose statements run here instead of in a keeper."""
+    workshop = Workshop(tmp_path, logged=True)
+
+    def run(
+        options: object,
+        text: str,
+        variables: Mapping[str, Value] | None = None,
+        progress: Progress = no_progress,
+    ) -> Outcome:
+        return collect(iter(workshop.run(text, variables=dict(variables or {}))), progress)
+
+    monkeypatch.setattr(command, "run_statement", run)
+    yield workshop
+    workshop.close()
+
+
+def test_verify(shop: Workshop, tmp_path: Path) -> None:
     shop.run("CREATE DATABASE shop")
     shop.fill("shop", "CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)")
     assert numbers(shop.run("BACKUP DATABASE shop TO DISK = '/tmp/shop.bak'"))[-1] == 3014
-    shop.close()
-    words = ("shop.bak", "--store", str(shop.store), "--backup-dir", str(shop.media))
-    done = tdsproxy("verify", *words, "--restore")
-    assert done.returncode == 0, done.stderr
+    runner = CliRunner()
+    words = ["verify", "/tmp/shop.bak", "--store", str(shop.store)]
+    done = runner.invoke(app, words)
+    assert (done.exit_code, done.stdout) == (0, "The backup set on file 1 is valid.\n")
+    done = runner.invoke(app, [*words, "--restore"])
+    assert done.exit_code == 0
     assert done.stdout == "Database 'shop' (file 1) is sound: 1 tables, 2 rows; 2 compared.\n"
     checks = tmp_path / "checks.sql"
     checks.write_text("SELECT x FROM t WHERE x = 2")
-    done = tdsproxy("verify", *words, "--run", str(checks), "--json")
-    assert done.returncode == 1, done.stderr
+    done = runner.invoke(app, [*words, "--run", str(checks), "--json"])
+    assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert found["result"] == "damaged"
     assert found["problems"] == ["Check: SELECT x FROM t WHERE x = 2 gave (2,)."]
