@@ -38,6 +38,7 @@ _UNUSABLE: Final = {
     DatabaseState.RECOVERING: 945,
     DatabaseState.RECOVERY_PENDING: 945,
     DatabaseState.SUSPECT: 945,
+    DatabaseState.EMERGENCY: 3033,
 }
 _DATA_FILE: Final = 1
 _LOG_READABLE: Final = frozenset({DatabaseState.RECOVERY_PENDING, DatabaseState.SUSPECT})

@@ -35,6 +35,8 @@ def back_up_log(
     """Raises CommandError; a database whose tail could not be backed up is what it was before."""
     logs = _logs_of(context, database)
     undo_file = _undo_file(context, options)
+    if database.read_only:
+        yield from context.info(4217)
     if options.tail:
         if context.is_current(database) or context.others_in(database):
             raise fail(3101)

@@ -159,6 +159,7 @@ def test_emergency_is_for_administrators(d: Workshop) -> None:
     assert alter(d, "EMERGENCY", login="sa", server_roles=frozenset()) == [5011, 5069]
     assert alter(d, "EMERGENCY") == []
     assert find(d).state is DatabaseState.EMERGENCY
+    assert numbers(d.run("BACKUP DATABASE d TO DISK = 'd.bak'")) == [3033, 3013]
     assert alter(d, "ONLINE") == []
 
 
@@ -184,3 +185,13 @@ def test_every_option_is_accepted_and_shown(d: Workshop) -> None:
     assert (columns["page_verify_option"], columns["page_verify_option_desc"]) == (0, "NONE")
     assert (columns["delayed_durability"], columns["delayed_durability_desc"]) == (2, "FORCED")
     assert columns["is_auto_close_on"] == 0
+
+
+def test_a_log_backup_of_a_database_that_is_read_only_warns(logged: Workshop) -> None:
+    assert numbers(logged.run("CREATE DATABASE d")) == []
+    logged.fill("d", "CREATE TABLE t (x)")
+    assert 3014 in numbers(logged.run("BACKUP DATABASE d TO DISK = 'd.bak'"))
+    assert alter(logged, "READ_ONLY") == []
+    found = numbers(logged.run("BACKUP LOG d TO DISK = 'd.trn'"))
+    assert (found[0], found[-1]) == (4217, 3014)
+    assert 3014 in numbers(logged.run("BACKUP DATABASE d TO DISK = 'd.bak'"))
