@@ -55,6 +55,7 @@ from tdsproxy.commands.snapshots import revert
 from tdsproxy.log.records import CaptureStopped
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import CHANGES, FILE, WHOLE
+from tdsproxy.media.errors import MediaError
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Message, Reply
@@ -341,12 +342,13 @@ def _record(
     several sets each has a row, as if each had had a statement; the last of them recovered."""
     history = context.env.catalog.history
     targets = [(file.file_id, path) for file, path in zip(target.files, target.paths, strict=True)]
-    last = len(used)
     sets = [(media, info, restore_type)]
     for place in used:
         letter = "I" if place.info.header.description.backup_type in CHANGES else "L"
-        with sql_failures(target.name):
+        # The restore is done: a medium that has gone since costs its row.
+        with suppress(MediaError):
             sets.append((operations.read_headers(place.device), place.info, letter))
+    last = len(sets) - 1
     with history.transaction():
         for number, (label, found, letter) in enumerate(sets):
             said = options if number == last else replace(options, recovery=False)
