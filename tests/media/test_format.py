@@ -116,3 +116,12 @@ def test_absurd_lengths_are_not_believed() -> None:
 def test_a_media_header_has_a_limit() -> None:
     with pytest.raises(layout.FormatError):
         layout.pack_media_header(b"x" * 4096)
+
+
+def test_what_a_seal_authenticates_is_fixed() -> None:
+    guid = UUID(int=0x0102030405060708090A0B0C0D0E0F10)
+    number = layout.seal_number(3, 7)
+    assert number == 2 * 2**40 + 7
+    packed = layout.associated_data(guid, number, layout.PAGES, layout.ZSTD, layout.SEALED, 9, 4, 4096)
+    assert packed.hex() == ("02010100070000000002000009000000000000000400000000100000" + guid.hex)
+    assert layout.seal_number(64, 2**40 - 1) < layout.TRAILER_SEAL
