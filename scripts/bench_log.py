@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What capturing the log costs other processes that write, as ratios: with capture / without, in one run.
 
-    scripts/bench_log.py [--seconds 8] [--runs 3] [--directory DIR]
+    scripts/bench_log.py [--seconds 8] [--runs 3] [--directory DIR] [--megabytes 1024] [--only NAME]
 
 Four processes write single-row transactions over the C library, with a busy timeout and else its defaults.
 
@@ -9,6 +9,14 @@ Four processes write single-row transactions over the C library, with a busy tim
 * full, normal: as fast as they can: commits/s (goals: at least 0.9 and 0.6)
 
 The WAL's largest size with capture is printed, too (goal: under 256 MB).
+
+Through a running server:
+
+* sync: what synchronous capture adds to a commit
+* differential: after 1 % of the pages changed, beside the full backup (goals: 5 % of its time, 2 % of its
+  size)
+* stopat: STOPAT = now through the log of 100,000 small transactions (goal: a plain restore, and the log's
+  bytes at 0.3 x the speed of sequential writing)
 """
 
 from __future__ import annotations
@@ -26,6 +34,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts import bench_log_chain as chain
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
@@ -155,7 +164,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--directory", type=Path, default=None)
-    parser.add_argument("--only", choices=["paced", "full", "normal"], default=None)
+    parser.add_argument("--megabytes", type=int, default=1024)
+    parser.add_argument("--transactions", type=int, default=chain.TRANSACTIONS)
+    names = ["paced", "full", "normal", "sync", "differential", "stopat"]
+    parser.add_argument("--only", choices=names, default=None)
     options = parser.parse_args()
     measurement = Measurement(options.directory or Path(tempfile.gettempdir()), options.seconds)
     for name, rate, synchronous in (("paced", 1000, "FULL"), ("full", 0, "FULL"), ("normal", 0, "NORMAL")):
@@ -176,9 +188,16 @@ def main() -> None:
             f"{statistics.median(tails[True]):.2f} ms)",
             flush=True,
         )
-    print(f"largest WAL with capture: {measurement.largest_wal / 1e6:.0f} MB")
+    if measurement.largest_wal:
+        print(f"largest WAL with capture: {measurement.largest_wal / 1e6:.0f} MB", flush=True)
     for problem in measurement.problems:
         print(f"problem: {problem}")
+    if options.only in (None, "sync"):
+        chain.sync()
+    if options.only in (None, "differential"):
+        chain.differential(options.megabytes)
+    if options.only in (None, "stopat"):
+        chain.stopat(options.megabytes, options.transactions)
 
 
 if __name__ == "__main__":
