@@ -20,6 +20,7 @@ from tdsproxy.server.native import NATIVE, run_native
 from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
+from tdsproxy.server.procedures.agent import MESSAGES, agent_procedure, start_job
 from tdsproxy.server.procedures.configuration import reconfigure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
@@ -255,7 +256,7 @@ class Dispatcher:
         self.sql.table_variables.share(variable, source, caller, inner)
 
     def message_text(self, number: int, frame: Frame) -> str | None:
-        return None
+        return MESSAGES.get(number)
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
         return self._session.engine.parsed.parse(text, quoted_identifier=frame.options.quoted_identifier)
@@ -266,6 +267,12 @@ class Dispatcher:
         system = find_procedure(name.object, name.schema)
         if system is not None:
             return PythonProcedure(name.object.lower(), partial(system, self._session))
+        where = name.database or self._session.database
+        scripted = agent_procedure(name.object, name.schema, where)
+        if scripted is not None:
+            return scripted
+        if name.object.lower() == "sp_start_job" and where.lower() == "msdb":
+            return PythonProcedure("sp_start_job", partial(start_job, self._session))
         scripted = scripted_procedure(name.object, name.schema)
         if scripted is not None:
             return replace(scripted, database=name.database)

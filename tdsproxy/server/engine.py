@@ -98,6 +98,13 @@ class Engine:
             raise
         return session
 
+    def agent_session(self, login: Login) -> Session:
+        """A session that runs a job as ``login``, without a client."""
+        request = LoginRequest(login.name, "", application="SQLAgent - TSQL JobStep")
+        session = self._register(lambda spid: Session(self, spid, login, request))
+        session.start("msdb")
+        return session
+
     def close(self) -> None:
         """Ends every session and closes the catalog."""
         for session in self.sessions():
