@@ -113,6 +113,8 @@ def _verify(context: Context, device: DeviceSet, options: RestoreOptions) -> Ite
         raise CommandError(*damages.messages(database), message(3189))
     if options.load_history:
         _load_history(context, device, info)
+    if info.trailer.is_damaged:
+        yield from context.info(3188)
     yield from context.info(3262, position)
 
 

@@ -350,6 +350,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "RESTORE WITH CHECKSUM cannot be specified because the backup set does not contain checksum "
         "information.",
     ),
+    3188: (10, 1, "The backup set was written with damaged data by a BACKUP WITH CONTINUE_AFTER_ERROR."),
     3189: (16, 1, "Damage to the backup set was detected."),
     3190: (16, 1, "Filegroup '{}' cannot be restored because it does not exist in the backup set."),
     3194: (

@@ -216,7 +216,9 @@ def _restore_whole(
     for text in told:
         yield Message(0, 0, 1, text, context.request.line)
     yield from damages.places()
-    if damages:
+    if info.trailer.is_damaged:
+        yield from context.info(3188)
+    if damages or info.trailer.is_damaged:
         yield from context.info(3184)
     if behind:
         yield from context.info(4303, last_lsn_of(info), wanted)

@@ -38,12 +38,14 @@ class Target:
 
 
 def check_set(info: SetInfo, media: MediaInfo, device: str, options: RestoreOptions) -> None:
-    """Raises CommandError 4037, 3187, 3145."""
+    """Raises CommandError 4037, 3187, 3186, 3145."""
     if options.media_name is not None and options.media_name != (media.header.name or ""):
         raise fail(4037, options.media_name, media.header.name or "", device)
     description = info.header.description
     if options.checksum and not description.has_checksums:
         raise fail(3187)
+    if info.trailer.is_damaged and not options.continue_after_error:
+        raise fail(3186)
     if options.stop is not None and description.recovery_model == "SIMPLE":
         raise fail(3145)
 

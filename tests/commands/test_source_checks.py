@@ -29,6 +29,12 @@ def test_a_page_that_is_none(logged: Workshop) -> None:
     assert numbers(replies) == [4035, 4035, 3042, 3014]
     (header,) = table(shop.run("RESTORE HEADERONLY FROM DISK = '/tmp/c.bak'"))
     assert (header["IsDamaged"], header["HasBackupChecksums"]) == (1, 1)
+    assert numbers(shop.run("RESTORE VERIFYONLY FROM DISK = '/tmp/c.bak'")) == [3188, 3262]
+    text = (
+        "RESTORE DATABASE b FROM DISK = '/tmp/c.bak' WITH MOVE 'a' TO '/x/b.mdf', MOVE 'a_log' TO '/x/b.ldf'"
+    )
+    assert numbers(shop.run(text)) == [3186, 3013]
+    assert numbers(shop.run(f"{text}, CONTINUE_AFTER_ERROR")) == [4035, 4035, 3188, 3184, 3014]
     assert numbers(shop.run(f"RESTORE DATABASE a PAGE = '1:{page}' FROM DISK = '/tmp/full.bak'"))[-1] == 3014
     assert shop.history(suspects) == [(database.id, 1, page, 4, 2)]
     assert numbers(shop.run(CHECKED + ", INIT")) == [4035, 4035, 3014]
