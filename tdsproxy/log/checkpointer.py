@@ -155,8 +155,11 @@ class Checkpointer:
         crashpoints.reach("log.checkpointed")
         if follower.may_be_on_zero:
             self._pause = 0.0
-        else:
+        elif alone:
             self._put_off()
+        else:
+            # A writer had the lock all the time. The WAL must not grow on for long.
+            self._not_before = time.monotonic() + _SHORTEST_PAUSE
 
     def _put_off(self) -> None:
         """Somebody else's transaction stands in the way."""
