@@ -6,6 +6,7 @@ interpreter lock.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +15,8 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-WORKERS = 2
-DEPTH = 6
+WORKERS = max(2, min(8, os.cpu_count() or 2))
+DEPTH = 3 * WORKERS
 
 
 def ordered_map(

@@ -12,7 +12,7 @@ from typing import Final
 
 import zstandard
 
-from tdsproxy.media.format import BZIP2, GZIP, STORED, XZ, ZSTD
+from tdsproxy.media.format import BZIP2, GZIP, RUN_BYTES, STORED, XZ, ZSTD
 
 Buffer = bytes | bytearray | memoryview
 
@@ -39,7 +39,9 @@ def _bzip2(level: int) -> Callable[[Buffer], bytes]:
 
 
 def _xz(level: int) -> Callable[[Buffer], bytes]:
-    return lambda data: lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_NONE, level)
+    # No payload is longer than twice a run, so a larger dictionary would only take memory, in each thread.
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": level, "dict_size": 2 * RUN_BYTES}]
+    return lambda data: lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_NONE, filters=filters)
 
 
 @dataclass(frozen=True, slots=True)
