@@ -120,6 +120,8 @@ def revert(context: Context, name: str, statement: ast.Restore) -> Iterator[Repl
     if snapshot is None:
         yield from revert_to_kept(context, database, wanted)
         return
+    if database.state is not DatabaseState.ONLINE or database.standby is not None:
+        raise fail(3137)
     if snapshot.source != database.id or len(context.env.catalog.databases.snapshots_of(database)) > 1:
         raise fail(3137)
     check_free(context, database)

@@ -105,8 +105,9 @@ def test_refusals_while_there_is_a_snapshot(shop: Workshop) -> None:
     assert numbers(shop.run(REVERT)) == [3137, 3013]
     shop.run("DROP DATABASE s2")
     assert numbers(shop.run(REVERT)) == []
-    shop.run("DROP DATABASE s")
     shop.run("ALTER DATABASE a SET OFFLINE")
+    assert numbers(shop.run(REVERT)) == [3137, 3013]
+    shop.run("DROP DATABASE s")
     assert numbers(shop.run(TAKE)) == [1822]
 
 
