@@ -60,7 +60,9 @@ def run(connection: Any, text: str) -> list[tuple[Any, ...]]:
 
 
 def keeper_of(store: Path) -> int:
-    return int((store / LOCK_NAME).read_text() or 0)
+    pid = int((store / LOCK_NAME).read_text())
+    assert pid > 0
+    return pid
 
 
 def test_keepers_killed_under_load_lose_no_commit(tmp_path: Path) -> None:
