@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import textwrap
 from collections.abc import Iterator
@@ -218,3 +219,33 @@ def test_tedious(server: Running, cursor: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [None, 2]
     assert loaded(cursor) == [(100, "é😀", Decimal("2.50")), (101, None, None)]
+
+
+@pytest.fixture(scope="module")
+def bulk_copy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The class path of the compiled program."""
+    need("mssql-jdbc")
+    if not shutil.which("javac"):
+        pytest.skip("there is no Java compiler here")
+    (jar,) = (CLIENTS / "java").glob("mssql-jdbc*.jar")
+    source = Path(__file__).with_name("BulkCopy.java")
+    made = tmp_path_factory.mktemp("java")
+    words = ["javac", "-encoding", "UTF-8", "-cp", str(jar), "-d", str(made), str(source)]
+    subprocess.run(words, check=True, timeout=100)
+    return f"{jar}:{made}"
+
+
+def test_mssql_jdbc(server: Running, bulk_copy: str) -> None:
+    url = (
+        f"jdbc:sqlserver://{server.host}:{server.port};user=sa;password={server.password};"
+        "databaseName=loads;encrypt=true;trustServerCertificate=true;loginTimeout=60"
+    )
+    done = subprocess.run(
+        ["java", "-cp", bulk_copy, "BulkCopy", url],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "1", "null"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -172,6 +174,32 @@ def test_the_current_database_is_the_sessions(pair: Pair) -> None:
         assert any("is in use by this session" in text for text in texts(cursor)), texts(cursor)
         restore(cursor, "USE master; RESTORE DATABASE shop FROM DISK = N'current.bak' WITH REPLACE")
         assert run(cursor, "SELECT DB_NAME()") == [[("master",)]]
+
+
+def test_each_statement_leaves_a_line_in_the_audit_log(pair: Pair, cursor: Any) -> None:
+    run(cursor, "DECLARE @f nvarchar(99) = N'audited.bak'; BACKUP DATABASE shop TO DISK = @f WITH INIT")
+    with pytest.raises(pytds.Error):
+        run(cursor, "RESTORE DATABASE [nosuch] FROM DISK = N'nosuch.bak'")
+    entries = [json.loads(line) for line in (pair.proxy.store / "audit.log").read_text().splitlines()]
+    mine = [each for each in entries if each["media"] in (["audited.bak"], ["nosuch.bak"])]
+    assert [(each["login"], each["address"], each["application"]) for each in mine] == [
+        ("sa", "127.0.0.1", "pytds")
+    ] * 2
+    assert [(each["database"], each["result"], each["errors"]) for each in mine] == [
+        ("shop", "done", []),
+        ("nosuch", "failed", [3201, 3013]),
+    ]
+
+
+def test_sighup_reads_the_certificate_again_and_disturbs_nobody(pair: Pair, cursor: Any) -> None:
+    pair.proxy.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 60
+    while "was read again" not in pair.proxy.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert run(cursor, "SELECT 1") == [[(1,)]]
+    with pair.proxy.connect() as other:
+        assert run(other.cursor(), "SELECT 2") == [[(2,)]]
 
 
 def test_a_login_the_upstream_refuses_is_refused(pair: Pair) -> None:
