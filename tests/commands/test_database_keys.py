@@ -236,6 +236,33 @@ def test_a_restore_is_verified_and_a_snapshot_taken(keyed: Workshop, second: Wor
     assert in_clear(keyed.store, second.store, keyed.media) == []
 
 
+def test_pages_standby_and_names(keyed: Workshop) -> None:
+    rows = "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
+    execute(keyed, f"{rows} INSERT INTO t SELECT i, '{MARKER}' FROM n")
+    assert numbers(keyed, "BACKUP DATABASE shop TO DISK = '/tmp/f.bak'")[-1] == 3014
+    execute(keyed, "UPDATE t SET v = 'x' WHERE id = 3")
+    assert numbers(keyed, "BACKUP LOG shop TO DISK = '/tmp/l.trn'")[-1] == 3014
+    moves = "MOVE 'shop' TO '/var/opt/mssql/data/copy.mdf', MOVE 'shop_log' TO '/var/opt/mssql/data/copy.ldf'"
+    standby = "STANDBY = '/var/opt/mssql/data/copy.undo'"
+    for text in (
+        "RESTORE DATABASE shop PAGE = '1:3' FROM DISK = '/tmp/f.bak' WITH NORECOVERY",
+        "RESTORE LOG shop FROM DISK = '/tmp/l.trn' WITH NORECOVERY",
+        "BACKUP LOG shop TO DISK = '/tmp/m.trn'",
+        "RESTORE LOG shop FROM DISK = '/tmp/m.trn' WITH RECOVERY",
+        f"RESTORE DATABASE copy FROM DISK = '/tmp/f.bak' WITH {moves}, {standby}",
+    ):
+        assert numbers(keyed, text)[-1] == 3014, text
+    assert execute(keyed, "SELECT count(*), sum(v = 'x') FROM t", "copy") == [(500, 0)]
+    assert numbers(keyed, "RESTORE LOG copy FROM DISK = '/tmp/l.trn' WITH RECOVERY")[-1] == 3014
+    for text in ("OFFLINE", "ONLINE"):
+        assert numbers(keyed, f"ALTER DATABASE copy SET {text}") == []
+    assert numbers(keyed, "ALTER DATABASE copy MODIFY NAME = renamed") == [5021]
+    for name in ("shop", "renamed"):
+        assert execute(keyed, "SELECT count(*), sum(v = 'x') FROM t", name) == [(500, 1)]
+        assert execute(keyed, "PRAGMA integrity_check", name) == [("ok",)]
+    assert in_clear(keyed.store, keyed.media) == []
+
+
 def test_a_file_without_its_key_is_not_touched(keyed: Workshop) -> None:
     (file,) = (keyed.store / ".keys").iterdir()
     kept = file.read_bytes()
