@@ -84,7 +84,7 @@ def backup_database(
             if counter is not None:
                 counter.begin()
             _write_pages(sink, snapshot, found, check, options.run_bytes, progress)
-            facts = counter.end(hide) if counter is not None else None
+            facts = counter.end(hide, snapshot.size) if counter is not None else None
             snapshot.check()
         if found is not None:
             if check is not None:

@@ -23,8 +23,11 @@ from tdsproxy.media.documents import ContentFacts
 from tdsproxy.store.snapshot import Snapshot, open_database
 
 _ATTEMPTS: Final = 12
-_GRACE_SECONDS: Final = 0.5
-"""How long counting may go on behind the pages, at least; at most as long as they took."""
+_SMALL_BYTES: Final = 16 << 20
+_PATIENCE_SECONDS: Final = 60.0
+"""How long the counting of a small database is waited for; it takes milliseconds."""
+_GRACE: Final = 0.05
+"""Of the time that the pages took, the part for which that of any other is."""
 _MOST_OBJECTS: Final = 5000
 _BUSY_MILLISECONDS: Final = 1000
 _DIGEST: Final = 16
@@ -102,11 +105,12 @@ class FactCounter:
                 except apsw.Error:
                     continue
 
-    def end(self, hide: Callable[[str], str] | None) -> ContentFacts | None:
-        """The pages are written: what has been counted, with names as ``hide`` makes them."""
+    def end(self, hide: Callable[[str], str] | None, size: int = 0) -> ContentFacts | None:
+        """The pages, ``size`` bytes, are written: what has been counted, with names as ``hide`` makes them."""
         thread = self._thread
         if thread is not None:
-            thread.join(max(_GRACE_SECONDS, time.monotonic() - self._begun))
+            took = time.monotonic() - self._begun
+            thread.join(_PATIENCE_SECONDS if size <= _SMALL_BYTES else took * _GRACE)
             self._over.set()
             while thread.is_alive():
                 self._connection.interrupt()
