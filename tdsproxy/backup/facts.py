@@ -106,7 +106,7 @@ class FactCounter:
                     continue
 
     def end(self, hide: Callable[[str], str] | None, size: int = 0) -> ContentFacts | None:
-        """The pages, ``size`` bytes, are written: what has been counted, with names as ``hide`` makes them."""
+        """The pages, ``size`` bytes, are written: what has been counted, names as ``hide`` makes them."""
         thread = self._thread
         if thread is not None:
             took = time.monotonic() - self._begun
