@@ -29,6 +29,8 @@ class RowDecoder:
         self._loaders = [_column_loader(type_) for type_ in types]
 
     def __call__(self, rows: Sequence[Sequence[Stored]]) -> list[tuple[Value, ...]]:
+        if not rows:
+            return []
         columns = zip(*rows, strict=True)
         return list(zip(*[load(c) for load, c in zip(self._loaders, columns, strict=True)], strict=True))
 

@@ -65,6 +65,13 @@ def test_read_only_cursors(db: Client, query: str) -> None:
     db.run("DEALLOCATE c")
 
 
+def test_a_cursor_without_rows(db: Client) -> None:
+    assert db.rows(
+        "DECLARE c CURSOR LOCAL FOR SELECT id, n FROM t WHERE id > 9; OPEN c; DECLARE @i int, @n varchar(5);"
+        " FETCH c INTO @i, @n; SELECT @@FETCH_STATUS, @@CURSOR_ROWS, CURSOR_STATUS('local', 'c')"
+    ) == [(-1, 0, 0)]
+
+
 def test_functions_of_nesting_and_counts(db: Client) -> None:
     db.run("CREATE TRIGGER g ON t FOR DELETE AS PRINT CONCAT(TRIGGER_NESTLEVEL(), ' ', ROWCOUNT_BIG())")
     assert [m.text for m in infos(db.replies("DELETE t; PRINT TRIGGER_NESTLEVEL()"))] == ["1 3", "0"]
