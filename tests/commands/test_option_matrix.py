@@ -108,12 +108,14 @@ def ask(shop: Workshop, form: str, words: str, number: int) -> list[int]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_accepted(shop: Workshop, form: str) -> None:
+    """Each option; every way to write it on one of the forms."""
     count = 0
     for option, has in options_of(form):
         if not has:
             continue
         low = option.range.low if option.range else 1
-        for words in good(option):
+        ways = good(option) if form == "BACKUP DATABASE" else good(option)[:1]
+        for words in ways:
             found = ask(shop, form, words, low)
             if option.effect is Effect.REFUSED:
                 assert found[0] == 3015, words
