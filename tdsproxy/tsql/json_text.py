@@ -61,7 +61,7 @@ def malformed(text: str, place: int) -> SqlError:
     return SqlError.of(
         13609,
         16,
-        4,
+        1,
         f"JSON text is not properly formatted. Unexpected character '{char}' is found at position {place}.",
     )
 
