@@ -390,6 +390,8 @@ class ExpressionCompiler:
         result = definition.result(types, expr.args)
         constant = all(arg is None or arg.source is not None for arg in args)
         is_json = definition.name in JSON_RESULTS
+        if definition.name.startswith("JSON_") and all(arg is None or arg.literal for arg in args):
+            evaluate(expr, self.context.names.environment)  # of literals it fails before there are columns
         if constant and definition.name.upper() not in _PER_ROW and self._evaluates(expr):
             return replace(self._bound(expr, result), json=is_json)
         name = self.binder.function(definition, types, result, words)
