@@ -233,7 +233,8 @@ def main() -> None:
             print(
                 f"{arguments.rows:,} rows of 5 columns: {arguments.rows / seconds:,.0f} rows/s"
                 f" (at least 200,000; {arguments.rows / used:,.0f} a second of processor time),"
-                f" {size / seconds / 1e6:.0f} MB/s; memory {before:.0f} -> {resident(process.pid):.0f} MB"
+                f" {size / seconds / 1e6:.0f} MB/s;"
+                f" memory {before:.0f} -> {resident(process.pid):.0f} MB"
             )
         finally:
             process.terminate()
