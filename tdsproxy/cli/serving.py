@@ -1,0 +1,132 @@
+"""``tdsproxy serve`` and ``tdsproxy server``: the same options, but for those of an upstream."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from tdsproxy.cli.common import AllowDir, BackupDir, Config, PathMap, Store
+from tdsproxy.cli.entry import run_server
+
+Listen = Annotated[
+    str | None,
+    typer.Option("--listen", help="HOST:PORT to answer on; port 0 takes a free one. [127.0.0.1:1433]"),
+]
+UpstreamOption = Annotated[
+    str | None, typer.Option("--upstream", help="HOST:PORT of the server behind. [the embedded one]")
+]
+Capture = Annotated[
+    str | None,
+    typer.Option("--capture", help="sync: acknowledge a commit once it is in the log's archive. [async]"),
+]
+LogKeepSize = Annotated[
+    str | None,
+    typer.Option("--log-keep-size", help="Log already backed up that a database keeps, e.g. 4G. [1G]"),
+]
+LogKeepTime = Annotated[
+    str | None,
+    typer.Option("--log-keep-time", help="For how long it keeps that, e.g. 7d. [any time]"),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
+]
+UpstreamTlsOption = Annotated[
+    str | None,
+    typer.Option("--upstream-tls", help="strict, required, wanted, login or off. [wanted]"),
+]
+UpstreamCa = Annotated[
+    str | None,
+    typer.Option(
+        "--upstream-ca",
+        help="Authorities (PEM) that the upstream's certificate must come from, or 'system'. "
+        "[any certificate is trusted]",
+    ),
+]
+UpstreamCertName = Annotated[
+    str | None,
+    typer.Option("--upstream-cert-name", help="The name in the upstream's certificate. [its host]"),
+]
+UpstreamWait = Annotated[
+    float | None,
+    typer.Option("--upstream-wait", help="Seconds to try an upstream again that does not accept. [5]"),
+]
+MaxConnections = Annotated[
+    int | None, typer.Option("--max-connections", help="Sessions at the same time. [1000]")
+]
+MaxPerLogin = Annotated[
+    int | None,
+    typer.Option("--max-connections-per-login", help="Sessions of one login at the same time. [no limit]"),
+]
+LoginTimeout = Annotated[
+    float | None,
+    typer.Option("--login-timeout", help="Seconds from connection to login. [15]"),
+]
+Tls = Annotated[str | None, typer.Option("--tls", help="strict, required, wanted, login or off. [wanted]")]
+NoTls = Annotated[bool, typer.Option("--no-tls", help="The same as --tls off.")]
+TlsCert = Annotated[Path | None, typer.Option("--tls-cert", help="Certificate (PEM). [a self-signed one]")]
+TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option("--ready-file", help="File to write host, port and pid to when the port answers."),
+]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")]
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "store": Store,
+    "listen": Listen,
+    "upstream": UpstreamOption,
+    "upstream_tls": UpstreamTlsOption,
+    "upstream_ca": UpstreamCa,
+    "upstream_cert_name": UpstreamCertName,
+    "upstream_wait": UpstreamWait,
+    "backup_dir": BackupDir,
+    "allow_dir": AllowDir,
+    "path_map": PathMap,
+    "capture": Capture,
+    "log_keep_size": LogKeepSize,
+    "log_keep_time": LogKeepTime,
+    "sa_password_file": PasswordFile,
+    "tls": Tls,
+    "no_tls": NoTls,
+    "tls_cert": TlsCert,
+    "tls_key": TlsKey,
+    "max_connections": MaxConnections,
+    "max_connections_per_login": MaxPerLogin,
+    "login_timeout": LoginTimeout,
+    "ready_file": ReadyFile,
+    "log_level": LogLevel,
+    "log_json": LogJson,
+    "config": Config,
+}
+_OF_AN_UPSTREAM: Final = "upstream"
+_FLAGS: Final = frozenset({"no_tls", "log_json"})
+
+
+def serving(*, proxy: bool) -> Callable[..., None]:
+    """The command for the proxy, or that for the embedded server alone."""
+
+    def command(**given: Any) -> None:
+        config = given.pop("config")
+        if given.pop("no_tls"):
+            given["tls"] = "off"
+        given["log_json"] = given["log_json"] or None
+        raise typer.Exit(run_server(given, config, proxy=proxy))
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(name), annotation=kind)
+        for name, kind in _OPTIONS.items()
+        if proxy or not name.startswith(_OF_AN_UPSTREAM)
+    ]
+    # From this the library makes the options.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _default(name: str) -> bool | None:
+    return False if name in _FLAGS else None
