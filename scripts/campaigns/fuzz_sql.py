@@ -44,6 +44,8 @@ class SqlFuzzer:
 
     def __init__(self, product: Product, seed: int, tally: Tally) -> None:
         self._product = product
+        self._seed = seed
+        self._number = 0
         self._rng = random.Random(seed)
         self._tally = tally
         self._lists = [tokens(statement) for statement in STATEMENTS]
@@ -57,6 +59,8 @@ class SqlFuzzer:
 
     def one(self) -> int:
         """One batch. Raises Violation when the session is lost or hangs."""
+        self._number += 1
+        self._rng = random.Random(f"{self._seed} {self._number}")
         text = self.soup() if self._rng.random() < 0.15 else self.damaged()
         try:
             self._run(text)

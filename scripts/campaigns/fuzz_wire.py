@@ -152,10 +152,13 @@ class Talk:
 
 
 class WireFuzzer:
-    """Damaged conversations, one after the other, from one stream of choices."""
+    """Damaged conversations, one after the other. The choices of each follow from the seed and its number alone,
+    so that a machine's speed does not change them."""
 
     def __init__(self, product: Product, seed: int, tally: Tally) -> None:
         self._product = product
+        self._seed = seed
+        self._number = 0
         self._rng = random.Random(seed)
         self._tally = tally
         self._requests = requests()
@@ -163,7 +166,8 @@ class WireFuzzer:
 
     def one(self) -> int:
         """One connection; how many damaged inputs it had. Raises Violation."""
-        rng = self._rng
+        self._number += 1
+        rng = self._rng = random.Random(f"{self._seed} {self._number}")
         kind = rng.choices(
             (
                 self.nonsense,

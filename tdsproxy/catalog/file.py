@@ -11,7 +11,7 @@ from typing import Final
 
 import apsw
 
-from tdsproxy.store.encoding import Stored
+from tdsproxy.store.encoding import Stored, storable_text
 
 Row = tuple[Stored, ...]
 
@@ -33,9 +33,11 @@ class CatalogFile:
         self._connection.execute("PRAGMA synchronous = FULL")
 
     def read(self, sql: str, values: Sequence[Stored] = ()) -> list[Row]:
-        """The rows of one query, or of one statement outside a ``write`` block."""
+        """The rows of one query, or of one statement outside a ``write`` block. Names come from outside:
+        halves of UTF-16 pairs in them are no error, but U+FFFD."""
+        bound = tuple(storable_text(value) if isinstance(value, str) else value for value in values)
         with self._lock:
-            return [tuple(row) for row in self._connection.execute(sql, tuple(values))]
+            return [tuple(row) for row in self._connection.execute(sql, bound)]
 
     @contextmanager
     def write(self) -> Iterator[CatalogFile]:

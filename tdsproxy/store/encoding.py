@@ -208,6 +208,17 @@ def to_storage(value: Value, type_: SqlType) -> Stored:
     raise TypeError(f"a value of {name} cannot be a {type(value).__name__}")
 
 
+def storable_text(text: str) -> str:
+    """``text`` as SQLite can keep it, in UTF-8: halves of UTF-16 pairs become U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 def _digits(type_: SqlType) -> int:
     if type_.name == "datetime":
         return 3

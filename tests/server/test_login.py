@@ -23,6 +23,31 @@ def test_a_hash_verifies_its_password_and_no_other() -> None:
     assert "berraschung" not in stored
 
 
+def test_half_a_character_in_a_password_is_a_wrong_password(world: World) -> None:
+    half = "Pass\udbc3word"
+    assert verify_password(half, hash_password(half))
+    assert not verify_password("Pass\udbc4word", hash_password(half))
+    assert [m[0] for m in refusal(world, user="sa", password=half)] == [18456]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"user": "s\udbc3a"}, {"database": "d\udbc3b"}, {"application": "a\udbc3"}, {"host": "h\udc00"}],
+)
+def test_half_a_character_anywhere_in_a_login_is_a_login_or_a_refusal(
+    world: World, fields: dict[str, str]
+) -> None:
+    login = {"user": "sa", "password": PASSWORD, **fields}
+    if "user" in fields:
+        assert [m[0] for m in refusal(world, **login)] == [18456]
+    elif "database" in fields:
+        assert [m[0] for m in refusal(world, **login)] == [4060, 18456]
+    else:
+        client = world.login(**login)
+        client.run("SELECT APP_NAME(), HOST_NAME(); EXEC sp_who2")
+        assert errors(client.replies("SELECT APP_NAME(), HOST_NAME(); EXEC sp_who2")) == []
+
+
 @pytest.mark.parametrize("stored", ["", "scrypt$x$8$AA==$AA==", "scrypt$16$8$!$", "md5$1$2$3$4"])
 def test_a_hash_of_another_form_verifies_nothing(stored: str) -> None:
     assert not verify_password("", stored)

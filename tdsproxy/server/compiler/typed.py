@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tdsproxy.store.encoding import Stored, to_storage
+from tdsproxy.store.encoding import Stored, storable_text, to_storage
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import BatchAborted, SqlError
@@ -208,15 +208,9 @@ Bindings = dict[str, Stored]
 
 
 def stored(value: Value, type_: SqlType) -> Stored:
-    """``to_storage`` for values that functions made: text may hold halves of UTF-16 pairs, which SQLite, as
-    UTF-8, can't keep."""
+    """``to_storage`` for values that functions made: text may hold halves of UTF-16 pairs."""
     raw = to_storage(value, type_)
-    if isinstance(raw, str) and not raw.isascii():
-        try:
-            raw.encode()
-        except UnicodeEncodeError:
-            return raw.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return raw
+    return storable_text(raw) if isinstance(raw, str) else raw
 
 
 class Parameters:
