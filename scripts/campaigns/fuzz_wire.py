@@ -152,8 +152,8 @@ class Talk:
 
 
 class WireFuzzer:
-    """Damaged conversations, one after the other. The choices of each follow from the seed and its number alone,
-    so that a machine's speed does not change them."""
+    """Damaged conversations, one after the other. The choices of each follow from the seed and its number
+    alone, so that a machine's speed does not change them."""
 
     def __init__(self, product: Product, seed: int, tally: Tally) -> None:
         self._product = product
