@@ -18,11 +18,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"store", "tsql"},
     "backup": {"log", "media", "store", "tsql"},
     "commands": {"backup", "catalog", "log", "media", "store", "tsql"},
-    "keeper": {"backup", "catalog", "commands", "log", "media", "store", "tsql"},
+    "agent": {"backup", "catalog", "commands", "log", "media", "store", "tsql"},
+    "keeper": {"agent", "backup", "catalog", "commands", "log", "media", "store", "tsql"},
     "frontend": {"tds", "tsql"},
     "server": {"catalog", "commands", "frontend", "keeper", "store", "tds", "tsql"},
     "proxy": {"commands", "frontend", "keeper", "tds", "tsql"},
-    "cli": {"catalog", "commands", "frontend", "keeper", "proxy", "server", "store", "tds", "tsql"},
+    "cli": {"agent", "catalog", "commands", "frontend", "keeper", "proxy", "server", "store", "tds", "tsql"},
 }
 """What each room may import besides itself."""
 

@@ -1,0 +1,1 @@
+"""Jobs, schedules and policies: backups that nobody starts by hand."""
