@@ -110,7 +110,8 @@ class Dispatcher:
         elif isinstance(statement, NATIVE):
             yield from run_native(session, statement, frame)
         elif isinstance(statement, _SECURITY):
-            yield from run_security(session, statement)
+            principals = statement
+            yield from self.sql.run(lambda: run_security(session, principals), frame, statement.line)
         else:
             yield from self._other(statement, frame)
 

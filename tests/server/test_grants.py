@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
+from tdsproxy.server import grants
 from tests.server.scratch import shared_world, sql
 from tests.server.support import Client, World
 
@@ -54,3 +57,26 @@ def test_refusals(sql: Client) -> None:
     assert sql.error("GRANT SELECT ON nope TO public") == 15151
     assert sql.error("GRANT SELECT TO nobody") == 15151
     sql.run("GRANT VIEW SERVER STATE TO sa")
+
+
+def test_a_grant_begins_anew_when_the_table_is_changed_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = world.login(), world.login()
+    one.run("CREATE DATABASE shared; USE shared; CREATE TABLE item (id int)")
+    changes = iter(["USE shared; ALTER TABLE item ADD name nvarchar(10)"])
+    expanded = grants._expanded
+
+    def after_a_change(words: Sequence[str]) -> Iterator[str]:
+        for change in changes:
+            other.run(change)
+        return expanded(words)
+
+    monkeypatch.setattr(grants, "_expanded", after_a_change)
+    # A statement that was not run to its end comes before.
+    assert one.error("SELECT nothing FROM item") == 207
+    one.run("GRANT SELECT ON item TO public")
+    granted = one.rows(
+        "SELECT permission_name FROM sys.database_permissions WHERE major_id = OBJECT_ID('item')"
+    )
+    assert granted == [("SELECT",)]

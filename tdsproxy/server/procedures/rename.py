@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
-from tdsproxy.tsql.replies import Message
+from tdsproxy.tsql.replies import Message, Reply
 from tdsproxy.tsql.state import Frame
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ def _rename(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Re
         inner = Frame(frame.session, frame.options.copy(), frame.kind, text=text, parent=frame)
         yield from session.evaluator.execute(batch.statements[0], inner)
         return 0
-    Renamer(session, old, new, kind).run()
-    yield Message(15477, 0, 1, _CAUTION)
+
+    def work() -> Iterator[Reply]:
+        Renamer(session, old, new, kind).run()
+        yield Message(15477, 0, 1, _CAUTION)
+
+    yield from session.evaluator.sql.run(work, frame)
     return 0
 
 
