@@ -12,6 +12,7 @@ from tdsproxy.server.identity import COLLATION
 from tdsproxy.server.schema import object_id_of
 from tdsproxy.server.sysviews import (
     databases,
+    features,
     information_schema,
     keys,
     modules,
@@ -43,6 +44,7 @@ _BASE: Final[tuple[View, ...]] = (
     *monitoring.VIEWS,
     *storage.VIEWS,
     *keys.VIEWS,
+    *features.VIEWS,
 )
 
 _OLD_NAMES: Final = frozenset(
@@ -73,9 +75,14 @@ def system_object_id(item: View) -> int:
 
 
 def _system_objects(scope: Scope) -> Iterator[Row]:
+    yield from _system_views(scope)
+    yield from _system_functions()
+
+
+def _system_views(scope: Scope) -> Iterator[Row]:
     del scope
     for item in _BASE:
-        yield {
+        yield objects.VIEW_FACTS | {
             "name": item.name,
             "object_id": system_object_id(item),
             "schema_id": 3 if item.schema == "INFORMATION_SCHEMA" else 4,
@@ -86,7 +93,6 @@ def _system_objects(scope: Scope) -> Iterator[Row]:
             "modify_date": EPOCH,
             "is_ms_shipped": 1,
         }
-    yield from _system_functions()
 
 
 def _system_functions() -> Iterator[Row]:
@@ -108,6 +114,11 @@ def _system_functions() -> Iterator[Row]:
 def _all_objects(scope: Scope) -> Iterator[Row]:
     yield from objects._objects(scope)
     yield from _system_objects(scope)
+
+
+def _all_views(scope: Scope) -> Iterator[Row]:
+    yield from objects.views(scope)
+    yield from _system_views(scope)
 
 
 def _collation(column: ViewColumn) -> str | None:
@@ -146,17 +157,14 @@ VIEWS: Final = {
     (item.schema.lower(), item.name.lower()): item
     for item in (
         *_BASE,
-        view("sys.system_objects", objects._OBJECT_COLUMNS, _system_objects),
-        view("sys.system_views", objects._OBJECT_COLUMNS, _system_objects),
-        view("sys.all_objects", objects._OBJECT_COLUMNS, _all_objects),
-        view("sys.all_views", objects._OBJECT_COLUMNS, _system_objects),
+        view("sys.system_objects", objects.OBJECT_COLUMNS, _system_objects),
+        view("sys.system_views", objects.VIEW_COLUMNS, _system_views),
+        view("sys.all_objects", objects.OBJECT_COLUMNS, _all_objects),
+        view("sys.all_views", objects.VIEW_COLUMNS, _all_views),
         view("sys.system_columns", objects._COLUMN_COLUMNS, _system_columns),
         view("sys.all_columns", objects._COLUMN_COLUMNS, _all_columns),
-        view(
-            "sys.all_sql_modules",
-            "object_id int!, definition nvarchar(max), uses_ansi_nulls bit, uses_quoted_identifier bit",
-            objects._sql_modules,
-        ),
+        view("sys.all_sql_modules", objects.MODULE_COLUMNS, objects._sql_modules),
+        view("sys.system_sql_modules", objects.MODULE_COLUMNS),
     )
 }
 

@@ -182,7 +182,8 @@ _EMPTY: Final = {
     "sys.dm_db_uncontained_entities": "class int!, class_desc nvarchar(120), major_id int!,"
     " feature_name nvarchar(256)",
     "sys.dm_db_xtp_table_memory_stats": "object_id int, memory_allocated_for_table_kb bigint,"
-    " memory_used_by_table_kb bigint",
+    " memory_used_by_table_kb bigint, memory_allocated_for_indexes_kb bigint,"
+    " memory_used_by_indexes_kb bigint",
     "sys.dm_io_pending_io_requests": "io_completion_request_address varbinary(8)!, io_type nvarchar(60)!,"
     " io_pending_ms_ticks bigint!, io_pending int!, io_handle varbinary(8)",
     "sys.dm_server_registry": "registry_key nvarchar(256), value_name nvarchar(256), value_data sql_variant",
@@ -220,16 +221,12 @@ _EMPTY: Final = {
     " referenced_class tinyint, referenced_class_desc nvarchar(60), referenced_server_name sysname,"
     " referenced_database_name sysname, referenced_schema_name sysname, referenced_entity_name sysname,"
     " referenced_id int, referenced_minor_id int!, is_caller_dependent bit!, is_ambiguous bit!",
-    "sys.xml_indexes": "object_id int!, name sysname, index_id int!, type tinyint!, type_desc nvarchar(60),"
-    " using_xml_index_id int, secondary_type char(1), is_disabled bit, fill_factor tinyint!",
     "sys.column_store_row_groups": "object_id int!, index_id int!, partition_number int!, row_group_id int!,"
     " state tinyint!, state_description nvarchar(60)!, total_rows bigint, deleted_rows bigint,"
     " size_in_bytes bigint",
     "sys.dm_db_column_store_row_group_physical_stats": "object_id int!, index_id int!, partition_number int!,"
     " row_group_id int, state tinyint, state_desc nvarchar(60), total_rows bigint, deleted_rows bigint,"
     " size_in_bytes bigint",
-    "sys.hash_indexes": "object_id int!, name sysname, index_id int!, bucket_count int!",
-    "sys.spatial_indexes": "object_id int!, name sysname, index_id int!, type tinyint!",
     "sys.plan_guides": "plan_guide_id int!, name sysname!, create_date datetime!, modify_date datetime!,"
     " is_disabled bit!, query_text nvarchar(max), scope_type tinyint!, hints nvarchar(max)",
     "sys.internal_tables": "name sysname!, object_id int!, schema_id int!, parent_object_id int!,"
@@ -242,7 +239,6 @@ _EMPTY: Final = {
     "sys.time_zone_info": "name sysname!, current_utc_offset nvarchar(6)!, is_currently_dst bit!",
     "sys.fulltext_indexes": "object_id int!, unique_index_id int!, fulltext_catalog_id int, is_enabled bit!,"
     " change_tracking_state char(1), has_crawl_completed bit!, crawl_type char(1)!",
-    "sys.fulltext_catalogs": "fulltext_catalog_id int!, name sysname!, path nvarchar(260), is_default bit!",
     "sys.change_tracking_tables": "object_id int!, is_track_columns_updated_on bit!,"
     " min_valid_version bigint",
     "sys.dm_cdc_log_scan_sessions": "session_id int!, start_time datetime, end_time datetime, duration int,"
@@ -252,8 +248,6 @@ _EMPTY: Final = {
     "sys.server_audit_specifications": "server_specification_id int!, name sysname!, is_state_enabled bit",
     "sys.database_audit_specifications": "database_specification_id int!, name sysname!,"
     " is_state_enabled bit",
-    "sys.external_data_sources": "data_source_id int!, name sysname!, location nvarchar(4000)!,"
-    " type_desc nvarchar(255), type tinyint!",
     "sys.dm_os_job_object": "cpu_rate int, cpu_affinity_mask bigint, memory_limit_mb bigint",
     "sys.messages": "message_id int!, language_id smallint!, severity tinyint, is_event_logged bit!,"
     " text nvarchar(2048)!",

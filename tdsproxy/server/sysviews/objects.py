@@ -84,7 +84,7 @@ def constraint_kind(item: Constraint) -> str:
 
 # --------------------------------------------------------------------------- objects
 
-_OBJECT_COLUMNS: Final = """
+OBJECT_COLUMNS: Final = """
 name sysname!, object_id int!, principal_id int, schema_id int!, parent_object_id int!, type char(2),
 type_desc nvarchar(60), create_date datetime!, modify_date datetime!, is_ms_shipped bit!, is_published bit!,
 is_schema_published bit!
@@ -177,9 +177,9 @@ def _tables_rows(scope: Scope) -> Iterator[Row]:
         }
 
 
-def _views(scope: Scope) -> Iterator[Row]:
+def views(scope: Scope) -> Iterator[Row]:
     for module in _modules(scope, "V"):
-        yield _module_object(scope, module)
+        yield _module_object(scope, module) | VIEW_FACTS
 
 
 def _procedures(scope: Scope) -> Iterator[Row]:
@@ -325,7 +325,7 @@ def _types(scope: Scope) -> Iterator[Row]:
 
 # --------------------------------------------------------------------------- indexes and constraints
 
-_INDEX_COLUMNS: Final = """
+INDEX_COLUMNS: Final = """
 object_id int!, name sysname, index_id int!, type tinyint!, type_desc nvarchar(60), is_unique bit,
 data_space_id int!, ignore_dup_key bit, is_primary_key bit, is_unique_constraint bit, fill_factor tinyint!,
 is_padded bit, is_disabled bit, is_hypothetical bit, is_ignored_in_optimization bit, allow_row_locks bit,
@@ -491,6 +491,29 @@ def _default_constraints(scope: Scope) -> Iterator[Row]:
                 }
 
 
+MODULE_COLUMNS: Final = """
+object_id int!, definition nvarchar(max), uses_ansi_nulls bit, uses_quoted_identifier bit,
+is_schema_bound bit, uses_database_collation bit, is_recompiled bit, null_on_null_input bit,
+execute_as_principal_id int, uses_native_compilation bit, inline_type bit, is_inlineable bit
+"""
+
+VIEW_COLUMNS: Final = f"""
+{OBJECT_COLUMNS}, is_replicated bit, has_replication_filter bit, has_opaque_metadata bit!,
+has_unchecked_assembly_data bit!, with_check_option bit!, is_date_correlation_view bit!,
+is_tracked_by_cdc bit, has_snapshot bit, ledger_view_type tinyint,
+ledger_view_type_desc nvarchar(60), is_dropped_ledger_view bit
+"""
+
+VIEW_FACTS: Final[dict[str, Value]] = {
+    "is_replicated": 0,
+    "has_replication_filter": 0,
+    "is_tracked_by_cdc": 0,
+    "has_snapshot": 0,
+    "ledger_view_type": 0,
+    "ledger_view_type_desc": "NON_LEDGER_VIEW",
+    "is_dropped_ledger_view": 0,
+}
+
 _TABLE_EXTRA: Final = """
 lob_data_space_id int!, filestream_data_space_id int, max_column_id_used int!, lock_on_bulk_load bit!,
 uses_ansi_nulls bit, is_replicated bit, has_replication_filter bit, is_merge_published bit,
@@ -506,30 +529,17 @@ ledger_view_id int, is_dropped_ledger_table bit
 """
 
 VIEWS: Final[tuple[View, ...]] = (
-    view("sys.objects", _OBJECT_COLUMNS, _objects),
-    view("sys.all_objects", _OBJECT_COLUMNS, _objects),
-    view("sys.tables", f"{_OBJECT_COLUMNS}, {_TABLE_EXTRA}", _tables_rows),
-    view(
-        "sys.views",
-        f"{_OBJECT_COLUMNS}, is_replicated bit, has_replication_filter bit, has_opaque_metadata bit!,"
-        "has_unchecked_assembly_data bit!, with_check_option bit!, is_date_correlation_view bit!,"
-        "is_tracked_by_cdc bit, has_snapshot bit, ledger_view_type tinyint,"
-        "ledger_view_type_desc nvarchar(60), is_dropped_ledger_view bit",
-        _views,
-    ),
+    view("sys.objects", OBJECT_COLUMNS, _objects),
+    view("sys.all_objects", OBJECT_COLUMNS, _objects),
+    view("sys.tables", f"{OBJECT_COLUMNS}, {_TABLE_EXTRA}", _tables_rows),
+    view("sys.views", VIEW_COLUMNS, views),
     view(
         "sys.procedures",
-        f"{_OBJECT_COLUMNS}, is_auto_executed bit!, is_execution_replicated bit,"
+        f"{OBJECT_COLUMNS}, is_auto_executed bit!, is_execution_replicated bit,"
         "is_repl_serializable_only bit, skips_repl_constraints bit",
         _procedures,
     ),
-    view(
-        "sys.sql_modules",
-        "object_id int!, definition nvarchar(max), uses_ansi_nulls bit, uses_quoted_identifier bit,"
-        "is_schema_bound bit, uses_database_collation bit, is_recompiled bit, null_on_null_input bit,"
-        "execute_as_principal_id int, uses_native_compilation bit, inline_type bit, is_inlineable bit",
-        _sql_modules,
-    ),
+    view("sys.sql_modules", MODULE_COLUMNS, _sql_modules),
     view(
         "sys.triggers",
         "name sysname!, object_id int!, parent_class tinyint!, parent_class_desc nvarchar(60),"
@@ -538,7 +548,7 @@ VIEWS: Final[tuple[View, ...]] = (
         "is_ms_shipped bit!, is_disabled bit!, is_not_for_replication bit!, is_instead_of_trigger bit!",
         _triggers,
     ),
-    view("sys.synonyms", f"{_OBJECT_COLUMNS}, base_object_name nvarchar(1035)", _synonyms),
+    view("sys.synonyms", f"{OBJECT_COLUMNS}, base_object_name nvarchar(1035)", _synonyms),
     view("sys.schemas", "name sysname!, schema_id int!, principal_id int", _schemas),
     view("sys.columns", _COLUMN_COLUMNS, _columns),
     view(
@@ -560,7 +570,7 @@ VIEWS: Final[tuple[View, ...]] = (
         "is_table_type bit!",
         _types,
     ),
-    view("sys.indexes", _INDEX_COLUMNS, _indexes),
+    view("sys.indexes", INDEX_COLUMNS, _indexes),
     view(
         "sys.index_columns",
         "object_id int!, index_id int!, index_column_id int!, column_id int!, key_ordinal tinyint!,"
@@ -570,12 +580,12 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.key_constraints",
-        f"{_OBJECT_COLUMNS}, unique_index_id int, is_system_named bit!, is_enforced bit",
+        f"{OBJECT_COLUMNS}, unique_index_id int, is_system_named bit!, is_enforced bit",
         _key_constraints,
     ),
     view(
         "sys.foreign_keys",
-        f"{_OBJECT_COLUMNS}, referenced_object_id int, key_index_id int, is_disabled bit!,"
+        f"{OBJECT_COLUMNS}, referenced_object_id int, key_index_id int, is_disabled bit!,"
         "is_not_for_replication bit!, is_not_trusted bit!, delete_referential_action tinyint,"
         "delete_referential_action_desc nvarchar(60), update_referential_action tinyint,"
         "update_referential_action_desc nvarchar(60), is_system_named bit!",
@@ -589,13 +599,13 @@ VIEWS: Final[tuple[View, ...]] = (
     ),
     view(
         "sys.check_constraints",
-        f"{_OBJECT_COLUMNS}, is_disabled bit!, is_not_for_replication bit!, is_not_trusted bit!,"
+        f"{OBJECT_COLUMNS}, is_disabled bit!, is_not_for_replication bit!, is_not_trusted bit!,"
         "parent_column_id int!, definition nvarchar(max), uses_database_collation bit, is_system_named bit!",
         _check_constraints,
     ),
     view(
         "sys.default_constraints",
-        f"{_OBJECT_COLUMNS}, parent_column_id int!, definition nvarchar(max), is_system_named bit!",
+        f"{OBJECT_COLUMNS}, parent_column_id int!, definition nvarchar(max), is_system_named bit!",
         _default_constraints,
     ),
     view(

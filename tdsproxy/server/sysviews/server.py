@@ -217,9 +217,22 @@ VIEWS: Final[tuple[View, ...]] = (
         "request_owner_type nvarchar(60)!, request_owner_id bigint",
         _database_locks,
     ),
-    view("sys.xml_schema_collections", "xml_collection_id int!, schema_id int!, name sysname!"),
-    view("sys.periods", "name sysname!, period_type tinyint, object_id int!, start_column_id int!"),
-    view("sys.assemblies", "name sysname!, principal_id int, assembly_id int!"),
+    view(
+        "sys.xml_schema_collections",
+        "xml_collection_id int!, schema_id int!, principal_id int, name sysname!, create_date datetime!,"
+        " modify_date datetime!",
+    ),
+    view(
+        "sys.periods",
+        "name sysname!, period_type tinyint, period_type_desc nvarchar(60), object_id int!,"
+        " start_column_id int!, end_column_id int!",
+    ),
+    view(
+        "sys.assemblies",
+        "name sysname!, principal_id int, assembly_id int!, clr_name nvarchar(4000), permission_set tinyint,"
+        " permission_set_desc nvarchar(60), is_visible bit!, create_date datetime!, modify_date datetime!,"
+        " is_user_defined bit",
+    ),
     view(
         "dbo.spt_values",
         "name nvarchar(35), number int!, type nchar(3)!, low int, high int, status int",

@@ -13,6 +13,10 @@ from tdsproxy.store.encoding import Stored
 _PAGE: Final = 8060
 """Bytes of rows that a page of 8 KiB takes."""
 
+_SYSTEM_TABLE: Final = 34
+"""sys.sysschobjs: the system table that stands for SQLite's schema. No database is without partitions, then:
+sums over them are never NULL, on which Management Studio's library relies."""
+
 
 def indexes_of(table: TableInfo) -> Iterator[tuple[int, KeyInfo | IndexInfo | None]]:
     """The indexes with their index_id; None is the heap."""
@@ -36,59 +40,64 @@ def _width(length: int | None) -> int:
     return 8 if length is None else 32 if length < 0 else min(length, 64)
 
 
-def _partitions(scope: Scope) -> Iterator[Row]:
-    for table in scope.objects.tables.values():
+def _parts(scope: Scope) -> Iterator[tuple[int, int, int, int, int]]:
+    """Every partition: its id, its table's id, its index's id, its rows and their pages."""
+    objects = scope.objects
+    count = len(objects.tables) + len(objects.modules)
+    yield (1 << 48) + (_SYSTEM_TABLE << 16), _SYSTEM_TABLE, 1, count, 1 + count // 100
+    for table in objects.tables.values():
         rows = scope.row_count(table)
         for number, _ in indexes_of(table):
-            key = partition_id(table, number)
-            yield {
-                "partition_id": key,
-                "object_id": table.object_id,
-                "index_id": number,
-                "partition_number": 1,
-                "hobt_id": key,
-                "rows": rows,
-                "filestream_filegroup_id": 0,
-                "data_compression": 0,
-                "data_compression_desc": "NONE",
-            }
+            yield partition_id(table, number), table.object_id, number, rows, pages_of(table, rows)
+
+
+def _partitions(scope: Scope) -> Iterator[Row]:
+    for key, object_id, number, rows, _ in _parts(scope):
+        yield {
+            "partition_id": key,
+            "object_id": object_id,
+            "index_id": number,
+            "partition_number": 1,
+            "hobt_id": key,
+            "rows": rows,
+            "filestream_filegroup_id": 0,
+            "data_compression": 0,
+            "data_compression_desc": "NONE",
+            "xml_compression": 0,
+            "xml_compression_desc": "OFF",
+        }
 
 
 def _units(scope: Scope) -> Iterator[Row]:
-    for table in scope.objects.tables.values():
-        rows = scope.row_count(table)
-        for number, _ in indexes_of(table):
-            key, pages = partition_id(table, number), pages_of(table, rows)
-            yield {
-                "allocation_unit_id": key,
-                "type": 1,
-                "type_desc": "IN_ROW_DATA",
-                "container_id": key,
-                "data_space_id": 1,
-                "total_pages": pages + (1 if pages else 0),
-                "used_pages": pages + (1 if pages else 0),
-                "data_pages": pages,
-            }
+    for key, _, _, _, pages in _parts(scope):
+        used = pages + (1 if pages else 0)
+        yield {
+            "allocation_unit_id": key,
+            "type": 1,
+            "type_desc": "IN_ROW_DATA",
+            "container_id": key,
+            "data_space_id": 1,
+            "total_pages": used,
+            "used_pages": used,
+            "data_pages": pages,
+        }
 
 
 def _partition_stats(scope: Scope) -> Iterator[Row]:
-    for table in scope.objects.tables.values():
-        rows = scope.row_count(table)
-        for number, _ in indexes_of(table):
-            pages = pages_of(table, rows)
-            used = pages + (1 if pages else 0)
-            yield {
-                "partition_id": partition_id(table, number),
-                "object_id": table.object_id,
-                "index_id": number,
-                "partition_number": 1,
-                "in_row_data_page_count": pages,
-                "in_row_used_page_count": used,
-                "in_row_reserved_page_count": used,
-                "used_page_count": used,
-                "reserved_page_count": used,
-                "row_count": rows,
-            }
+    for key, object_id, number, rows, pages in _parts(scope):
+        used = pages + (1 if pages else 0)
+        yield {
+            "partition_id": key,
+            "object_id": object_id,
+            "index_id": number,
+            "partition_number": 1,
+            "in_row_data_page_count": pages,
+            "in_row_used_page_count": used,
+            "in_row_reserved_page_count": used,
+            "used_page_count": used,
+            "reserved_page_count": used,
+            "row_count": rows,
+        }
 
 
 def _stats(scope: Scope) -> Iterator[Row]:
