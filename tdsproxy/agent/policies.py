@@ -1,7 +1,7 @@
 """What a policy says: which databases, when, where to, how, and for how long.
 
-Policies come from ``[policy.NAME]`` tables of the configuration file, from ``tdsproxy agent schedule`` and from
-``msdb.managed_backup``'s procedures; all of them are this record, kept as JSON (``to_document``).
+Policies come from ``[policy.NAME]`` tables of the configuration file, from ``tdsproxy agent schedule`` and
+from ``msdb.managed_backup``'s procedures; all of them are one record, kept as JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Retention:
 
     ``age_days`` keeps everything younger; ``count`` the newest so many full backups with all that builds on
     them; ``size_bytes`` is the most that all of a database's backups may take, the oldest go first;
-    ``window_days`` promises that each moment of so many past days can be restored. None: the rule is not used.
+    ``window_days`` promises that each moment of so many past days can be restored. None: no such rule.
     What a kept backup or the window needs is kept as well. ``archive_after_days`` moves what is older into
     ``archive_class``, the storage class of an object store.
     """
