@@ -19,53 +19,65 @@ _BUSY_MILLISECONDS: Final = 15_000
 
 
 class CatalogFile:
-    """A connection in WAL mode, guarded by a lock, so that any thread may use it.
+    """Two connections, one that reads and one that writes, so that any thread may use the file.
 
-    Writers of several processes wait for each other up to 15 seconds; then apsw.BusyError. What a
-    finished ``write`` block changed is on the disk (synchronous FULL).
+    Writers, also of other processes, wait for each other up to 15 seconds; then apsw.BusyError. Who reads
+    waits for no writer. What a finished ``write`` block changed is on the disk (synchronous FULL).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.RLock()
-        self._connection = apsw.Connection(str(path))
-        self._connection.set_busy_timeout(_BUSY_MILLISECONDS)
-        self._connection.execute("PRAGMA synchronous = FULL")
+        self._writing = threading.RLock()
+        self._reading = threading.Lock()
+        self._writer = _connected(path)
+        self._reader = _connected(path)
+        self._owner: int | None = None
 
     def read(self, sql: str, values: Sequence[Stored] = ()) -> list[Row]:
         """The rows of one query, or of one statement outside a ``write`` block. Names come from outside:
         halves of UTF-16 pairs in them are no error, but U+FFFD."""
         bound = tuple(storable_text(value) if isinstance(value, str) else value for value in values)
-        with self._lock:
-            return [tuple(row) for row in self._connection.execute(sql, bound)]
+        if not self._within_write() and sql.lstrip()[:6].upper() == "SELECT":
+            with self._reading:
+                return [tuple(row) for row in self._reader.execute(sql, bound)]
+        with self._writing:
+            return [tuple(row) for row in self._writer.execute(sql, bound)]
 
     @contextmanager
     def write(self) -> Iterator[CatalogFile]:
         """A write transaction: taken at once, committed at the end, rolled back by an exception."""
-        with self._lock:
-            if self._connection.in_transaction:
+        with self._writing:
+            if self._writer.in_transaction:
                 yield self
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._owner = threading.get_ident()
             try:
                 yield self
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._writer.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            finally:
+                self._owner = None
+            self._writer.execute("COMMIT")
+
+    def _within_write(self) -> bool:
+        """Whether this thread is in a ``write`` block, whose changes it must see."""
+        return self._owner == threading.get_ident()
 
     def use_wal(self) -> None:
         """Makes WAL the file's journal mode; it stays so."""
-        with self._lock:
-            self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        with self._writing:
+            self._writer.execute("PRAGMA journal_mode = WAL").fetchall()
 
     def last_row_id(self) -> int:
         """The row id of the last insert; meaningful within the ``write`` block that made it."""
-        return self._connection.last_insert_rowid()
+        return self._writer.last_insert_rowid()
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
 
     def __enter__(self) -> CatalogFile:
         return self
@@ -77,3 +89,10 @@ class CatalogFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _connected(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(_BUSY_MILLISECONDS)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
