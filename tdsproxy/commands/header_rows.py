@@ -134,6 +134,10 @@ _LABEL: Final[tuple[tuple[str, SqlType], ...]] = (
 )
 
 
+THROUGH_LOGICAL: Final = 100
+"""What the number of a kind of device is more when a logical device stood for it."""
+
+
 def _columns(declared: tuple[tuple[str, SqlType], ...]) -> tuple[Column, ...]:
     return tuple(Column(name, type_) for name, type_ in declared)
 

@@ -12,6 +12,7 @@ from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.history import BackupRows, RestoreRows, Values
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.header_rows import (
+    THROUGH_LOGICAL,
     flags_of,
     history_type,
     last_lsn,
@@ -32,10 +33,6 @@ SHOWN_PAGE: Final = 8192
 _BLOCK_SIZE: Final = 4096
 _DRIVE: Final = "C:\\"
 """``physical_drive``, on Linux, too."""
-
-
-_LOGICAL: Final = 100
-"""What ``device_type`` is more for a logical device than for what it stands for."""
 
 
 def backup_rows(
@@ -148,7 +145,7 @@ def _family(name: str, label: MediaHeader, device_type: int, logical: str | None
         "media_count": 1,
         "logical_device_name": logical,
         "physical_device_name": name,
-        "device_type": device_type if logical is None else device_type + _LOGICAL,
+        "device_type": device_type % THROUGH_LOGICAL + (0 if logical is None else THROUGH_LOGICAL),
         "physical_block_size": max(_BLOCK_SIZE, label.block_size),
         "mirror": label.mirror_sequence - 1,
     }
