@@ -48,10 +48,14 @@ def test_a_write_block_sees_its_own_changes_and_nobody_else_before_its_end(file:
 
 
 def test_what_an_exception_ends_is_undone(file: CatalogFile) -> None:
-    with file:
-        with pytest.raises(RuntimeError), file.write():
+    def fail() -> None:
+        with file.write():
             file.read("INSERT INTO item VALUES (?)", ("gone",))
             raise RuntimeError
+
+    with file:
+        with pytest.raises(RuntimeError):
+            fail()
         assert file.read("SELECT name FROM item") == []
 
 
