@@ -163,6 +163,8 @@ class Scripts:
             assert self.run(f"DROP DATABASE [{database}]").errors == []
         tomorrow = "DECLARE @d datetime = DATEADD(day, 1, GETDATE()) EXEC msdb.dbo.sp_delete_backuphistory @d"
         assert self.run(tomorrow).errors == []
+        # The revert to a snapshot has no backup set to go with.
+        assert self.run("DELETE FROM msdb.dbo.restorehistory").errors == []
         for path in self.backups.iterdir():
             if path.is_file():
                 path.unlink()
