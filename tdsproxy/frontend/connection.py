@@ -19,17 +19,26 @@ from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.frontend.handler import Server, Session
 from tdsproxy.frontend.handshake import Accepted, HandshakeSettings, greet, read_login
 from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, failed_done
-from tdsproxy.frontend.requests import Attention, Event, Ignored, Request, RequestReader
+from tdsproxy.frontend.requests import (
+    Attention,
+    Event,
+    Ignored,
+    Request,
+    RequestReader,
+    is_whole_request,
+)
 from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.frontend.worker import Outbox, OutboxClosed, SessionLimit, SessionWorker
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import (
     DEFAULT_PACKET_SIZE,
+    HEADER_SIZE,
     MAX_PACKET_SIZE,
     PacketType,
     PacketWriter,
     packetize,
 )
+from tdsproxy.tds.packets import Message as TdsMessage
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Message, Reply, Rows
 
@@ -68,14 +77,16 @@ class ConnectionSettings:
 
 
 class _Running:
-    """The request at work. ``finished`` is done when the session's thread has let go of it."""
+    """The request at work. ``answered`` (of one that goes the short way) is done when its answer is written
+    or given up."""
 
-    __slots__ = ("cancelled", "finished", "outbox")
+    __slots__ = ("answered", "cancelled", "outbox", "writer")
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, writer: PacketWriter) -> None:
         self.outbox = outbox
+        self.writer = writer
         self.cancelled = False
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[None] | None = None
 
 
 class Connection:
@@ -99,7 +110,10 @@ class Connection:
         self._packet_size = DEFAULT_PACKET_SIZE
         self._format = Format(server.name)
         self._running: _Running | None = None
-        self._stopping = asyncio.Event()
+        self._reader: RequestReader | None = None
+        self._waiting = False
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def _address(self) -> str:
@@ -107,7 +121,9 @@ class Connection:
 
     def stop(self) -> None:
         """End the connection as soon as no request runs."""
-        self._stopping.set()
+        self._stopping = True
+        if self._reader is not None:
+            self._reader.stop()
 
     async def serve(self) -> None:
         """Raises nothing that the client caused; a broken connection just ends it."""
@@ -202,20 +218,90 @@ class Connection:
     async def _converse(self, session: Session, worker: SessionWorker) -> None:
         await self._channel.drain()
         reader = RequestReader(self._channel, lambda: self._cancel(session))
+        self._reader = reader
+        if self._stopping:
+            reader.stop()
         reading = asyncio.create_task(reader.run())
         reading.add_done_callback(lambda _task: self._cancel(session, gone=True))
-        stopping = asyncio.create_task(self._stopping.wait())
+
+        def offered(data: bytes) -> bool:
+            return self._waiting and reader.idle and self._short(data, session, worker)
+
         try:
             while True:
-                event = await _first(reader, stopping)
+                self._channel.divert(offered)
+                self._waiting = True
+                try:
+                    event = await reader.next_event()
+                finally:
+                    self._waiting = False
+                    self._channel.divert(None)
+                running = self._running
+                if running is not None and running.answered is not None:
+                    await running.answered
                 if event is None:
                     return
                 await self._answer(event, session, worker)
         finally:
-            stopping.cancel()
+            for task in self._tasks:
+                task.cancel()
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
+
+    # The short way: a request that has come whole while nothing else goes on is handed to the session's
+    # thread at once, and a short answer written as soon as it is there. No coroutine is woken for it.
+
+    def _short(self, data: bytes, session: Session, worker: SessionWorker) -> bool:
+        """Take the request that ``data`` is all of; False when it is not of that kind. Called in the loop."""
+        if self._running is not None or not is_whole_request(data, self._channel.max_packet):
+            return False
+        try:
+            call = read_call(TdsMessage(data[0], data[1], data[HEADER_SIZE:]), self._format.version)
+        except (BadRequest, ProtocolError):
+            return False  # said on the long way
+        loop = asyncio.get_running_loop()
+        outbox = Outbox(loop, lambda: self._short_answer(running, call))
+        running = _Running(outbox, PacketWriter(self._packet_size, session.spid & 0xFFFF))
+        running.answered = loop.create_future()
+        self._running = running
+        worker.run(lambda: self._produce(call, session, running))
+        return True
+
+    def _short_answer(self, running: _Running, call: Call) -> None:
+        """The answer is there, or its beginning. Called in the loop."""
+        answered = running.answered
+        if answered is None or answered.done():
+            return
+        data, flush, last = running.outbox.take()
+        if not last or self._channel.full:
+            # A long answer, or a slow client: on the usual way from here.
+            running.outbox.listen()
+            task = asyncio.ensure_future(self._long_answer(running, call, data, flush=flush, last=last))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        self._write_last(running, call, data)
+        self._short_over(running)
+
+    async def _long_answer(
+        self, running: _Running, call: Call, data: bytes, *, flush: bool, last: bool
+    ) -> None:
+        try:
+            with contextlib.suppress(ConnectionError):
+                while not last:
+                    await self._write_some(running.writer, data, flush=flush)
+                    data, flush, last = await running.outbox.get()
+                self._write_last(running, call, data)
+                await self._channel.drain()
+        finally:
+            self._short_over(running)
+
+    def _short_over(self, running: _Running) -> None:
+        if self._running is running:
+            self._running = None
+        if running.answered is not None and not running.answered.done():
+            running.answered.set_result(None)
 
     async def _answer(self, event: Event, session: Session, worker: SessionWorker) -> None:
         spid = session.spid & 0xFFFF
@@ -245,7 +331,7 @@ class Connection:
 
     def _insist(self, session: Session, running: _Running, patience: float) -> None:
         """Cancel until the request has ended; out of patience, end its answer without it."""
-        if running.finished.done():
+        if running.outbox.finished:
             return
         session.cancel()
         if patience <= 0:
@@ -263,32 +349,39 @@ class Connection:
             self._send(ReplyEncoder(self._format).failure((error.message,)), spid)
             return
         outbox = Outbox(asyncio.get_running_loop())
-        running = _Running(outbox)
-        running.finished = worker.submit(lambda: self._produce(call, session, running))
+        running = _Running(outbox, PacketWriter(self._packet_size, spid))
+        finished = worker.submit(lambda: self._produce(call, session, running))
         if bulk is not None:
-            running.finished.add_done_callback(lambda _done: bulk.close())
+            finished.add_done_callback(lambda _done: bulk.close())
         self._running = running
         try:
-            await self._deliver(outbox, PacketWriter(self._packet_size, spid), call)
+            await self._deliver(running, call)
             if outbox.complete:
-                await running.finished
+                await finished
         finally:
             self._running = None
 
-    async def _deliver(self, outbox: Outbox, writer: PacketWriter, call: Call) -> None:
+    async def _deliver(self, running: _Running, call: Call) -> None:
         """Send what the session's thread produces, until its end or until it is given up."""
         while True:
-            data, flush, last = await outbox.get()
+            data, flush, last = await running.outbox.get()
             if last:
-                tail = data if outbox.complete else data + failed_done(self._format, in_rpc=call.is_rpc)
-                self._channel.write(writer.finish(tail))
+                self._write_last(running, call, data)
                 return
-            packets = writer.add(data)
-            if flush:
-                packets += writer.flush()
-            if packets:
-                self._channel.write(packets)
-                await self._channel.drain()
+            await self._write_some(running.writer, data, flush=flush)
+
+    def _write_last(self, running: _Running, call: Call, data: bytes) -> None:
+        if not running.outbox.complete:
+            data += failed_done(self._format, in_rpc=call.is_rpc)
+        self._channel.write(running.writer.finish(data))
+
+    async def _write_some(self, writer: PacketWriter, data: bytes, *, flush: bool) -> None:
+        packets = writer.add(data)
+        if flush:
+            packets += writer.flush()
+        if packets:
+            self._channel.write(packets)
+            await self._channel.drain()
 
     def _produce(self, call: Call, session: Session, running: _Running) -> None:
         """In the session's thread: run the request and hand over its tokens."""
@@ -310,7 +403,8 @@ class Connection:
             except Exception:
                 log.exception("%s: a request ended with an internal error", self._address)
                 encoder.fail((SEVERE,))
-            running.outbox.put(encoder.finish(cancelled=running.cancelled))
+            running.outbox.finish(encoder.finish(cancelled=running.cancelled))
+            return
         running.outbox.finish()
 
     def _step(self, replies: Iterator[Reply], encoder: ReplyEncoder, running: _Running) -> None:
@@ -344,13 +438,3 @@ def _closer(session: Session) -> Callable[[], None]:
             log.exception("a session could not be closed")
 
     return close
-
-
-async def _first(reader: RequestReader, stopping: asyncio.Task[bool]) -> Event | None:
-    """The next event; None at the end of the connection, or when it is to stop and nothing waits."""
-    arriving = asyncio.ensure_future(reader.next_event())
-    try:
-        done, _ = await asyncio.wait({arriving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return arriving.result() if arriving in done else None
-    finally:
-        arriving.cancel()

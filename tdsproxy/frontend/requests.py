@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, cast
 from tdsproxy.frontend.bulk import SPOOLED
 from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.tds.errors import ProtocolError
-from tdsproxy.tds.packets import Message, MessageAssembler, Packet, PacketType
+from tdsproxy.tds.packets import HEADER_SIZE, Message, MessageAssembler, Packet, PacketType, Status
 
 MAX_MESSAGE: Final = 256 * 1024 * 1024
 """The longest request: 65,536 packets of 4,096 bytes, as SQL Server bounds a batch."""
@@ -28,6 +28,19 @@ without reading."""
 REQUEST_TYPES: Final = frozenset(
     {PacketType.SQL_BATCH, PacketType.RPC, PacketType.BULK_LOAD, PacketType.TRANSACTION_MANAGER}
 )
+
+
+_SHORT_TYPES: Final = frozenset({PacketType.SQL_BATCH, PacketType.RPC})
+
+
+def is_whole_request(data: bytes, max_packet: int) -> bool:
+    """Whether ``data`` is one batch or RPC in a single packet, without a reset, and nothing else."""
+    return (
+        HEADER_SIZE < len(data) <= max_packet
+        and data[0] in _SHORT_TYPES
+        and data[1] == Status.EOM
+        and data[2] << 8 | data[3] == len(data)
+    )
 
 
 @dataclass(slots=True)
@@ -67,12 +80,14 @@ class RequestReader:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
+    _stopped: bool = False
+    _assembler: MessageAssembler = field(default_factory=lambda: MessageAssembler(MAX_MESSAGE))
     _error: Exception | None = None
     _bulk: BinaryIO | None = None
 
     async def run(self) -> None:
         """Read until the end of the connection, or until what arrives is not TDS."""
-        assembler = MessageAssembler(MAX_MESSAGE)
+        assembler = self._assembler
         try:
             while (packet := await self.channel.next_packet()) is not None:
                 if packet.type == PacketType.ATTENTION:
@@ -133,9 +148,11 @@ class RequestReader:
         self._arrived.set()
 
     async def next_event(self) -> Event | None:
-        """The next event in order; None when the connection is over. Raises ProtocolError when it ended
-        with bytes that are not TDS."""
+        """The next event in order; None when the connection is over, or when it was stopped and nothing
+        waits. Raises ProtocolError when it ended with bytes that are not TDS."""
         while not (self._events or self._ended):
+            if self._stopped:
+                return None
             self._arrived.clear()
             await self._arrived.wait()
         if self._ended:
@@ -147,6 +164,16 @@ class RequestReader:
             self._queued -= len(event.message.payload)
         self._room.set()
         return event
+
+    def stop(self) -> None:
+        """``next_event`` waits no more."""
+        self._stopped = True
+        self._arrived.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits, and none has arrived in part."""
+        return not (self._events or self._ended or self._stopped or self._assembler.in_message)
 
     @property
     def ended(self) -> bool:

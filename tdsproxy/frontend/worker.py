@@ -6,6 +6,7 @@ A session's database handles belong to one thread, so all of its calls run there
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -25,11 +26,14 @@ class OutboxClosed(Exception):
 class Outbox:
     """Response bytes on their way from the worker thread to the connection's coroutine.
 
-    ``put`` blocks the thread while more than ``OUTBOX_LIMIT`` bytes wait; ``get`` awaits in the loop.
+    ``put`` blocks the thread while more than ``OUTBOX_LIMIT`` bytes wait; ``get`` awaits in the loop. With
+    ``notify``, which is called in the loop when there is something to ``take``, no coroutine need wait: until
+    ``listen`` is called.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, notify: Callable[[], None] | None = None) -> None:
         self._loop = loop
+        self._notify = notify
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._data = bytearray()
@@ -50,9 +54,10 @@ class Outbox:
             self._flush = self._flush or flush
             self._wake()
 
-    def finish(self) -> None:
-        """Called by the worker thread: nothing more will come."""
+    def finish(self, data: bytes = b"") -> None:
+        """Called by the worker thread: nothing more will come behind ``data``."""
         with self._lock:
+            self._data += data
             self._finished = True
             self._wake()
 
@@ -61,12 +66,28 @@ class Outbox:
         with self._lock:
             self._closed = True
             self._room.notify_all()
-        self._ready.set()
+        self._signal()
 
     def _wake(self) -> None:
         if not self._wake_scheduled:
             self._wake_scheduled = True
-            self._loop.call_soon_threadsafe(self._ready.set)
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
+                self._loop.call_soon_threadsafe(self._signal)
+
+    def _signal(self) -> None:
+        if self._notify is None:
+            self._ready.set()
+        else:
+            self._notify()
+
+    def listen(self) -> None:
+        """From here on ``get`` is awaited, and nobody is notified. Called in the loop."""
+        self._notify = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the producer has come to its end."""
+        return self._finished
 
     @property
     def complete(self) -> bool:
@@ -76,8 +97,12 @@ class Outbox:
     async def get(self) -> tuple[bytes, bool, bool]:
         """(bytes, whether they should be sent at once, whether these are the last)."""
         await self._ready.wait()
+        self._ready.clear()
+        return self.take()
+
+    def take(self) -> tuple[bytes, bool, bool]:
+        """As ``get``, without waiting."""
         with self._lock:
-            self._ready.clear()
             self._wake_scheduled = False
             data, self._data = bytes(self._data), bytearray()
             flush, self._flush = self._flush, False
@@ -125,6 +150,10 @@ class SessionWorker:
 
         self._jobs.put(job)
         return future
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run ``job``, which raises nothing, behind whatever is queued; from any thread."""
+        self._jobs.put(job)
 
     def stop(self) -> None:
         """End the thread once its queued jobs are done. Does not wait."""
