@@ -39,8 +39,9 @@ class ServeOptions:
     """The options of ``serve`` and ``server``, resolved. ``tls`` is strict, required, wanted, login or off;
     ``upstream_tls`` likewise. ``upstream_ca`` a file, ``system``, or None: any certificate is trusted.
     ``capture`` is async, or sync: a commit to the embedded server is acknowledged when it is in the archive
-    of the log. ``log_keep_size`` (bytes) and ``log_keep_time`` (seconds, None: any): how much of what is
-    already in log backups a database's archive keeps."""
+    of the log. ``s3_http`` are the object stores (HOST:PORT) to reach in clear, ``ca_file`` the authorities
+    to trust besides the system's. ``log_keep_size`` (bytes) and ``log_keep_time`` (seconds, None: any): how
+    much of what is already in log backups a database's archive keeps."""
 
     store: Path = DEFAULT_STORE
     listen: Address = Address("127.0.0.1", 1433)
@@ -58,6 +59,8 @@ class ServeOptions:
     capture: str = "async"
     log_keep_size: int = 1 << 30
     log_keep_time: float | None = None
+    s3_http: tuple[str, ...] = ()
+    ca_file: Path | None = None
     sa_password_file: Path | None = None
     tls: str = "wanted"
     tls_cert: Path | None = None
@@ -122,6 +125,13 @@ def _list(value: object, name: str) -> list[str]:
 
 def _paths(value: object, name: str) -> tuple[Path, ...]:
     return tuple(_path(part, name) for part in _list(value, name))
+
+
+def _hosts(value: object, name: str) -> tuple[str, ...]:
+    found = tuple(_list(value, name))
+    for host in found:
+        parse_address(host, 443)
+    return found
 
 
 def _path_map(value: object, name: str) -> tuple[tuple[str, Path], ...]:
@@ -219,6 +229,8 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "capture": _choice("async", "sync"),
     "log_keep_size": _size,
     "log_keep_time": _duration,
+    "s3_http": _hosts,
+    "ca_file": _path,
     "sa_password_file": _path,
     "tls": _choice(*TLS_MODES),
     "tls_cert": _path,

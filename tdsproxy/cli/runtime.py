@@ -74,6 +74,8 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         log_level=options.log_level,
         log_bytes=options.log_keep_size,
         log_seconds=options.log_keep_time,
+        s3_http=options.s3_http,
+        ca_file=options.ca_file,
     )
 
 

@@ -31,6 +31,14 @@ LogKeepTime = Annotated[
     str | None,
     typer.Option("--log-keep-time", help="For how long it keeps that, e.g. 7d. [any time]"),
 ]
+S3Http = Annotated[
+    list[str] | None,
+    typer.Option("--s3-http", help="HOST:PORT of an S3 store to reach by plain HTTP; repeatable."),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option("--ca-file", help="Authorities (PEM) to trust for object stores, besides the system's."),
+]
 PasswordFile = Annotated[
     Path | None,
     typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
@@ -91,6 +99,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "capture": Capture,
     "log_keep_size": LogKeepSize,
     "log_keep_time": LogKeepTime,
+    "s3_http": S3Http,
+    "ca_file": CaFile,
     "sa_password_file": PasswordFile,
     "tls": Tls,
     "no_tls": NoTls,

@@ -76,6 +76,8 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         log_level=options.log_level,
         log_bytes=options.log_keep_size,
         log_seconds=options.log_keep_time,
+        s3_http=options.s3_http,
+        ca_file=options.ca_file,
     )
     try:
         keeper = connect_sync(wanted)

@@ -13,7 +13,7 @@ import apsw
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.configurations import BACKUP_COMPRESSION_ALGORITHM, BACKUP_COMPRESSION_DEFAULT
-from tdsproxy.commands.backup_options import BackupOptions, stored_algorithm
+from tdsproxy.commands.backup_options import URL_TYPE, BackupOptions, stored_algorithm
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
@@ -29,6 +29,8 @@ from tdsproxy.tsql.replies import Reply
 LOG_PAGES: Final = 2
 """What is counted for the log file of a full or differential set."""
 
+_DISK_BLOCK: Final = 512
+_URL_BLOCK: Final = 65536
 # 0 is the default, 1 MS_XPRESS and 2 QAT_DEFLATE, for both of which ZSTD is used here.
 _ALGORITHM_NUMBERS: Final = {3: "ZSTD"}
 _log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def media_options(
         codec=_codec(context, options),
         media_name=options.media_name,
         media_description=options.media_description,
-        block_size=options.block_size or 512,
+        block_size=options.block_size or (_URL_BLOCK if options.device_type == URL_TYPE else _DISK_BLOCK),
         check=_MediumCheck(options, context.env.clock()),
         sealing=sealing,
         run_bytes=min(options.max_transfer_size or RUN_BYTES, RUN_BYTES),

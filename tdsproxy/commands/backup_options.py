@@ -10,9 +10,12 @@ from typing import Any, Final
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.operands import Operands
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.options import conflict, lookup, unsupported
+from tdsproxy.tsql.options import URL_TRANSFER, conflict, lookup, unsupported
 
 DEFAULT_STATS: Final = 10
+DISK_TYPE: Final = 2
+URL_TYPE: Final = 9
+"""The device types of msdb and HEADERONLY."""
 
 # What changes nothing on a disk: tape handling, and the sizes of buffers once they are in range.
 _WITHOUT_EFFECT: Final = frozenset({"REWIND", "NOREWIND", "UNLOAD", "NOUNLOAD", "RESTART", "STOP_ON_ERROR"})
@@ -54,6 +57,7 @@ class BackupOptions:
     standby: str | None = None
     no_truncate: bool = False
     continue_after_error: bool = False
+    device_type: int = DISK_TYPE
 
     @property
     def tail(self) -> bool:
@@ -86,11 +90,15 @@ def stats_of(statement: str, option: ast.Option, operands: Operands) -> int:
     return number_of(statement, option, operands)
 
 
-def number_of(statement: str, option: ast.Option, operands: Operands) -> int:
-    """The number of an option of BACKUP or RESTORE. Raises CommandError 3217, 3250, 3253."""
+def number_of(statement: str, option: ast.Option, operands: Operands, *, to_url: bool = False) -> int:
+    """The number of an option of BACKUP or RESTORE; ``to_url``: of one whose devices are URLs.
+
+    Raises CommandError 3217, 3250, 3253."""
     number = operands.number(first_value(option), option.name)
     known = lookup(statement, option.name)
     allowed = None if known is None else known.range
+    if to_url and option.name == "MAXTRANSFERSIZE":
+        allowed = URL_TRANSFER
     if allowed is not None:
         if not allowed.takes(number):
             raise fail(3250, number, option.name)
@@ -105,7 +113,8 @@ def read_backup_options(
     """``retention_days`` is how long a set is kept for which nothing is said ('media retention'). Raises
     CommandError for values out of range, conflicts, and what this version does not have."""
     check_options(statement)
-    found: dict[str, Any] = {}
+    to_url = any(device.kind == "URL" for device in statement.devices)
+    found: dict[str, Any] = {"device_type": URL_TYPE if to_url else DISK_TYPE}
     retain: int | None = None
     for option in statement.options:
         if option.name in _WITHOUT_EFFECT:
@@ -113,7 +122,7 @@ def read_backup_options(
         if option.name == "RETAINDAYS":
             retain = number_of("BACKUP", option, operands)
         else:
-            found |= _read(option, operands)
+            found |= _read(option, operands, to_url=to_url)
     if retain is None and "expires" not in found and retention_days:
         retain = retention_days
     if retain is not None:
@@ -126,7 +135,7 @@ def read_backup_options(
     return BackupOptions(**found)
 
 
-def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
+def _read(option: ast.Option, operands: Operands, *, to_url: bool) -> Mapping[str, Any]:
     match option.name:
         case "DIFFERENTIAL" | "COPY_ONLY" | "INIT" | "SKIP" | "FORMAT" | "CHECKSUM" | "CONTINUE_AFTER_ERROR":
             return {option.name.lower(): True}
@@ -152,7 +161,10 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
             number_of("BACKUP", option, operands)
             return {}
         case "MAXTRANSFERSIZE":
-            return {"max_transfer_size": number_of("BACKUP", option, operands)}
+            return {"max_transfer_size": number_of("BACKUP", option, operands, to_url=to_url)}
+        case "CREDENTIAL" | "BACKUP_OPTIONS":
+            # ``url_devices`` reads them.
+            return {}
         case "COMPRESSION":
             return {"compression": True, **_compression(option, operands)}
         case "NO_COMPRESSION":

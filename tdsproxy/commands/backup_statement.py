@@ -58,7 +58,7 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     kind = backup_type(context, database, statement, differential=options.differential)
     if options.differential and database.chain.base_guid is None:
         raise _no_base(kind, database)
-    device = backup_devices(context, statement)
+    device = backup_devices(context, statement, overwrite=options.format, part_size=options.max_transfer_size)
     with context.env.locks.hold(database.name, _needed(statement, options)) as free:
         if not free:
             raise fail(3023)

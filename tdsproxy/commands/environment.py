@@ -17,6 +17,8 @@ from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService
+from tdsproxy.media.object_device import ObjectLocks
+from tdsproxy.objects.options import Reaching
 
 
 class Sessions(Protocol):
@@ -64,7 +66,8 @@ class ServerIdentity:
 @dataclass(frozen=True, slots=True)
 class CommandEnvironment:
     """``cancelled`` is set, from any thread, when nobody wants the running statement's result any more.
-    ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say."""
+    ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say.
+    ``reaching`` is how devices of type URL are reached, ``object_locks`` who writes which."""
 
     catalog: Catalog
     paths: DevicePaths
@@ -76,6 +79,8 @@ class CommandEnvironment:
     logs: LogService | None = None
     running: RunningStatements = field(default_factory=RunningStatements)
     open_keys: OpenMasterKeys = field(default_factory=OpenMasterKeys)
+    reaching: Reaching = field(default_factory=Reaching)
+    object_locks: ObjectLocks = field(default_factory=ObjectLocks)
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

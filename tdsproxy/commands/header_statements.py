@@ -38,7 +38,7 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         raise fail(3216)
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
-    device = restore_devices(context, statement.devices)
+    device = restore_devices(context, statement.devices, statement.options)
     match statement.kind:
         case "HEADERONLY":
             yield from _headers(context, device, options)

@@ -10,6 +10,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.key_clauses import Clauses
 from tdsproxy.commands.key_messages import key_fail, not_found
 from tdsproxy.commands.key_ring import KeyRing
+from tdsproxy.store.service_key import ServiceKey
 from tdsproxy.tsql.replies import Message
 
 
@@ -62,8 +63,8 @@ def _with_secret(ring: KeyRing, record: Credential, secret: str | None) -> Crede
     return dataclasses.replace(record, secret=sealed)
 
 
-def secret_of(ring: KeyRing, record: Credential) -> str | None:
+def opened(service: ServiceKey, record: Credential) -> str | None:
     """The credential's secret, for whoever connects with it. Raises CannotUnwrap, OSError."""
     if record.secret is None:
         return None
-    return ring.service.open(record.secret, record.purpose).decode("utf-8", "surrogatepass")
+    return service.open(record.secret, record.purpose).decode("utf-8", "surrogatepass")

@@ -14,18 +14,19 @@ from tdsproxy.backup.plan import DifferentialSource, ForkLine, LogSource, LogSte
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.history import KnownSet
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.devices import known_medium
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.key_encryption import keys_of
 from tdsproxy.commands.log_chain import start_log
 from tdsproxy.commands.roll_rules import consistent_ns_of, last_lsn_of
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.records import CaptureStopped, Transaction
-from tdsproxy.media.device import DiskDevice
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import SetDescription
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.null_device import is_null
+from tdsproxy.media.object_device import Share
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.set_reader import open_media
 
@@ -227,9 +228,8 @@ class _Media:
     def _read(self, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
         found: dict[UUID, MediaPlace] = {}
         try:
-            paths = self._context.env.paths
-            files = [paths.for_reading(name, self._files) for name in names]
-            devices = tuple(DiskDevice(file.path, file.name) for file in files)
+            share = Share(len(names))
+            devices = tuple(known_medium(self._context, name, self._files, share) for name in names)
             families = DeviceSet(devices, keys=keys_of(self._context))
             with open_media(families) as media:
                 for location in media.given[0].map().sets:

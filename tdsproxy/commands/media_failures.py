@@ -18,6 +18,7 @@ from tdsproxy.commands.damage import damage_messages, place_of
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.key_encryption import missing_key
 from tdsproxy.commands.messages import OsError, message
+from tdsproxy.commands.remote_failures import remote_failure
 from tdsproxy.log.records import LogError
 from tdsproxy.media.errors import (
     DeviceCancelled,
@@ -34,6 +35,7 @@ from tdsproxy.media.errors import (
     MirrorsMissing,
     NotMedia,
     NotMirrored,
+    RemoteError,
     SetMismatch,
     SetMissing,
     UnsupportedVersion,
@@ -87,6 +89,8 @@ def media_failure(error: MediaError, database: str = "") -> CommandError:
     match error:
         case DeviceError():
             return _device_failure(error)
+        case RemoteError():
+            return remote_failure(error)
         case NotMedia() | UnsupportedVersion():
             return fail(3241, device)
         case MediaEmpty():
@@ -134,6 +138,8 @@ def backup_media_failure(error: MediaError, asked_compression: bool | None) -> C
             return fail(3201, error.device, OsError.ACCESS_DENIED.words, state=1)
         case DeviceError(operation="open"):
             return fail(3201, error.device, _reason(error.errno).words, state=1)
+        case RemoteError():
+            return remote_failure(error, state=1)
         case MediaIncompatible(reason="compression"):
             words = ("COMPRESSION", "NO_COMPRESSION")
             asked, other = words if asked_compression else words[::-1]

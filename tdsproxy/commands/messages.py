@@ -25,6 +25,8 @@ class OsError(IntEnum):
     END_OF_FILE = 38
     INVALID_NAME = 123
     DISK_FULL = 112
+    NOT_SUPPORTED = 50
+    WRONG_PASSWORD = 86
     IO_DEVICE = 1117
 
     @property
@@ -44,6 +46,8 @@ _OS_WORDS: Final[dict[OsError, str]] = {
     OsError.END_OF_FILE: "Reached the end of the file.",
     OsError.INVALID_NAME: "The filename, directory name, or volume label syntax is incorrect.",
     OsError.DISK_FULL: "There is not enough space on the disk.",
+    OsError.NOT_SUPPORTED: "The request is not supported.",
+    OsError.WRONG_PASSWORD: "The specified network password is not correct.",
     OsError.IO_DEVICE: "The request could not be performed because of an I/O device error.",
 }
 
@@ -431,6 +435,39 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "support for assistance.",
     ),
     3271: (16, 1, 'A nonrecoverable I/O error occurred on file "{}:" {}.'),
+    3288: (
+        16,
+        1,
+        "Credential name {} does not exist or user does not have permission to access it.",
+    ),
+    3296: (
+        16,
+        1,
+        "The file {} exists on the remote endpoint, and WITH FORMAT was not specified. Backup cannot "
+        "proceed.",
+    ),
+    3297: (
+        16,
+        1,
+        "The URL provided does not meet specified requirements. The URL must be either resolvable as an "
+        "absolute or relative URI, has or can be composed as an HTTP or HTTPS scheme, and cannot contain a "
+        "query component.",
+    ),
+    3225: (
+        16,
+        1,
+        "Use of WITH CREDENTIAL syntax is not valid for credentials containing a Shared Access Signature.",
+    ),
+    3233: (
+        16,
+        1,
+        "Invalid Identity Specified for the S3 Credential. Credential Identity should be S3 Access Key.",
+    ),
+    3236: (
+        16,
+        1,
+        "Write to S3 object storage device {} failed. Device has reached its limit of {} allowed parts.",
+    ),
     3287: (16, 1, "The file ID {} on device '{}' is incorrectly formed and can not be read."),
     3709: (
         16,

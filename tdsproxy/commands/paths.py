@@ -22,7 +22,7 @@ from tdsproxy.store.files import SUFFIX, is_live_file
 SHOWN_BACKUP_DIRECTORY: Final = "/var/opt/mssql/backup"
 MAX_DEVICE_NAME: Final = 259
 _WINDOWS: Final = re.compile(r"(?:[A-Za-z]:|\\\\)")
-_URL: Final = re.compile(r"(?:https?|s3)://", re.IGNORECASE)
+_URL: Final = re.compile(r"(?:https?|s3|gs)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def read_restore_options(statement: ast.Restore, operands: Operands) -> RestoreO
         if option.name == "MOVE":
             moves.append(_move(option, operands))
         else:
-            found |= _read(option, operands)
+            found |= _read(option, operands, from_url=any(d.kind == "URL" for d in statement.devices))
     return RestoreOptions(moves=tuple(moves), **found)
 
 
@@ -77,7 +77,7 @@ def _move(option: ast.Option, operands: Operands) -> tuple[str, str]:
     return operands.text(option.values[0]) or "", operands.text(option.values[1]) or ""
 
 
-def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
+def _read(option: ast.Option, operands: Operands, *, from_url: bool) -> Mapping[str, Any]:
     match option.name:
         case "FILE":
             return {"file": number_of("RESTORE", option, operands)}
@@ -96,10 +96,13 @@ def _read(option: ast.Option, operands: Operands) -> Mapping[str, Any]:
         case "MEDIANAME":
             return {"media_name": operands.text(first_value(option))}
         case "BLOCKSIZE" | "BUFFERCOUNT" | "MAXTRANSFERSIZE":
-            number_of("RESTORE", option, operands)
+            number_of("RESTORE", option, operands, to_url=from_url)
             return {}
         case "STANDBY":
             return {"standby": operands.text(first_value(option)) or ""}
         case "STOPAT" | "STOPATMARK" | "STOPBEFOREMARK":
             return {"stop": read_stop_point(option, operands)}
+        case "CREDENTIAL" | "RESTORE_OPTIONS":
+            # ``url_devices`` reads them.
+            return {}
     raise fail(3015, f"RESTORE WITH {option.name}")

@@ -90,7 +90,7 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             else:
                 yield from _recover_only(context, name, statement.kind, options)
         return
-    device = restore_devices(context, statement.devices)
+    device = restore_devices(context, statement.devices, statement.options)
     with context.env.locks.hold(name) as free:
         if not free:
             raise fail(3101)

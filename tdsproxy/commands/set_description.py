@@ -10,6 +10,7 @@ from tdsproxy.catalog.configurations import BACKUP_CHECKSUM_DEFAULT
 from tdsproxy.catalog.databases import Database, RecoveryModel, UserAccess
 from tdsproxy.commands.backup_options import BackupOptions
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.header_rows import THROUGH_LOGICAL
 from tdsproxy.commands.key_databases import envelope_of
 from tdsproxy.media.documents import FULL, FileEntry, SetDescription
 
@@ -86,6 +87,7 @@ def describe(
         is_copy_only=options.copy_only,
         is_force_offline=options.tail,
         has_checksums=checksum,
+        device_type=options.device_type + (THROUGH_LOGICAL if context.logical_names else 0),
         database_key=key,
         files=_files(context, database, None if key is None else key.thumbprint),
     )

@@ -13,7 +13,8 @@ class KeeperOptions:
 
     A keeper without clients stops after ``idle_seconds``. When it is told to stop, running statements may
     go on for ``grace_seconds``. Of what is already in log backups, a database's archive keeps at most
-    ``log_bytes``, and nothing older than ``log_seconds``.
+    ``log_bytes``, and nothing older than ``log_seconds``. ``s3_http`` and ``ca_file`` are those of
+    ``objects.options.Reaching``.
     """
 
     store: Path
@@ -26,6 +27,8 @@ class KeeperOptions:
     log_level: str = "info"
     log_bytes: int = 1 << 30
     log_seconds: float | None = None
+    s3_http: tuple[str, ...] = ()
+    ca_file: Path | None = None
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -41,6 +44,10 @@ class KeeperOptions:
         words += ["--log-keep-size", str(self.log_bytes)]
         if self.log_seconds is not None:
             words += ["--log-keep-time", str(self.log_seconds)]
+        for host in self.s3_http:
+            words += ["--s3-http", host]
+        if self.ca_file is not None:
+            words += ["--ca-file", str(self.ca_file)]
         words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
         return [*words, "--log-level", self.log_level]
 
@@ -70,6 +77,8 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-keep-size", type=int, default=1 << 30)
     parser.add_argument("--log-keep-time", type=float)
+    parser.add_argument("--s3-http", action="append", default=[])
+    parser.add_argument("--ca-file", type=Path)
     parser.add_argument("--ready-fd", type=int)
     found = parser.parse_args(words)
     options = KeeperOptions(
@@ -83,5 +92,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         found.log_level,
         found.log_keep_size,
         found.log_keep_time,
+        tuple(found.s3_http),
+        found.ca_file,
     )
     return options, found.ready_fd

@@ -36,6 +36,7 @@ from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.log.service import LogService
+from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
 from tdsproxy.tsql.replies import Reply
 
@@ -128,6 +129,7 @@ class Keeper:
                 keep_seconds=options.log_seconds,
             ),
             open_keys=open_keys,
+            reaching=Reaching(options.s3_http, options.ca_file),
         )
         self._logs = self._environment.logs
         begin(self._environment)

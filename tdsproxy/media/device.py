@@ -28,11 +28,15 @@ _FLUSH_BYTES = 8 << 20
 
 
 class ReadHandle(Protocol):
-    """Random access to a medium. Raises DeviceError."""
+    """Random access to a medium. Raises DeviceError, RemoteError."""
 
     @property
     def name(self) -> str:
         """The device as the user wrote it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the medium became visible all at once, by one who had written all of it."""
 
     def size(self) -> int:
         """Bytes of the medium."""
@@ -45,7 +49,7 @@ class ReadHandle(Protocol):
 
 
 class WriteHandle(Protocol):
-    """One writing of a medium, until ``publish`` or ``discard``. Raises DeviceError."""
+    """One writing of a medium, until ``publish`` or ``discard``. Raises DeviceError, RemoteError."""
 
     @property
     def offset(self) -> int:
@@ -55,7 +59,7 @@ class WriteHandle(Protocol):
         """Write behind what was written before."""
 
     def patch(self, offset: int, data: bytes) -> None:
-        """Overwrite bytes in place."""
+        """Overwrite bytes in place, where the medium lets one."""
 
     def sync(self) -> None:
         """Make everything written so far durable."""
@@ -92,7 +96,7 @@ class MediaDevice(Protocol):
         """Equal for devices that are the same place; None for one that can be written twice at once."""
 
     def open_read(self) -> ReadHandle:
-        """Raises MediaMissing, DeviceError."""
+        """Raises MediaMissing, DeviceError, RemoteError."""
 
     def lock(self, cancelled: Callable[[], bool]) -> AbstractContextManager[LockedMedium]:
         """Wait until no one else writes here. Raises DeviceCancelled, DeviceError."""
@@ -205,6 +209,8 @@ class DiskDevice:
 
 
 class _DiskReader:
+    is_whole = False
+
     def __init__(self, name: str, descriptor: int, owned: bool = True) -> None:
         self._name = name
         self._descriptor = descriptor

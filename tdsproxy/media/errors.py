@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from tdsproxy.objects.errors import ObjectError
+
 
 class MediaError(Exception):
     """Base of everything that reading or writing a medium can raise. ``device`` is its name."""
@@ -136,6 +138,15 @@ class MediaMissing(DeviceError):
 
 class DeviceCancelled(MediaError):
     """Waiting for another writer of the medium was cancelled."""
+
+
+class RemoteError(MediaError):
+    """An object store did not do what it was asked. ``operation`` is ``open``, ``read`` or ``write``."""
+
+    def __init__(self, device: str, operation: str, error: ObjectError) -> None:
+        super().__init__(device, f"{operation} failed: {error}")
+        self.operation = operation
+        self.reason = error.reason
 
 
 def from_os_error(device: str, operation: str, error: OSError) -> DeviceError:

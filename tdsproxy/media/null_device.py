@@ -40,6 +40,8 @@ class NullDevice:
 
 
 class _NullReader:
+    is_whole = False
+
     def __init__(self, name: str) -> None:
         self.name = name
 

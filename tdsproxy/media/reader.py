@@ -209,6 +209,10 @@ class MediaReader:
                 ),
                 None,
             )
+        if anchor is not None and damage is None and self._handle.is_whole:
+            whole = self._to_the_end(offset, anchor, position, size)
+            if whole is not None:
+                return whole, None
         found = self._scan(offset, anchor.set_guid if anchor is not None else None)
         if found is not None:
             guid, trailer, length, seal = found
@@ -245,6 +249,25 @@ class MediaReader:
             if len(payload) != record.stored_length or layout.digest(payload) != record.stored_digest:
                 return None
         return guid, at - offset, end - offset, records[-1][1].stored_digest
+
+    def _to_the_end(self, offset: int, anchor: layout.Anchor, position: int, size: int) -> SetLocation | None:
+        """The set at ``offset`` of a medium that was published as a whole, if it is the last one there. Its
+        anchor could not be closed, and nothing of it can be missing."""
+        mark = layout.unpack_end_mark(self._handle.read_at(size - layout.END_MARK_SIZE, layout.END_MARK_SIZE))
+        if mark is None or mark[1] != offset or anchor.position != position:
+            return None
+        try:
+            head = layout.unpack_record_header(
+                self._handle.read_at(offset + mark[0], layout.RECORD_HEADER_SIZE)
+            )
+        except layout.FormatError:
+            return None
+        end = offset + mark[0] + layout.RECORD_HEADER_SIZE + head.stored_length
+        if head.kind != layout.TRAILER or head.set_guid != anchor.set_guid or end != size:
+            return None
+        return SetLocation(
+            position, offset, size - offset, mark[0], anchor.set_guid, head.stored_digest, None
+        )
 
     def _ends_with_set(self, after: int, size: int) -> bool:
         """Whether the medium's last bytes are a sound trailer of a set at or behind ``after``."""

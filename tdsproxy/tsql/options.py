@@ -93,6 +93,8 @@ _POSITION: Final = NumberRange(1, _MOST)
 _BUFFERS: Final = NumberRange(1, _MOST)
 _BLOCK: Final = NumberRange(512, 65536, power=True)
 _TRANSFER: Final = NumberRange(65536, 4 << 20, 65536)
+URL_TRANSFER: Final = NumberRange(65536, 20 << 20, 65536)
+"""MAXTRANSFERSIZE where the devices are URLs."""
 
 _FLAG: Final = OptionKind.FLAG
 _ANY: Final = OptionKind.ANY
@@ -130,7 +132,14 @@ _BACKUP_OPTIONS: Final[tuple[_Row, ...]] = (
     ("CONTINUE_AFTER_ERROR", _FLAG, _BACKUP, _WORKS, "Backs up a damaged database and marks the set."),
     ("BLOCKSIZE", _ANY, _BACKUP, _WORKS, "The unit of writing, in bytes.", _BLOCK),
     ("BUFFERCOUNT", _ANY, _BACKUP, _WORKS, "How many buffers are in use at once.", _BUFFERS),
-    ("MAXTRANSFERSIZE", _ANY, _BACKUP, _WORKS, "The size of a chunk, in bytes.", _TRANSFER),
+    (
+        "MAXTRANSFERSIZE",
+        _ANY,
+        _BACKUP,
+        _WORKS,
+        "The size of a chunk, or of an object's part, in bytes; more than 4 MB only to URL.",
+        _TRANSFER,
+    ),
     ("STATS", OptionKind.OPTIONAL, _BACKUP, _WORKS, "Tells progress each n percent; alone, 10.", _STATS),
     ("NORECOVERY", _FLAG, _LOG, _WORKS, "Leaves the database RESTORING: the tail of the log."),
     ("STANDBY", _ANY, _LOG, _WORKS, "Leaves the database readable and restorable, with an undo file."),
@@ -140,8 +149,8 @@ _BACKUP_OPTIONS: Final[tuple[_Row, ...]] = (
     ("NOREWIND", _FLAG, _BACKUP, _NONE, "Is for tapes."),
     ("UNLOAD", _FLAG, _BACKUP, _NONE, "Is for tapes."),
     ("NOUNLOAD", _FLAG, _BACKUP, _NONE, "Is for tapes."),
-    ("CREDENTIAL", _ANY, _BACKUP, _REFUSED, "Is for page blobs."),
-    ("BACKUP_OPTIONS", _ANY, _BACKUP, _REFUSED, "Is for S3."),
+    ("CREDENTIAL", _ANY, _BACKUP, _WORKS, "The credential for URL, by its name."),
+    ("BACKUP_OPTIONS", _ANY, _BACKUP, _WORKS, "Region, storage class, encryption of objects, as JSON."),
     ("FILE_SNAPSHOT", _FLAG, _BACKUP, _REFUSED, "Is for database files in Azure."),
     ("METADATA_ONLY", _FLAG, _BACKUP, _REFUSED, "Is for snapshots of storage."),
     ("SNAPSHOT", _FLAG, _BACKUP, _REFUSED, "Is for snapshots of storage."),
@@ -183,8 +192,8 @@ _RESTORE_OPTIONS: Final[tuple[_Row, ...]] = (
     ("NOUNLOAD", _FLAG, _ALL, _NONE, "Is for tapes."),
     ("PASSWORD", _TEXT, _SETS, _REFUSED, "Is for media of SQL Server 2008 and before."),
     ("MEDIAPASSWORD", _TEXT, _MEDIA, _REFUSED, "Is for media of SQL Server 2008 and before."),
-    ("CREDENTIAL", _TEXT, _MEDIA, _REFUSED, "Is for page blobs."),
-    ("RESTORE_OPTIONS", _TEXT, _MEDIA, _REFUSED, "Is for S3."),
+    ("CREDENTIAL", _TEXT, _MEDIA, _WORKS, "The credential for URL, by its name."),
+    ("RESTORE_OPTIONS", _TEXT, _MEDIA, _WORKS, "As BACKUP_OPTIONS."),
     ("DBNAME", _TEXT, _RESTORE, _REFUSED, "Is for snapshots of storage."),
     ("METADATA_ONLY", _FLAG, _RESTORE, _REFUSED, "Is for snapshots of storage."),
     ("SNAPSHOT", _FLAG, _RESTORE, _REFUSED, "Is for snapshots of storage."),

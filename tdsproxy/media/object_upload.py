@@ -1,0 +1,79 @@
+"""One object that is written while its content is being made, in bounded memory."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from tdsproxy.objects.errors import ObjectError
+from tdsproxy.objects.store import Abandoned, Bucket
+
+_POLL_SECONDS: Final = 0.2
+_DISCARD_SECONDS: Final = 10.0
+_WAITING: Final = 4
+
+
+class Upload:
+    """Bytes go in by ``write`` and reach the store in parts, by a thread of its own. The object is visible
+    when ``finish`` returns; after ``discard`` nothing is left of it. Raises ObjectError."""
+
+    def __init__(self, bucket: Bucket, key: str, part_size: int, concurrency: int) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._part_size = part_size
+        self._concurrency = concurrency
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._abandoned = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
+        self._thread.start()
+
+    def write(self, data: bytes) -> None:
+        """Waits while too much is on its way."""
+        self._put(data)
+
+    def finish(self) -> None:
+        """Make the object visible."""
+        self._put(None)
+        self._thread.join()
+        self._raise()
+
+    def discard(self) -> None:
+        """The parts that are there are removed; a store that does not answer is not waited for long."""
+        self._abandoned.set()
+        self._thread.join(_DISCARD_SECONDS)
+
+    def _put(self, data: bytes | None) -> None:
+        while True:
+            self._raise()
+            try:
+                self._queue.put(data, timeout=_POLL_SECONDS)
+                return
+            except queue.Full:
+                continue
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _pieces(self) -> Iterator[bytes]:
+        while True:
+            if self._abandoned.is_set():
+                raise Abandoned
+            try:
+                piece = self._queue.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if piece is None:
+                return
+            yield piece
+
+    def _run(self) -> None:
+        try:
+            self._bucket.upload(self._key, self._pieces(), self._part_size, self._concurrency)
+        except ObjectError as error:
+            self._error = error
+        except Abandoned:
+            return

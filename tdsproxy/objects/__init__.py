@@ -1,0 +1,1 @@
+"""Object stores: how their URLs read, how one is opened, and what goes wrong there."""

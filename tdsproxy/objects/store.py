@@ -1,0 +1,279 @@
+"""A bucket that is open: objects are read by range, written whole, listed and removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from tdsproxy.objects.errors import ObjectError, Reason, from_library
+from tdsproxy.objects.options import Reaching, Secret, Writing
+from tdsproxy.objects.url import Kind, ObjectUrl
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+S3_IDENTITY: Final = "S3 Access Key"
+SAS_IDENTITY: Final = "SHARED ACCESS SIGNATURE"
+AMBIENT: Final = "Managed Identity"
+_DEFAULT_REGION: Final = "us-east-1"
+_CONNECT_SECONDS: Final = 10
+# Of one request, and of one request with all its repetitions.
+_REQUEST_SECONDS: Final = 300
+_PATIENCE_SECONDS: Final = 600
+_REPETITIONS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that is there: its size in bytes and the tag that changes with its content."""
+
+    key: str
+    size: int
+    tag: str | None
+
+
+class Bucket:
+    """The objects of one bucket or container. For any thread. Everything raises ObjectError.
+
+    Requests that fail by a cut connection, a timeout or a busy store are repeated, with growing pauses; of an
+    upload only the part that failed.
+    """
+
+    def __init__(self, store: ObjectStore, writing: Writing) -> None:
+        self._store = store
+        self._attributes = {"Storage-Class": writing.storage_class} if writing.storage_class else None
+
+    def find(self, key: str) -> Found | None:
+        """None when there is no such object, or no such bucket."""
+        import obstore
+
+        try:
+            with _failures():
+                found = obstore.head(self._store, key)
+        except ObjectError as error:
+            if error.reason in (Reason.MISSING, Reason.NO_BUCKET):
+                return None
+            raise
+        return Found(key, found["size"], found["e_tag"])
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """Exactly these bytes."""
+        import obstore
+
+        with _failures():
+            return bytes(obstore.get_range(self._store, key, start=offset, length=length))
+
+    def read_all(self, key: str) -> tuple[bytes, str | None]:
+        """A small object, and its tag."""
+        import obstore
+
+        with _failures():
+            found = obstore.get(self._store, key)
+            return bytes(found.bytes()), found.meta["e_tag"]
+
+    def pieces(self, key: str, size: int = 4 << 20) -> Iterator[bytes]:
+        """A whole object, piece by piece."""
+        import obstore
+
+        with _failures():
+            for piece in obstore.get(self._store, key).stream(min_chunk_size=size):
+                yield bytes(piece)
+
+    def write(self, key: str, data: bytes, *, only: str | None = None, new: bool = False) -> str | None:
+        """A small object, whole; returns its tag. ``new``: only if there is none (else EXISTS); ``only``:
+        only in place of the one with this tag (else CHANGED)."""
+        import obstore
+
+        mode: Any = "create" if new else "overwrite"
+        if only is not None:
+            mode = {"e_tag": only}
+        with _failures():
+            put = obstore.put(
+                self._store, key, data, mode=mode, attributes=self._attributes, use_multipart=False
+            )
+        return put["e_tag"]
+
+    def upload(self, key: str, pieces: Iterable[bytes], part_size: int, concurrency: int) -> None:
+        """A large object in parts. It is visible when this returns; when the iteration raises, which is
+        raised again, nothing is left."""
+        import obstore
+
+        with _failures():
+            obstore.put(
+                self._store,
+                key,
+                iter(pieces),
+                attributes=self._attributes,
+                use_multipart=True,
+                chunk_size=part_size,
+                max_concurrency=concurrency,
+            )
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        """Everything below a folder, in the order of the keys."""
+        import obstore
+
+        with _failures():
+            for group in obstore.list(self._store, prefix=prefix.rstrip("/") + "/" if prefix else None):
+                for item in group:
+                    yield Found(item["path"], item["size"], item["e_tag"])
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """What is not there is no error."""
+        import obstore
+
+        if keys:
+            try:
+                with _failures():
+                    obstore.delete(self._store, list(keys))
+            except ObjectError as error:
+                if error.reason is not Reason.MISSING:
+                    raise
+
+
+class Abandoned(Exception):
+    """An upload that is to leave nothing."""
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except (BaseError, OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) or not isinstance(error, Abandoned):
+            raise from_library(error) from None
+
+
+def open_bucket(
+    url: ObjectUrl, secret: Secret | None, reaching: Reaching, writing: Writing | None = None
+) -> Bucket:
+    """The bucket of a URL; nothing is asked of it yet. Raises ObjectError NO_CREDENTIAL, BAD_CREDENTIAL,
+    UNAVAILABLE, BAD_URL."""
+    writing = writing or Writing()
+    try:
+        import obstore.store  # 20 ms that only who needs it should wait
+    except ImportError:
+        raise ObjectError(Reason.UNAVAILABLE) from None
+    common: dict[str, Any] = {
+        "client_options": _client(url, reaching),
+        "retry_config": {
+            "max_retries": _REPETITIONS,
+            "retry_timeout": timedelta(seconds=_PATIENCE_SECONDS),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
+        },
+    }
+    try:
+        match url.kind:
+            case Kind.S3:
+                options = _s3(url, secret, reaching, writing)
+                return Bucket(obstore.store.S3Store(url.bucket, **options, **common), writing)
+            case Kind.AZURE:
+                options = _azure(url, secret)
+                return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing)
+            case Kind.GCS:
+                options = _gcs(secret, reaching)
+                return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing)
+    except (obstore.exceptions.BaseError, ValueError, TypeError):
+        # The library's words could show the secret.
+        raise ObjectError(Reason.BAD_CREDENTIAL) from None
+
+
+def uses_http(url: ObjectUrl, reaching: Reaching) -> bool:
+    """Whether the store is reached in clear."""
+    if url.kind is Kind.AZURE:
+        return not url.secure
+    if url.kind is Kind.GCS:
+        return reaching.gcs_endpoint is not None and reaching.gcs_endpoint.startswith("http://")
+    names = {name.lower() for name in reaching.http_hosts}
+    host = url.host.lower()
+    if host in names or host.rpartition(":")[0] in names:
+        return True
+    return url.is_loopback and reaching.ca_file is None
+
+
+def _client(url: ObjectUrl, reaching: Reaching) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "allow_http": uses_http(url, reaching),
+        "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+        "timeout": timedelta(seconds=_REQUEST_SECONDS),
+        "user_agent": "tdsproxy",
+    }
+    if reaching.ca_file is not None:
+        try:
+            found["root_certificate"] = reaching.ca_file.read_bytes()
+        except OSError:
+            raise ObjectError(Reason.UNTRUSTED) from None
+    return found
+
+
+def _s3(url: ObjectUrl, secret: Secret | None, reaching: Reaching, writing: Writing) -> dict[str, Any]:
+    if secret is None:
+        raise ObjectError(Reason.NO_CREDENTIAL)
+    scheme = "http" if uses_http(url, reaching) else "https"
+    host = f"{url.bucket}.{url.host}" if url.hosted else url.host
+    options: dict[str, Any] = {
+        "endpoint": f"{scheme}://{host}",
+        "virtual_hosted_style_request": url.hosted,
+        "region": writing.region or url.region or _DEFAULT_REGION,
+    }
+    if secret.identity.lower() == S3_IDENTITY.lower():
+        # SQL Server's form is ID:KEY; a third part is the session token of temporary keys.
+        key, colon, rest = secret.value.partition(":")
+        value, _, token = rest.partition(":")
+        if not (key and colon and value):
+            raise ObjectError(Reason.BAD_CREDENTIAL)
+        options |= {"access_key_id": key, "secret_access_key": value}
+        if token:
+            options["session_token"] = token
+    elif secret.identity.lower() != AMBIENT.lower():
+        raise ObjectError(Reason.BAD_CREDENTIAL)
+    if writing.customer_key is not None:
+        options |= {"server_side_encryption": "sse-c", "sse_customer_key_base64": writing.customer_key}
+    elif writing.encryption is not None:
+        options["server_side_encryption"] = writing.encryption
+        if writing.kms_key is not None:
+            options["sse_kms_key_id"] = writing.kms_key
+    return options
+
+
+def _azure(url: ObjectUrl, secret: Secret | None) -> dict[str, Any]:
+    if secret is None:
+        raise ObjectError(Reason.NO_CREDENTIAL)
+    options: dict[str, Any] = {"account_name": url.account}
+    if url.is_loopback:
+        scheme = "https" if url.secure else "http"
+        options["endpoint"] = f"{scheme}://{url.host}/{url.account}"
+    else:
+        options["endpoint"] = f"https://{url.host}"
+    identity = secret.identity.lower()
+    if identity == SAS_IDENTITY.lower():
+        options["sas_key"] = secret.value.removeprefix("?")
+    elif identity == url.account.lower():
+        options["account_key"] = secret.value
+    elif identity != AMBIENT.lower():
+        raise ObjectError(Reason.BAD_CREDENTIAL)
+    return options
+
+
+def _gcs(secret: Secret | None, reaching: Reaching) -> dict[str, Any]:
+    """The secret is a service account's key (JSON); without one, the machine's own identity."""
+    options: dict[str, Any] = {}
+    if secret is not None and secret.identity.lower() != AMBIENT.lower():
+        try:
+            json.loads(secret.value)
+        except ValueError:
+            raise ObjectError(Reason.BAD_CREDENTIAL) from None
+        options["service_account_key"] = secret.value
+    if reaching.gcs_endpoint is not None:
+        options |= {"base_url": reaching.gcs_endpoint, "skip_signature": secret is None}
+    return options
