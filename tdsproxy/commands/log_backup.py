@@ -184,6 +184,7 @@ def _leave_restoring(
         base_guid=database.chain.base_guid,
         base_lsn=database.chain.base_lsn,
         ns=result.trailer.consistent_ns or 0,
+        rolled=True,
     )
     restoring = context.env.catalog.databases.update(database.id, state=DatabaseState.RESTORING, redo=redo)
     if undo_file is not None:

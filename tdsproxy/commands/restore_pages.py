@@ -170,6 +170,7 @@ def roll_pages(
                 fork=fork_at(info.header.description, applied.redo_lsn),
                 ns=max(redo.ns, applied.consistent_ns or 0),
                 base=redo.base and applied.redo_lsn == redo.lsn,
+                rolled=True,
                 unfinished=False,
             )
         operations.restore_pages(device, info.position, image, only, progress=report, cancel=env.cancelled)

@@ -157,6 +157,7 @@ def _apply_log(
         fork=fork_at(info.header.description, applied.redo_lsn),
         ns=max(redo.ns, applied.consistent_ns or 0),
         base=redo.base and applied.redo_lsn == redo.lsn,
+        rolled=True,
         unfinished=False,
     )
     return after, applied.reached, time.monotonic() - begun
@@ -200,6 +201,7 @@ def after_differential(redo: Redo, info: SetInfo) -> Redo:
         lsn=last_lsn_of(info),
         fork=info.header.description.recovery_fork_guid,
         ns=max(redo.ns, consistent_ns_of(info)),
+        rolled=False,
         unfinished=False,
     )
 

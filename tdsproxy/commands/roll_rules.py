@@ -92,7 +92,7 @@ def check_log(redo: Redo, family: UUID, info: SetInfo) -> None:
         raise fail(4330)
     if first > redo.lsn:
         raise fail(4305, first, redo.lsn)
-    if last < redo.lsn or (last == redo.lsn and first < last and not redo.unfinished):
+    if last < redo.lsn or (last == redo.lsn and first < last and redo.rolled and not redo.unfinished):
         raise fail(4326, last, redo.lsn)
     if redo.fork != fork_at(description, redo.lsn):
         raise fail(4330)

@@ -295,6 +295,21 @@ def test_full_differential_and_logs_give_every_row(shop: Workshop) -> None:
     assert kinds == [("D", 0), ("I", 0), ("L", 1)]
 
 
+def test_a_log_of_a_time_without_commits_follows_a_differential(shop: Workshop) -> None:
+    full(shop)
+    put(shop, 1)
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL")) == BACKED_UP
+    log(shop)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE DATABASE b FROM DISK='/tmp/diff.bak' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=1, NORECOVERY")) == BACKED_UP
+    twice = shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=1, NORECOVERY")
+    assert numbers(twice) == [4326, 3013]
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2")) == BACKED_UP
+    assert content(shop, "b") == [1]
+
+
 def test_stopat_cuts_between_two_commits(shop: Workshop) -> None:
     full(shop)
     put(shop, 1)

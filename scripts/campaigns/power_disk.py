@@ -1,0 +1,182 @@
+"""What of a directory a power cut leaves: the model of a disk that keeps what was synced, and maybe more.
+
+A file's bytes are durable as they were at its last sync, a directory's names as they were at its own. What
+came later may be there or not, a file's pages each for itself. A C library that is loaded before all others
+tells of the syncs of the product's processes, SQLite's among them, and waits, so that the state at each can
+be kept.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PAGE = 4096
+VOLATILE = ("-shm", ".sock", ".lock", ".log", ".jsonl")
+"""Endings of names that nobody needs after a power cut."""
+
+Entries = dict[str, int]
+
+
+def compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc")
+
+
+def build_shim(directory: Path) -> Path:
+    """The library. Raises OSError, subprocess.CalledProcessError."""
+    found = compiler()
+    if found is None:
+        raise FileNotFoundError("there is no C compiler")
+    library = directory / "power_shim.so"
+    source = Path(__file__).with_name("power_shim.c")
+    subprocess.run(
+        [found, "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60
+    )
+    return library
+
+
+@dataclass
+class Disk:
+    """The durable state of everything below ``root``, by inode. ``on_sync`` is called after each sync with
+    its number, while the process that made it waits."""
+
+    root: Path
+    on_sync: Callable[[int], None] = lambda number: None
+    syncs: int = 0
+    _content: dict[int, bytes] = field(default_factory=dict)
+    _entries: dict[int, Entries] = field(default_factory=dict)
+    _held: list[int] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    # ------------------------------------------------------------------ events
+
+    def synced(self, path: Path) -> None:
+        with self._lock:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                # Synced under a name that has gone: nothing of it can be found again.
+                return
+            if stat.S_ISDIR(status.st_mode):
+                self._entries[status.st_ino] = _listing(path)
+            else:
+                self._content[status.st_ino] = path.read_bytes()
+            self.syncs += 1
+            self.on_sync(self.syncs)
+
+    def going(self, path: Path) -> None:
+        """A name is about to go: the file behind it is held, so that its number is not given to another."""
+        with self._lock:
+            try:
+                self._held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+            except OSError:
+                return
+
+    def close(self) -> None:
+        for descriptor in self._held:
+            os.close(descriptor)
+
+    # ------------------------------------------------------------------ views
+
+    def leave(self, target: Path, rng: random.Random | None) -> None:
+        """Writes into ``target`` what a power cut now leaves: what is durable and nothing else, or, by the
+        choices of ``rng``, also some of what came after. Only within ``on_sync``."""
+        self._leave(self.root, self.root.stat().st_ino, target, rng, {})
+
+    def _leave(
+        self, path: Path | None, inode: int, target: Path, rng: random.Random | None, seen: dict[int, Path]
+    ) -> None:
+        target.mkdir(parents=True)
+        entries = self._entries.get(inode, {})
+        current = _listing(path) if path is not None else {}
+        if path is not None:
+            seen |= {number: path / name for name, number in current.items()}
+        if rng is not None and path is not None and rng.random() < 0.5:
+            entries = current
+        for name, number in entries.items():
+            if name.endswith(VOLATILE):
+                continue
+            place = seen.get(number)
+            if number in self._entries or (place is not None and place.is_dir()):
+                self._leave(place, number, target / name, rng, seen)
+            else:
+                (target / name).write_bytes(self._bytes(place, number, rng))
+
+    def _bytes(self, place: Path | None, inode: int, rng: random.Random | None) -> bytes:
+        durable = self._content.get(inode, b"")
+        if rng is None or place is None:
+            return durable
+        current = place.read_bytes()
+        choice = rng.randrange(3)
+        if choice == 0 or current == durable:
+            return durable
+        if choice == 1:
+            return current
+        size = rng.choice((len(durable), len(current)))
+        mixed = bytearray()
+        for at in range(0, size, PAGE):
+            source = current if rng.random() < 0.5 else durable
+            mixed += source[at : at + PAGE].ljust(min(PAGE, size - at), b"\0")[: size - at]
+        return bytes(mixed)
+
+
+def _listing(path: Path) -> Entries:
+    found: Entries = {}
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+                found[entry.name] = entry.inode()
+    return found
+
+
+class Recorder:
+    """The end that the library tells: one at a time, each waits for the answer."""
+
+    def __init__(self, disk: Disk, address: Path) -> None:
+        self._disk = disk
+        self._address = address
+        self.failure: BaseException | None = None
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(address))
+        self._socket.listen(64)
+        self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
+        self._thread.start()
+
+    def environment(self, library: Path) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(library),
+            "POWER_RECORDER": str(self._address),
+            "POWER_ROOT": str(self._disk.root),
+        }
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    line = connection.makefile("rb").readline().decode(errors="surrogateescape")
+                    path = Path(line[1:].rstrip("\n"))
+                    if line[:1] == "S":
+                        self._disk.synced(path)
+                    elif line[:1] == "G":
+                        self._disk.going(path)
+                    connection.sendall(b".")
+                except BaseException as error:  # noqa: BLE001 - the campaign looks at it
+                    self.failure = self.failure or error
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(60)
+        self._disk.close()
