@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.frontend.calls import rpc_request
 from tdsproxy.frontend.channel import PacketChannel
-from tdsproxy.frontend.replies import Format, ReplyEncoder
-from tdsproxy.keeper.client import KeeperUnavailable
+from tdsproxy.frontend.handler import RpcParameter
+from tdsproxy.frontend.replies import Format
+from tdsproxy.proxy.answer import Answer
+from tdsproxy.proxy.natives import KeeperRuns, NativeRuns, Origin
 from tdsproxy.proxy.plan import Part, Plan, make_plan
 from tdsproxy.proxy.probe import HELD_BACK, Held, Probe, SessionFacts, carried, without_assignment
+from tdsproxy.proxy.remote_interpreter import is_programme
+from tdsproxy.proxy.remote_run import Ended, Programme, RemoteRun
 from tdsproxy.proxy.rpcs import (
     Handles,
     Kind,
@@ -26,15 +27,14 @@ from tdsproxy.proxy.rpcs import (
     declared_variables,
     statement_call,
 )
+from tdsproxy.proxy.talk import Interrupted, Talk
 from tdsproxy.proxy.upstream import MAX_ANSWER, UpstreamLeg
 from tdsproxy.tds.errors import ProtocolError, TooLarge, UnsupportedType
 from tdsproxy.tds.headers import AllHeaders, build_batch, parse_batch
 from tdsproxy.tds.packets import (
-    ATTENTION,
     RESET_BITS,
     Message,
     PacketType,
-    PacketWriter,
     Status,
     packetize,
 )
@@ -42,29 +42,19 @@ from tdsproxy.tds.rpc import ProcId, RpcCall, RpcParam, build_rpc, parse_rpc
 from tdsproxy.tds.types import intn
 from tdsproxy.tsql import types as sql
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
+from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.gate import may_be_native
-from tdsproxy.tsql.replies import Command, Done, DoneKind, Reply, ReturnStatus, ReturnValue
-from tdsproxy.tsql.replies import Message as SqlMessage
-
-log = logging.getLogger(__name__)
+from tdsproxy.tsql.replies import Command, Done, DoneKind, ReturnStatus, ReturnValue
+from tdsproxy.tsql.scalar import TypedValue
 
 T = TypeVar("T")
-
-CANCEL_PATIENCE: Final = 2.0
-"""Seconds that a cancelled statement gets before its client hears of the end; it stops in the background."""
 
 LONG: Final = 16 * 1024
 """Characters of a batch, or bytes of an RPC, from which on it is parsed beside the event loop."""
 
-NO_KEEPER: Final = SqlMessage(
-    3013, 16, 1, "The keeper of the store does not answer. The statement was not run."
-)
 
-
-class KeeperRuns(Protocol):
-    """The part of a keeper client that runs statements."""
-
-    def run(self, request: NativeRequest) -> AsyncIterator[Reply]: ...
+_ORDINALS: Final = {Kind.EXECUTESQL: 0, Kind.PREPEXEC: 1, Kind.EXECUTE: -1}
+"""Where the parameters of a call stand, from where they stand in one of sp_executesql."""
 
 
 class Outcome(Enum):
@@ -74,19 +64,6 @@ class Outcome(Enum):
     ANSWERED = 1
     RELAY = 2
     NOT_OURS = 3
-
-
-class _Cancelled(Exception):
-    """An attention came, or the client went."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What a client says of itself, and where its connection comes from."""
-
-    host: str = ""
-    application: str = ""
-    address: str = ""
 
 
 class Interception:
@@ -100,16 +77,13 @@ class Interception:
         format_: Format,
         origin: Origin,
     ) -> None:
-        self._origin = origin
         self._client = client
         self._leg = leg
-        self._keeper = keeper
         self._format = format_
         self._handles = Handles()
         self._attentions = 0
-        self._cancelled = asyncio.Event()
-        self._waiting = False
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._talk = Talk(leg)
+        self._natives = NativeRuns(keeper, origin, self._talk)
 
     @property
     def has_handles(self) -> bool:
@@ -123,15 +97,12 @@ class Interception:
     def cancel(self) -> None:
         """An attention came while ``run`` is at work, or the client went."""
         self._attentions += 1
-        if not self._cancelled.is_set():
-            self._cancelled.set()
-            if self._waiting:
-                self._leg.channel.write(ATTENTION)
+        self._talk.interrupt()
 
     def take_attentions(self) -> int:
         """How many attentions are to be acknowledged."""
         count, self._attentions = self._attentions, 0
-        self._cancelled.clear()
+        self._talk.interrupted.clear()
         return count
 
     async def run(self, message: Message) -> Outcome:
@@ -149,41 +120,56 @@ class Interception:
             batch = parse_batch(message.payload, self._format.version)
         except ProtocolError:
             return Outcome.NOT_OURS
-        answer = _Answer(self._client, self._leg, self._format)
+        answer = Answer(self._client, self._leg, self._format)
         try:
-            plan = await _off_the_loop(len(batch.text), lambda: make_plan(batch.text))
+            plan = await _off_the_loop(len(batch.text), lambda: _judge(batch.text))
         except SyntaxError_ as error:
             await answer.end(error.messages)
             return Outcome.ANSWERED
         if plan is None:
             return Outcome.NOT_OURS
-        run = _Run(plan, batch.headers, message.status_of_first & RESET_BITS, {})
+        status = int(message.status_of_first & RESET_BITS)
+        if isinstance(plan, Programme):
+            return await self._programme(plan, batch.headers, status, answer)
+        run = _Run(plan, batch.headers, status, {})
         return await self._execute(run, answer)
 
-    async def _execute(self, run: _Run, answer: _Answer) -> Outcome:
+    async def _programme(
+        self, programme: Programme, headers: AllHeaders, status: int, answer: Answer
+    ) -> Outcome:
+        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer)
+        try:
+            ran = await run.run(programme)
+        except Interrupted:
+            await answer.finish(cancelled=True)
+            return Outcome.ANSWERED
+        if not ran:
+            return Outcome.NOT_OURS
+        await answer.finish()
+        return Outcome.ANSWERED
+
+    async def _execute(self, run: _Run, answer: Answer) -> Outcome:
         """A batch's parts, in order."""
         try:
             for part in run.plan.parts:
                 outcome = await self._part(part, run, answer)
                 if outcome is not None:
                     return outcome
-        except _Cancelled:
+        except Interrupted:
             await answer.finish(cancelled=True)
             return Outcome.ANSWERED
         await answer.finish()
         return Outcome.ANSWERED
 
-    async def _part(self, part: Part, run: _Run, answer: _Answer) -> Outcome | None:
+    async def _part(self, part: Part, run: _Run, answer: Answer) -> Outcome | None:
         """One part; None when the next may follow."""
-        if self._cancelled.is_set():
-            raise _Cancelled
+        self._talk.check()
         if part.native is None:
             return await self._rest(part, run, answer)
         probe = Probe(part, run.held)
         body = await self._ask_through(probe, run, answer)
         found = probe.read(body, self._format.version)
-        if self._cancelled.is_set():
-            raise _Cancelled
+        self._talk.check()
         if found is None:  # an error has ended the batch before the statement was reached
             await answer.end_with(probe.strip(body, self._format.version))
             return Outcome.ANSWERED
@@ -198,7 +184,7 @@ class Interception:
         await self._native(part, run, found.facts, answer)
         return None
 
-    async def _rest(self, part: Part, run: _Run, answer: _Answer) -> Outcome:
+    async def _rest(self, part: Part, run: _Run, answer: Answer) -> Outcome:
         """The statements behind the last native one."""
         own = carried(part, run.held)
         version = self._format.version
@@ -230,105 +216,40 @@ class Interception:
 
     async def _ask(self, text: str, run: _Run) -> bytes:
         """A batch of our own making on the client's session; its whole answer."""
-        self._waiting = True
-        try:
-            body = run.batch(text, self._format.version)
-            await self._leg.send(PacketType.SQL_BATCH, body, run.take_status())
-            answer = await self._leg.message()
-            if self._cancelled.is_set():
-                await self._leg.message()  # the acknowledgement of the attention that was sent after it
-            return answer
-        finally:
-            self._waiting = False
+        body = run.batch(text, self._format.version)
+        return await self._talk.ask(PacketType.SQL_BATCH, body, run.take_status())
 
-    async def _ask_through(self, probe: Probe, run: _Run, answer: _Answer) -> bytes:
+    async def _ask_through(self, probe: Probe, run: _Run, answer: Answer) -> bytes:
         """A part and its question: what the client is to see of the answer is passed on while it comes, but
         for its end with the question in it."""
-        self._waiting = True
         version = self._format.version
         held = bytearray()
-        try:
-            await self._leg.send(PacketType.SQL_BATCH, run.batch(probe.text, version), run.take_status())
-            reached = False
-            async for payload in self._leg.payloads():
-                since = len(held)
-                held += payload
-                reached = reached or probe.reached(held, since)
-                if not reached and len(held) > HELD_BACK:
-                    await answer.pass_on(probe.pass_on(held, version))
-                elif len(held) > MAX_ANSWER:
-                    raise TooLarge("the upstream's answer is too long to be gathered")
-            if self._cancelled.is_set():
-                await self._leg.message()  # the acknowledgement of the attention that was sent after it
-            return bytes(held)
-        finally:
-            self._waiting = False
+        await self._talk.begin(PacketType.SQL_BATCH, run.batch(probe.text, version), run.take_status())
+        reached = last = False
+        while not last:
+            payload, last = await self._talk.next()
+            since = len(held)
+            held += payload
+            reached = reached or probe.reached(held, since)
+            if not reached and len(held) > HELD_BACK:
+                await answer.pass_on(probe.pass_on(held, version))
+            elif len(held) > MAX_ANSWER:
+                raise TooLarge("the upstream's answer is too long to be gathered")
+        return bytes(held)
 
-    async def _native(self, part: Part, run: _Run, facts: SessionFacts, answer: _Answer) -> None:
+    async def _native(self, part: Part, run: _Run, facts: SessionFacts, answer: Answer) -> None:
         if part.native is None:
             return
-        request = NativeRequest(
-            part.native_text(run.plan.source),
-            SessionContext(
-                login=facts.login,
-                database=facts.database,
-                spid=facts.spid,
-                server_roles=facts.server_roles,
-                in_transaction=facts.in_transaction or run.headers.in_transaction,
-                quoted_identifier=facts.quoted_identifier,
-                host=self._origin.host,
-                application=self._origin.application,
-                address=self._origin.address,
-            ),
-            line=part.native.line,
-            variables={name: held.value for name, held in run.held.items()},
-        )
+        held = {name: each.value for name, each in run.held.items()}
+        text = part.native_text(run.plan.source)
+        if run.headers.in_transaction:
+            facts = replace(facts, transactions=max(1, facts.transactions))
         try:
-            async for reply in self._replies(request):
+            async for reply in self._natives.run(text, part.native.line, facts, held):
                 await answer.add(reply)
-        except KeeperUnavailable as error:
-            log.error("the keeper can't be reached: %s", error)
-            answer.encoder.fail((NO_KEEPER,))
         except SqlError as error:
             answer.encoder.fail(error.messages)
-        if self._cancelled.is_set():
-            raise _Cancelled
-
-    async def _replies(self, request: NativeRequest) -> AsyncIterator[Reply]:
-        """The keeper's replies until they end or an attention comes."""
-        replies = self._keeper.run(request)
-        cancelled = asyncio.create_task(self._cancelled.wait())
-        step: asyncio.Task[Reply | None] | None = None
-        try:
-            while True:
-                step = asyncio.create_task(_next(replies))
-                await asyncio.wait({step, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-                if not step.done():
-                    return
-                reply = step.result()
-                if reply is None:
-                    return
-                yield reply
-        finally:
-            cancelled.cancel()
-            await self._let_go(replies, step)
-
-    async def _let_go(self, replies: AsyncIterator[Reply], step: asyncio.Task[Reply | None] | None) -> None:
-        """Cancel the statement and give it a moment; what takes longer goes on without us."""
-
-        async def close() -> None:
-            if step is not None and not step.done():
-                step.cancel()
-                with contextlib.suppress(asyncio.CancelledError, SqlError, KeeperUnavailable):
-                    await step
-            closer = getattr(replies, "aclose", None)
-            if closer is not None:
-                await closer()
-
-        task = asyncio.create_task(close())
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
-        await asyncio.wait({task}, timeout=CANCEL_PATIENCE)
+        self._talk.check()
 
     # RPCs
 
@@ -343,26 +264,26 @@ class Interception:
                 len(message.payload), lambda: [self._rpc_plan(said) for _call, said in calls]
             )
         except SyntaxError_ as error:
-            await _Answer(self._client, self._leg, self._format, in_rpc=True).end(error.messages)
+            await Answer(self._client, self._leg, self._format, in_rpc=True).end(error.messages)
             return Outcome.ANSWERED
         if not any(
             plan is not None or self._is_own(said) for plan, (_c, said) in zip(plans, calls, strict=True)
         ):
             return Outcome.NOT_OURS
-        answer = _Answer(self._client, self._leg, self._format, in_rpc=True)
+        answer = Answer(self._client, self._leg, self._format, in_rpc=True)
         status = int(message.status_of_first & RESET_BITS)
         try:
             for index, (call, said) in enumerate(calls):
                 if index:
                     answer.encoder.next_call()
                 status = await self._call(call, said, plans[index], request.headers, status, answer)
-        except _Cancelled:
+        except Interrupted:
             await answer.finish(cancelled=True)
             return Outcome.ANSWERED
         await answer.finish()
         return Outcome.ANSWERED
 
-    def _rpc_plan(self, said: StatementCall | None) -> Plan | None:
+    def _rpc_plan(self, said: StatementCall | None) -> Plan | Programme | None:
         """The plan of the statement that an RPC runs or prepares, when it is ours. Raises SyntaxError_."""
         if said is None:
             return None
@@ -371,12 +292,18 @@ class Interception:
             if prepared is None:
                 return None
             text, declarations = prepared.text, prepared.declarations
-        elif said.text is None or not may_be_native(said.text.encode("utf-16-le", "surrogatepass")):
+        elif said.text is None:
             return None
         else:
             text, declarations = said.text, said.declarations
         variables = declared_variables(declarations)
-        return None if variables is None else make_plan(text, declared=variables)
+        if variables is None:
+            return None
+        if may_be_native(text.encode("utf-16-le", "surrogatepass")):
+            plan = make_plan(text, declared=variables)
+            if plan is not None:
+                return plan
+        return _rpc_programme(text, declarations, said.arguments)
 
     def _is_own(self, said: StatementCall | None) -> bool:
         return said is not None and said.handle in self._handles
@@ -385,10 +312,10 @@ class Interception:
         self,
         call: RpcCall,
         said: StatementCall | None,
-        plan: Plan | None,
+        plan: Plan | Programme | None,
         headers: AllHeaders,
         status: int,
-        answer: _Answer,
+        answer: Answer,
     ) -> int:
         """One call of an RPC message; the reset bits that are still to be sent."""
         if said is None or (plan is None and not (said.kind is Kind.UNPREPARE and self._is_own(said))):
@@ -398,7 +325,9 @@ class Interception:
         handle = None
         if said.text is not None and said.kind in (Kind.PREPARE, Kind.PREPEXEC):
             handle = self._handles.add(Prepared(said.text, said.declarations))
-        if plan is not None and said.kind is not Kind.PREPARE:
+        if isinstance(plan, Programme) and said.kind is not Kind.PREPARE:
+            return await self._call_programme(plan, said, handle, headers, status, answer)
+        if isinstance(plan, Plan) and said.kind is not Kind.PREPARE:
             declarations = said.declarations
             if said.kind is Kind.EXECUTE:
                 prepared = self._handles.get(said.handle)
@@ -415,6 +344,28 @@ class Interception:
         await answer.add(Done(Command.EXECUTE, kind=DoneKind.PROC))
         return status
 
+    async def _call_programme(
+        self,
+        programme: Programme,
+        said: StatementCall,
+        handle: int | None,
+        headers: AllHeaders,
+        status: int,
+        answer: Answer,
+    ) -> int:
+        """A call whose statement is interpreted; the reset bits that are still to be sent."""
+        ended = Ended()
+        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer)
+        await run.run(programme, ended)
+        shift = _ORDINALS[said.kind]
+        for reply in ended.replies:
+            if isinstance(reply, ReturnValue):
+                reply = replace(reply, ordinal=reply.ordinal + shift)
+            await answer.add(reply)
+            if isinstance(reply, ReturnStatus) and handle is not None:
+                await answer.add(ReturnValue(0, said.handle_name, sql.INT, handle))
+        return 0
+
     async def _release(self, said: StatementCall, headers: AllHeaders) -> None:
         """The handle given with an sp_unprepare or sp_prepexec ends: ours here, another at the upstream."""
         if said.handle is None:
@@ -427,23 +378,16 @@ class Interception:
         await self._leg.message()
 
     async def _pass_call(
-        self, call: RpcCall, said: StatementCall | None, headers: AllHeaders, status: int, answer: _Answer
+        self, call: RpcCall, said: StatementCall | None, headers: AllHeaders, status: int, answer: Answer
     ) -> int:
         """A call that is the upstream's, within a message that is not all of it."""
         if said is not None and said.handle in self._handles and said.handle is not None:
             self._handles.drop(said.handle)
             first = replace(call.params[0], value=None)
             call = replace(call, params=(first, *call.params[1:]))
-        self._waiting = True
-        try:
-            body = build_rpc([call], headers, self._format.version)
-            await self._leg.send(PacketType.RPC, body, status)
-            tokens = await self._leg.message()
-            if self._cancelled.is_set():
-                await self._leg.message()
-                raise _Cancelled
-        finally:
-            self._waiting = False
+        body = build_rpc([call], headers, self._format.version)
+        tokens = await self._talk.ask(PacketType.RPC, body, status)
+        self._talk.check()
         await answer.splice(tokens)
         return 0
 
@@ -465,67 +409,32 @@ class _Run:
         return build_batch(text, self.headers, version)
 
 
-class _Answer:
-    """The answer to one request, written to the client as it arises."""
+def _rpc_programme(text: str, declarations: str, arguments: Sequence[RpcParameter]) -> Programme | None:
+    """What an RPC runs when it has to be interpreted. Raises SyntaxError_."""
+    if any(each.type is None for each in arguments):
+        return None  # a table: it can't be handed on from here
+    if not is_programme(text, values=[each.value for each in arguments]):
+        return None
+    given = [TypedValue(value, sql.nvarchar(sql.MAX)) for value in (text, declarations)]
+    passed = [Argument(None, each) for each in given]
+    for each in arguments:
+        value = None if each.default or each.type is None else TypedValue(each.value, each.type)
+        passed.append(Argument(each.name or None, value, _kept if each.output else None))
+    return Programme(text, tuple(passed))
 
-    def __init__(
-        self, client: PacketChannel, leg: UpstreamLeg, format_: Format, *, in_rpc: bool = False
-    ) -> None:
-        self.encoder = ReplyEncoder(format_, in_rpc=in_rpc)
-        self.in_rpc = in_rpc
-        self._client = client
-        self._writer = PacketWriter(leg.packet_size, leg.spid)
-        self.begun = False
 
-    async def add(self, reply: Reply) -> None:
-        if self.in_rpc and isinstance(reply, Done) and reply.kind is DoneKind.BATCH:
-            reply = replace(reply, kind=DoneKind.IN_PROC)
-        self.begun = True
-        flush = self.encoder.add(reply)
-        packets = self._writer.add(self.encoder.take())
-        if flush:
-            packets += self._writer.flush()
-        await self._write(packets)
+def _kept(_made: TypedValue) -> None:
+    """An output's value: the interpreter keeps it for the answer."""
 
-    async def _write(self, packets: bytes) -> None:
-        if packets:
-            self._client.write(packets)
-            await self._client.drain()
 
-    async def hand_over(self) -> None:
-        """What comes next is the upstream's: send all there is, without an end."""
-        await self._write(self._writer.add(self.encoder.more()) + self._writer.flush())
-
-    async def splice(self, tokens: bytes) -> None:
-        """Another server's whole answer in the middle of ours."""
-        self.encoder.whole(tokens)
-        await self._write(self._writer.add(self.encoder.take()))
-
-    async def pass_on(self, tokens: bytes) -> None:
-        """The beginning of another server's answer, cut anywhere; its rest follows."""
-        self.begun = True
-        self.encoder.raw(tokens)
-        await self._write(self._writer.add(self.encoder.take()))
-
-    async def end_with(self, tokens: bytes) -> None:
-        """Another server's whole answer is the end of ours."""
-        if self.in_rpc:
-            await self.splice(tokens)
-            return
-        await self._write(self._writer.finish(self.encoder.more() + tokens))
-
-    async def end(self, messages: Sequence[SqlMessage]) -> None:
-        self.encoder.fail(messages)
-        await self.finish()
-
-    async def finish(self, *, cancelled: bool = False) -> None:
-        await self._write(self._writer.finish(self.encoder.finish(cancelled=cancelled)))
+def _judge(text: str) -> Plan | Programme | None:
+    """What is to be done about a batch; None: nothing. Raises SyntaxError_."""
+    plan = make_plan(text)
+    if plan is not None:
+        return plan
+    return Programme(text) if is_programme(text) else None
 
 
 async def _off_the_loop(size: int, work: Callable[[], T]) -> T:
     """``work`` on a text of ``size``: parsing a long one must not hold up other sessions."""
     return work() if size <= LONG else await asyncio.to_thread(work)
-
-
-async def _next(replies: AsyncIterator[Reply]) -> Reply | None:
-    return await anext(replies, None)

@@ -95,7 +95,7 @@ def make_plan(text: str, *, quoted_identifier: bool = True, declared: Sequence[V
     try:
         batch = parse(text, quoted_identifier=quoted_identifier)
     except SyntaxError_ as error:
-        if _is_native_error(error, text, quoted_identifier=quoted_identifier):
+        if is_native_error(error, text, quoted_identifier=quoted_identifier):
             raise
         return None
     found = native_statements(batch)
@@ -106,7 +106,7 @@ def make_plan(text: str, *, quoted_identifier: bool = True, declared: Sequence[V
     return _divide(batch, tuple(declared))
 
 
-def _is_native_error(error: SyntaxError_, text: str, *, quoted_identifier: bool) -> bool:
+def is_native_error(error: SyntaxError_, text: str, *, quoted_identifier: bool) -> bool:
     """Whether the text fails at, or behind, its first native statement: what stands before it fails
     otherwise when it is all there is."""
     native = first_native(text)

@@ -24,9 +24,11 @@ from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
 QUOTED_IDENTIFIER: Final = 256
-"""Its bit in @@OPTIONS."""
+NOCOUNT: Final = 512
+XACT_ABORT: Final = 16384
+"""Their bits in @@OPTIONS."""
 
-_QUESTIONS: Final = (
+QUESTIONS: Final = (
     "DB_NAME()",
     "@@TRANCOUNT",
     "@@OPTIONS",
@@ -57,11 +59,13 @@ class SessionFacts:
     """The session's state as its server tells it."""
 
     database: str
-    in_transaction: bool
     quoted_identifier: bool
     login: str
     spid: int
     server_roles: frozenset[str]
+    nocount: bool = False
+    xact_abort: bool = False
+    transactions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Probe:
         self.text = own.text + self._question()
 
     def _question(self) -> str:
-        columns = [f"1 AS [{self._mark}]", *_QUESTIONS, *(each.name for each in self._variables)]
+        columns = [f"1 AS [{self._mark}]", *QUESTIONS, *(each.name for each in self._variables)]
         return f"\nSELECT {', '.join(columns)}"
 
     def read(self, body: bytes, version: int) -> Answer | None:
@@ -100,14 +104,14 @@ class Probe:
         if row is None:
             return Answer(before, None, {})
         columns, values = row
-        count = 1 + len(_QUESTIONS)
+        count = 1 + len(QUESTIONS)
         if len(columns) != count + len(self._variables):
             raise ProtocolError("the upstream's answer to a question has other columns")
         held = {
             variable.name.lower(): Held(type_, from_wire(value, type_))
             for variable, type_, value in zip(self._variables, columns[count:], values[count:], strict=True)
         }
-        return Answer(before, _facts(values[1:count]), held)
+        return Answer(before, read_facts(values[1:count]), held)
 
     def pass_on(self, held: bytearray, version: int) -> bytes:
         """What may go to the client of an answer whose question has not come yet: taken out of ``held``, but
@@ -188,15 +192,18 @@ def _first_row(tokens: Sequence[object]) -> tuple[list[SqlType], tuple[Any, ...]
     return None
 
 
-def _facts(values: tuple[Any, ...]) -> SessionFacts:
+def read_facts(values: tuple[Any, ...]) -> SessionFacts:
+    """The answers to ``QUESTIONS``. Raises ProtocolError."""
     database, transactions, options, login, sysadmin, spid, dbcreator = values
     if not isinstance(database, str) or not isinstance(login, str):
         raise ProtocolError("the upstream does not say who is logged in")
     roles = {"sysadmin": sysadmin, "dbcreator": dbcreator}
     return SessionFacts(
         database=database,
-        in_transaction=bool(transactions),
         quoted_identifier=bool((options or 0) & QUOTED_IDENTIFIER),
+        transactions=int(transactions or 0),
+        nocount=bool((options or 0) & NOCOUNT),
+        xact_abort=bool((options or 0) & XACT_ABORT),
         login=login,
         spid=int(spid or 0),
         server_roles=frozenset(name for name, member in roles.items() if member == 1),

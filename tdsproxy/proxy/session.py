@@ -18,8 +18,9 @@ from tdsproxy.frontend.replies import Format, ReplyEncoder, attention_done, fail
 from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.client_packets import ClientPackets
-from tdsproxy.proxy.interception import Interception, KeeperRuns, Origin, Outcome
+from tdsproxy.proxy.interception import Interception, Outcome
 from tdsproxy.proxy.login import login_body, read_answer
+from tdsproxy.proxy.natives import KeeperRuns, Origin
 from tdsproxy.proxy.splice import MAX_ATTENTIONS, Splice
 from tdsproxy.proxy.upstream import UpstreamLeg, UpstreamSettings, UpstreamUnreachable
 from tdsproxy.tds.errors import ProtocolError

@@ -99,6 +99,7 @@ class TokenParser:
         self._max_value = max_value
         self._classification = 1
         self._buffer = bytearray()
+        self._taken = 0
         self._want = 1
         self._row: _RowState | None = None
         self._readers: list[tuple[ReadValue, Decode | None]] | None = None
@@ -141,9 +142,9 @@ class TokenParser:
         """Bytes of an unfinished token. At the end of a message it must be 0."""
         return len(self._buffer) + (1 if self._row is not None else 0)
 
-    def feed(self, data: bytes) -> list[Token]:
+    def feed(self, data: bytes, ends: list[int] | None = None) -> list[Token]:
         """The tokens that these bytes complete. Raises ``ProtocolError``; the parser is then of no more
-        use."""
+        use. ``ends`` is given the offset behind each of them, counted from the first byte ever fed."""
         self._buffer += data
         if len(self._buffer) < self._want:
             return []
@@ -158,10 +159,13 @@ class TokenParser:
                 else:
                     tokens.append(self._continue_row(reader, self._row))
                 self._want = 1
+                if ends is not None:
+                    ends.append(self._taken + reader.pos)
         except Truncated as truncated:
             if self._row is None:
                 reader.pos = start
             self._want = reader.remaining + truncated.needed
+        self._taken += reader.pos
         del self._buffer[: reader.pos]
         return tokens
 

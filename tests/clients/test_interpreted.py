@@ -1,0 +1,163 @@
+"""Control flow around native statements in front of another server: the same tokens as from the server.
+
+``tdsproxy server`` interprets such a batch by itself; ``serve --upstream`` in front of it interprets it in
+the proxy and has its queries answered by that server. Both answers must be equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tdsproxy.frontend.streams import SocketStream
+from tdsproxy.tds.headers import AllHeaders, build_batch
+from tdsproxy.tds.packets import PacketType, Status, packetize
+from tdsproxy.tds.rpc import RpcCall, RpcParam, build_rpc
+from tdsproxy.tds.tokens import EnvChange, ServerMessage, Token
+from tdsproxy.tds.types import intn, nvarchar
+from tests.frontend.wire import Wire
+from tests.running import PASSWORD, Running, running
+
+TIMES = re.compile(r"in [\d.]+ seconds \([\d.]+ MB/sec\)")
+BACKUP = "BACKUP DATABASE shop TO DISK = N'shop.bak' WITH INIT"
+SCRIPT = Path(__file__).with_name("interpreted.sql").read_text(encoding="utf-8")
+CASES = dict(part.split("\n", 1) for part in SCRIPT.split("-- case: ")[1:])
+PROCEDURE = """CREATE PROCEDURE answer @a int, @b nvarchar(20) OUTPUT AS
+SELECT @a AS a
+SET @b = N'out ' + CAST(@a AS nvarchar(9))
+IF @a > 5 SELECT 1/0
+RETURN @a + 1"""
+
+Request = tuple[PacketType, bytes]
+
+
+class Side:
+    """A connection of its own to one of the two; each request begins with a reset unless it says not."""
+
+    def __init__(self, runner: asyncio.Runner, server: Running) -> None:
+        self._runner = runner
+        self._wire = runner.run(self._connect(server))
+
+    @staticmethod
+    async def _connect(server: Running) -> Wire:
+        loop = asyncio.get_running_loop()
+        _transport, stream = await loop.create_connection(SocketStream, server.host, server.port)
+        wire = Wire(stream)  # type: ignore[arg-type]
+        await wire.prelogin()
+        await wire.login(password=PASSWORD, database="shop")
+        return wire
+
+    def ask(self, request: Request, *, reset: bool) -> list[Token]:
+        return settled(self._runner.run(self._ask(request, reset)))
+
+    async def _ask(self, request: Request, reset: bool) -> list[Token]:
+        status = Status.RESET_CONNECTION if reset else 0
+        await self._wire.send(packetize(*request, 4096, status_first=status))
+        return await self._wire.tokens()
+
+    def close(self) -> None:
+        self._wire.stream.abort()
+
+
+@dataclass(frozen=True)
+class Pair:
+    proxy: Running
+    direct: Side
+    through: Side
+
+    def same(self, *requests: Request | str) -> list[Token]:
+        """The tokens of the last request, equal on both sides."""
+        found: list[Token] = []
+        for number, request in enumerate(requests):
+            message = (PacketType.SQL_BATCH, build_batch(request)) if isinstance(request, str) else request
+            found = self.direct.ask(message, reset=number == 0)
+            assert self.through.ask(message, reset=number == 0) == found
+        return found
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    store = tmp_path_factory.mktemp("interpreted") / "store"
+    with (
+        running(store, command="server") as server,
+        running(store, "--upstream", f"{server.host}:{server.port}") as proxy,
+        asyncio.Runner() as runner,
+    ):
+        with server.connect() as connection:
+            cursor = connection.cursor()
+            cursor.execute("CREATE DATABASE shop")
+            cursor.execute("USE shop")
+            cursor.execute("CREATE TABLE t (id int PRIMARY KEY, v nvarchar(40) NOT NULL)")
+            cursor.execute("INSERT INTO t VALUES (1, N'one'), (2, N'two')")
+            cursor.execute("CREATE TABLE told (n int, said nvarchar(400))")
+            cursor.execute(PROCEDURE)
+        found = Pair(proxy, Side(runner, server), Side(runner, proxy))
+        yield found
+        found.direct.close()
+        found.through.close()
+
+
+def settled(tokens: list[Token]) -> list[Token]:
+    """Without what differs from run to run: durations, and the numbers of transactions."""
+    found: list[Token] = []
+    for token in tokens:
+        if isinstance(token, ServerMessage):
+            token = msgspec.structs.replace(token, text=TIMES.sub("in 0 seconds", token.text))
+        if isinstance(token, EnvChange) and 8 <= token.kind <= 10:
+            token = msgspec.structs.replace(token, new=b"", old=b"")
+        found.append(token)
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_batch_with_control_flow(pair: Pair, name: str) -> None:
+    pair.same(CASES[name])
+
+
+def test_the_session_goes_on_behind_it(pair: Pair) -> None:
+    pair.same(
+        f"CREATE TABLE #kept (n int)\nSET NOCOUNT ON\nIF 1 = 1 BEGIN INSERT #kept VALUES (1); {BACKUP} END",
+        "INSERT #kept VALUES (2)",
+        "SELECT n, @@OPTIONS & 512 AS o FROM #kept ORDER BY n",
+    )
+
+
+def executesql(text: str, declarations: str, *values: RpcParam) -> Request:
+    params = (
+        RpcParam("", 0, nvarchar(None), text),
+        RpcParam("", 0, nvarchar(None), declarations),
+        *values,
+    )
+    return PacketType.RPC, build_rpc([RpcCall("sp_executesql", params=params)], AllHeaders())
+
+
+def test_a_call_with_parameters(pair: Pair) -> None:
+    text = (
+        "IF @n = (SELECT COUNT(*) FROM t) BACKUP DATABASE shop TO DISK = @f WITH INIT\n"
+        "SET @out = @@ROWCOUNT + 40 SELECT @f AS f"
+    )
+    pair.same(
+        executesql(
+            text,
+            "@n int, @f nvarchar(99), @out int OUTPUT",
+            RpcParam("@n", 0, intn(4), 2),
+            RpcParam("@f", 0, nvarchar(99), "rpc.bak"),
+            RpcParam("@out", 1, intn(4), None),
+        )
+    )
+
+
+def test_a_statement_handed_over_as_a_parameter(pair: Pair) -> None:
+    pair.same(executesql("EXEC (@sql)", "@sql nvarchar(max)", RpcParam("@sql", 0, nvarchar(None), BACKUP)))
+
+
+def test_files_are_where_they_were_asked_for(pair: Pair) -> None:
+    pair.same(CASES["cursor"])
+    names = {path.name for path in pair.proxy.backup_directory.iterdir()}
+    assert {"one.bak", "two.bak"} <= names
