@@ -1,0 +1,303 @@
+"""BACKUP TO URL and RESTORE FROM URL against an S3 server on loopback, by a real client."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.objects.s3_server import IDENTITY, KEY, SECRET, Environ, S3Server, s3_server
+from tests.running import Running, running
+
+FORMAT = "WITH FORMAT"
+
+
+class Client:
+    """Statements, each with what it said: (number, text)."""
+
+    def __init__(self, server: Running) -> None:
+        self._connection = server.connect()
+
+    def run(self, text: str) -> list[tuple[int, str]]:
+        cursor = self._connection.cursor()
+        with contextlib.suppress(Exception):
+            cursor.execute(text)
+            while cursor.nextset():
+                pass
+        return [(error.msg_no, str(error.args[0])) for _, error in cursor.messages]
+
+    def numbers(self, text: str) -> list[int]:
+        return [number for number, _ in self.run(text)]
+
+    def rows(self, text: str) -> list[tuple[Any, ...]]:
+        cursor = self._connection.cursor()
+        cursor.execute(text)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("urls") / "store") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> Iterator[Client]:
+    found = Client(server)
+    for text in (
+        "CREATE DATABASE shop",
+        "CREATE TABLE shop.dbo.t (id int PRIMARY KEY, b varbinary(max))",
+        "INSERT shop.dbo.t SELECT value, CONVERT(varbinary(max), NEWID()) FROM GENERATE_SERIES(1, 200)",
+    ):
+        assert found.run(text) == []
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def bucket(s3: S3Server, client: Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A bucket of the test's own, with a credential; its URL."""
+    name = request.node.name.replace("_", "-").removeprefix("test-")[:40]
+    url = s3.bucket(name)
+    assert client.run(_credential(url)) == []
+    yield url
+    client.run(f"DROP CREDENTIAL [{url}]")
+
+
+def _credential(url: str, secret: str = f"{KEY}:{SECRET}", identity: str = IDENTITY) -> str:
+    return f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{identity}', SECRET = '{secret}'"
+
+
+def _name(url: str) -> str:
+    return url.rsplit("/", 1)[1]
+
+
+def test_every_form_of_the_statements(client: Client, s3: S3Server, bucket: str) -> None:
+    url = f"{bucket}/a/full.bak"
+    assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}'")[-1] == 3014
+    assert s3.keys(_name(bucket)) == ["a/full.bak"]
+    (header,) = client.rows(f"RESTORE HEADERONLY FROM URL = '{url}'")
+    assert header[6] == 9
+    assert [row[0] for row in client.rows(f"RESTORE FILELISTONLY FROM URL = '{url}'")] == ["shop", "shop_log"]
+    assert client.rows(f"RESTORE LABELONLY FROM URL = '{url}'")[0][8] == "Microsoft SQL Server"
+    assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}' WITH FILE = 1") == [3262]
+    assert client.numbers(f"BACKUP LOG shop TO URL = '{bucket}/a/1.trn'")[-1] == 3014
+    assert client.numbers(f"BACKUP DATABASE shop TO URL = '{bucket}/a/d.bak' WITH DIFFERENTIAL")[-1] == 3014
+    text = (
+        f"RESTORE DATABASE again FROM URL = '{url}' WITH MOVE 'shop' TO '/var/opt/mssql/data/a.mdf',"
+        " MOVE 'shop_log' TO '/var/opt/mssql/data/a.ldf', NORECOVERY"
+    )
+    assert client.numbers(text)[-1] == 3014
+    assert client.numbers(f"RESTORE LOG again FROM URL = '{bucket}/a/1.trn'")[-1] == 3014
+    assert client.rows("SELECT COUNT(*) FROM again.dbo.t") == [(200,)]
+    client.run("DROP DATABASE again")
+    devices = client.rows(
+        f"SELECT device_type, physical_block_size FROM msdb.dbo.backupmediafamily"
+        f" WHERE physical_device_name LIKE '{bucket}/%'"
+    )
+    assert devices == [(9, 65536)] * 3
+
+
+def test_an_object_is_replaced_only_with_format(client: Client, s3: S3Server, bucket: str) -> None:
+    url = f"{bucket}/x.bak"
+    assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}' WITH NOINIT, NOFORMAT")[-1] == 3014
+    tag = s3.object(_name(bucket), "x.bak").etag
+    for options in ("", "WITH NOINIT", "WITH INIT"):
+        assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}' {options}") == [3296, 3013]
+    assert s3.object(_name(bucket), "x.bak").etag == tag
+    assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}' WITH FORMAT")[-1] == 3014
+    assert s3.object(_name(bucket), "x.bak").etag != tag
+    assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}'") == [3262]
+
+
+def test_stripes_and_mirrors(client: Client, s3: S3Server, bucket: str) -> None:
+    stripes = ", ".join(f"URL = '{bucket}/s{n}.bak'" for n in (1, 2, 3))
+    mirror = ", ".join(f"URL = '{bucket}/m{n}.bak'" for n in (1, 2, 3))
+    text = f"BACKUP DATABASE shop TO {stripes} MIRROR TO {mirror} WITH FORMAT, COMPRESSION"
+    assert client.numbers(f"{text}, MAXTRANSFERSIZE = 20971520, BLOCKSIZE = 65536")[-1] == 3014
+    assert len(s3.keys(_name(bucket))) == 6
+    # Any mirror of each family will do.
+    mixed = f"URL = '{bucket}/s1.bak', URL = '{bucket}/m2.bak', URL = '{bucket}/s3.bak'"
+    assert client.numbers(f"RESTORE VERIFYONLY FROM {mixed}") == [3262]
+    assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/s1.bak'")[0] == 3132
+
+
+def test_refusals(client: Client, s3: S3Server, bucket: str) -> None:
+    def refused(device: str, verb: str = "BACKUP DATABASE shop TO", options: str = "") -> tuple[int, str]:
+        found = client.run(f"{verb} {device} {options}")
+        assert found[-1][0] == 3013
+        return found[0]
+
+    assert refused(f"URL = '{bucket}/x.bak', DISK = 'x.bak'")[0] == 3011
+    assert refused("URL = 'c:\\x.bak'")[0] == 3078
+    assert refused(f"DISK = '{bucket}/x.bak'")[0] == 3078
+    assert refused("URL = 'https://example.com/c/x.bak'")[0] == 3297
+    assert refused(f"URL = '{bucket}/x.bak?versionId=1'")[0] == 3297
+    assert refused(f"URL = '{bucket}/{'x' * 260}'")[0] == 3057
+    assert refused(f"URL = '{bucket}/x.bak'", options="WITH CREDENTIAL = 'nobody'")[0] == 3288
+    assert refused(f"URL = '{bucket}/x.bak'", options="WITH MAXTRANSFERSIZE = 21037056")[0] == 3250
+    assert refused(f"URL = '{bucket}/x.bak'", options="WITH BACKUP_OPTIONS = '{\"s3\": 1}'")[0] == 3217
+    restore = "RESTORE DATABASE again FROM"
+    number, text = refused(f"URL = '{bucket}/none.bak'", restore)
+    assert number == 3201
+    assert text.endswith("Operating system error 2(The system cannot find the file specified.).")
+    nowhere = f"s3://{s3.host}/no-such-bucket"
+    client.run(_credential(nowhere))
+    for url in (f"{nowhere}/x.bak", f"s3://{s3.host}/uncredited/x.bak"):
+        number, text = refused(f"URL = '{url}'")
+        assert number == 3201
+        assert text.endswith("Operating system error 50(The request is not supported.).")
+    assert s3.keys(_name(bucket)) == []
+
+
+def test_credentials(client: Client, s3: S3Server, bucket: str, server: Running) -> None:
+    deeper = f"{bucket}/deep/er"
+    assert client.run(_credential(deeper, "other:wrong")) == []
+    assert client.run(_credential(f"{bucket}/ex", f"{KEY}:{SECRET}:expired")) == []
+    assert client.run(_credential(f"{bucket}/id", identity="somebody")) == []
+    assert client.run(_credential("mine")) == []
+    backup = "BACKUP DATABASE shop TO URL ="
+    assert client.numbers(f"{backup} '{bucket}/deep/x.bak'")[-1] == 3014
+    for folder in (deeper, f"{bucket}/ex"):
+        number, text = client.run(f"{backup} '{folder}/x.bak'")[0]
+        assert (number, text.endswith("Operating system error 5(Access is denied.).")) == (3201, True)
+    assert client.numbers(f"{backup} '{bucket}/id/x.bak'") == [3233, 3013]
+    assert client.numbers(f"{backup} '{deeper}/x.bak' WITH CREDENTIAL = 'mine'")[-1] == 3014
+    shown = str(client.rows("SELECT * FROM sys.credentials"))
+    logs = "".join(path.read_text(errors="replace") for path in server.store.glob("*.log"))
+    assert SECRET not in shown + logs
+    assert bucket in shown
+
+
+def test_what_the_json_options_ask_for_is_seen_at_the_server(
+    client: Client, s3: S3Server, bucket: str
+) -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    client.run(_credential("customer", key, "SSE-C"))
+
+    def backup(name: str, options: str) -> dict[str, str]:
+        text = (
+            f"BACKUP DATABASE shop TO URL = '{bucket}/{name}' WITH BACKUP_OPTIONS = '{{\"s3\": {options}}}'"
+        )
+        del s3.seen[:]
+        assert client.numbers(text)[-1] == 3014
+        return next(headers for method, _, headers in s3.seen if method == "POST")
+
+    assert backup("a", '{"server_side_encryption": "AES256"}')["X_AMZ_SERVER_SIDE_ENCRYPTION"] == "AES256"
+    sent = backup("b", '{"server_side_encryption": "aws:kms", "kms_key_id": "k1", "region": "eu-west-1"}')
+    assert sent["X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID"] == "k1"
+    assert "/eu-west-1/s3/" in sent["AUTHORIZATION"]
+    backup("c", '{"storage_class": "STANDARD_IA"}')
+    assert s3.object(_name(bucket), "c").storage_class == "STANDARD_IA"
+    sent = backup("d", '{"customer_key_credential": "customer"}')
+    assert sent["X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY"] == key
+    text = f"RESTORE VERIFYONLY FROM URL = '{bucket}/d' WITH RESTORE_OPTIONS ="
+    del s3.seen[:]
+    assert client.numbers(f"""{text} '{{"s3": {{"customer_key_credential": "customer"}}}}'""") == [3262]
+    assert all("X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY" in headers for _, _, headers in s3.seen)
+
+
+def test_busy_stores_and_cut_connections_are_tried_again(client: Client, s3: S3Server, bucket: str) -> None:
+    url = f"{bucket}/x.bak"
+    left = {"busy": 3, "cut": 2}
+
+    def trouble(environ: Environ) -> tuple[int, str] | None:
+        for kind, answer in (("busy", (503, "SlowDown")), ("cut", (0, ""))):
+            if left[kind] and environ["REQUEST_METHOD"] != "HEAD":
+                left[kind] -= 1
+                return answer
+        return None
+
+    with s3.fault(trouble):
+        assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}'")[-1] == 3014
+        assert left == {"busy": 0, "cut": 0}
+        left.update(busy=1, cut=1)
+        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}'") == [3262]
+    assert left == {"busy": 0, "cut": 0}
+
+
+def _fill(client: Client) -> None:
+    """A database that takes several parts."""
+    assert client.run("CREATE DATABASE large") == []
+    assert client.run("CREATE TABLE large.dbo.t (b varchar(max))") == []
+    text = (
+        "INSERT large.dbo.t SELECT REPLICATE(CONVERT(varchar(max), 'x'), 1000000) FROM GENERATE_SERIES(1, 14)"
+    )
+    assert client.run(text) == []
+
+
+_PARTS = "WITH MAXTRANSFERSIZE = 5242880"
+
+
+def _is_part(environ: Environ) -> bool:
+    return environ["REQUEST_METHOD"] == "PUT" and "partNumber" in environ["QUERY_STRING"]
+
+
+@pytest.mark.slow
+def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, s3: S3Server) -> None:
+    url = s3.bucket("cancelled")
+    sent = threading.Event()
+
+    def note(environ: Environ) -> tuple[int, str] | None:
+        if _is_part(environ):
+            sent.set()
+        return None
+
+    slow = {"TDSPROXY_SLOW_AT": "backup.run-written=0.4"}
+    with running(tmp_path / "store", env=slow) as server, s3.fault(note):
+        client, other = Client(server), Client(server)
+        client.run(_credential(url))
+        _fill(client)
+        text = f"BACKUP DATABASE large TO URL = '{url}/x.bak' {_PARTS}"
+        worker = threading.Thread(target=other.run, args=(text,))
+        worker.start()
+        assert sent.wait(60)
+        running_now = "SELECT session_id FROM sys.dm_exec_requests WHERE command = 'BACKUP DATABASE'"
+        ((spid,),) = client.rows(running_now)
+        client.run(f"KILL {spid}")
+        worker.join(60)
+        deadline = time.monotonic() + 60
+        while (s3.open_uploads("cancelled") or client.rows(running_now)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        client.close()
+    assert (s3.keys("cancelled"), s3.open_uploads("cancelled")) == ([], 0)
+
+
+@pytest.mark.slow
+def test_a_killed_keeper_leaves_no_object(tmp_path: Path, s3: S3Server) -> None:
+    url = s3.bucket("killed")
+    lock = tmp_path / "store" / "keeper.lock"
+    killed = threading.Event()
+
+    def kill(environ: Environ) -> tuple[int, str] | None:
+        if _is_part(environ) and not killed.is_set():
+            killed.set()
+            os.kill(int(lock.read_text()), signal.SIGKILL)
+        return None
+
+    with running(tmp_path / "store", env={"TDSPROXY_SLOW_AT": "backup.run-written=0.1"}) as server:
+        client = Client(server)
+        client.run(_credential(url))
+        _fill(client)
+        with s3.fault(kill):
+            client.run(f"BACKUP DATABASE large TO URL = '{url}/x.bak' {_PARTS}")
+        assert killed.is_set()
+        assert s3.keys("killed") == []
+        client.close()
