@@ -13,6 +13,7 @@ from tdsproxy.cli.headers import headers
 from tdsproxy.cli.history import history
 from tdsproxy.cli.recode import recode
 from tdsproxy.cli.restore import restore
+from tdsproxy.cli.run import run
 from tdsproxy.cli.serving import serving
 from tdsproxy.cli.verify import verify
 
@@ -40,6 +41,7 @@ app.command()(restore)
 app.command()(verify)
 app.command()(headers)
 app.command()(history)
+app.command()(run)
 app.command()(extract)
 app.command()(dump)
 app.command()(checksum)

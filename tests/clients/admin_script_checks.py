@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -23,7 +26,9 @@ from tests.clients.admin_scripts import (
     RESTORE,
     RESTORE_LOG,
     Outcome,
+    Said,
     Scripts,
+    Set,
     run_batch,
 )
 
@@ -407,6 +412,48 @@ def logical_device(scripts: Scripts, found: Outcome) -> None:
     assert scripts.files() == set()
 
 
+def run_with_variables(scripts: Scripts) -> Outcome:
+    """Script 24: raw, of which nothing runs, then through the shell's own runner of scripts."""
+    scripts.fresh()
+    raw = run_batch(scripts.connection, scripts.text("24"))
+    assert [(each.number, each.text) for each in raw.errors] == [(102, "Incorrect syntax near ':'.")]
+    assert scripts.files() == set()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tdsproxy",
+            "run",
+            "-S",
+            f"{scripts.server.host}:{scripts.server.port}",
+            "--json",
+        ],
+        input=scripts.text("24"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "TDSPROXY_SA_PASSWORD": scripts.server.password},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = Outcome()
+    for line in map(json.loads, done.stdout.splitlines()):
+        if "rows" in line:
+            found.results.append(Set(tuple(line["columns"]), [tuple(row) for row in line["rows"]]))
+        else:
+            found.messages.append(Said(line["number"], line["severity"], line["state"], line["text"]))
+    return found
+
+
+def sqlcmd_variables(scripts: Scripts, found: Outcome) -> None:
+    assert found.printed() == [f"Backing up SalesDB to {BACKUP_FOLDER}"]
+    assert found.done() == [BACKUP, LOG, LOG, LOG]
+    log_lines = [line for line in found.pages() if "file 'SalesDB_log'" in line]
+    assert [line.rpartition(" on ")[2] for line in log_lines[1:]] == ["file 1.", "file 2.", "file 3."]
+    assert found.results == [Set(("sets",), [(3,)])]
+    assert len(scripts.headers("SalesDB_sqlcmd.trn")) == 3
+
+
 def procedure(scripts: Scripts, found: Outcome) -> None:
     calls = found.batches[3:7]
     assert [batch.done() for batch in calls] == [[BACKUP], [LOG], [], []]
@@ -594,6 +641,7 @@ CHECKS: dict[str, Check] = {
     "20": tail,
     "21": copy_only,
     "22": logical_device,
+    "24": sqlcmd_variables,
     "25": procedure,
     "26": nothing_runs,
     "27": snapshot,
@@ -608,6 +656,7 @@ WITH_ERRORS = frozenset({"11", "25"})
 RUNS: dict[str, Callable[[Scripts], Outcome]] = {
     "12": run_with_a_session_inside,
     "17": run_cleanup,
+    "24": run_with_variables,
     "28": run_shipping,
     "31": run_refusals,
 }

@@ -1,4 +1,4 @@
-"""The same scripts through ``tdsproxy serve --upstream``, in front of a ``tdsproxy server`` in another process."""
+"""The same scripts through ``tdsproxy serve --upstream``, with a ``tdsproxy server`` in another process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.running import running
 pytestmark = pytest.mark.slow
 
 THROUGH = ("01", "02", "03", "05", "08", "10", "11", "12", "14", "16", "22", "25", "27", "28", "31")
-"""Native statements with variables, in loops, TRY blocks, dynamic SQL and procedures, into tables, and refused."""
+"""Native statements with variables, in loops, TRY blocks, dynamic SQL and procedures, and refusals."""
 
 
 @pytest.fixture(scope="module")
