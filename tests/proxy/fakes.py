@@ -34,6 +34,11 @@ class Upstream(FakeSession):
             return
         own = text[: match.start()]
         self.calls.append(own)
+        interpreted = match.group(2).startswith("@@ERROR")
+        if interpreted and not self.silent:
+            yield ResultSet((Column(match.group(1), t.INT, nullable=False),))
+            yield Rows([(0,)])
+            yield Done(Command.SELECT, 1)
         if "SELECT @" in own:
             yield Done(Command.SELECT, 1)
         if self.failing and self.failing in own:
@@ -45,11 +50,13 @@ class Upstream(FakeSession):
             yield Done(Command.NONE)
         names = re.findall(r"@[A-Za-z]\w*", match.group(2)[match.group(2).rindex("dbcreator") :])
         columns = [Column(match.group(1), t.INT, nullable=False)]
+        columns += [Column(f"s{n}", t.INT) for n in range(3)] if interpreted else []
         columns += [Column(f"q{n}", t.nvarchar(128) if n in (0, 3) else t.INT) for n in range(QUESTIONS)]
         columns += [Column(name, t.nvarchar(100)) for name in names]
         yield ResultSet(tuple(columns))
         if not self.silent:
-            facts = (1, "shop", self.transactions, 256, "sa", 1, self.spid, 0)
+            standing = (1, 0, 0, 0) if interpreted else (1,)
+            facts = (*standing, "shop", self.transactions, 256, "sa", 1, self.spid, 0)
             yield Rows([(*facts, *(self.variables.get(name.lower()) for name in names))])
         yield Done(Command.SELECT, 0 if self.silent else 1)
 

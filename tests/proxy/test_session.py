@@ -224,12 +224,37 @@ async def test_the_word_in_a_string_is_no_statement(proxy: Fixture) -> None:
     assert proxy.keeper.requests == []
 
 
-async def test_a_statement_within_control_flow_is_forwarded(proxy: Fixture) -> None:
+async def test_a_statement_within_control_flow_is_interpreted(proxy: Fixture) -> None:
+    async with proxy.client() as wire:
+        await wire.batch(f"IF 1 = 1 BEGIN {BACKUP} END")
+        tokens = await wire.tokens()
+    assert [each.text for each in tokens if isinstance(each, ServerMessage)] == ["statement 1"]
+    assert [request.text for request in proxy.keeper.requests] == [BACKUP]
+
+
+async def test_control_flow_is_forwarded_while_the_session_runs_nothing(proxy: Fixture) -> None:
+    proxy.server.changes["silent"] = True
     async with proxy.client() as wire:
         text = f"IF 1 = 1 BEGIN {BACKUP} END"
         await wire.batch(text)
         await wire.tokens()
-    assert proxy.upstream.calls == [text]
+    assert proxy.upstream.calls[-1] == text
+    assert proxy.keeper.requests == []
+
+
+async def test_an_attention_ends_a_statement_within_control_flow(proxy: Fixture) -> None:
+    async with proxy.client() as wire:
+        await wire.batch(f"WHILE 1 = 1 BEGIN {BACKUP.replace('shop', 'HOLD')} END")
+        async with asyncio.timeout(60):
+            await proxy.keeper.started.wait()
+        await wire.attention()
+        ended = await wire.dones()
+        assert [done.more for done in ended][-1] is False
+        (acknowledged,) = await wire.dones()
+        assert acknowledged.attention
+        await wire.batch("SELECT 1")
+        assert any(isinstance(token, Row) for token in await wire.tokens())
+    assert proxy.keeper.cancelled.is_set()
 
 
 async def test_bulk_load_streams(proxy: Fixture) -> None:
