@@ -18,6 +18,7 @@ from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
+    from tdsproxy.server.schema import DatabaseSchema
     from tdsproxy.server.schema_reader import SchemaReader
     from tdsproxy.server.select_run import Compiled
 
@@ -31,7 +32,7 @@ class _Kept:
     query: ast.Query
     database: str
     types: _Types
-    versions: dict[str, tuple[int, int]]
+    seen: dict[str, DatabaseSchema]
     files: tuple[str, ...]
     compiled: Compiled
 
@@ -55,8 +56,8 @@ class CompiledQueries:
             return None
         for name in kept.files:
             self._resolve(name)
-        for schema, version in kept.versions.items():
-            if not self._reader.is_at(schema, version):
+        for schema, objects in kept.seen.items():
+            if not self._reader.is_at(schema, objects):
                 del self._kept[id(query)]
                 return None
         self._kept.move_to_end(id(query))
@@ -65,11 +66,11 @@ class CompiledQueries:
     def keep(self, query: ast.Query, database: str, frame: Frame, compiled: Compiled) -> None:
         """Remembers a compilation that has just been made, if it may be used again."""
         context = compiled.context
-        versions = self._reader.seen()
-        if context.bound_to_frame or any(is_temporary(schema) for schema in versions):
+        seen = self._reader.seen()
+        if context.bound_to_frame or any(is_temporary(schema) for schema in seen):
             return
         files = tuple(sorted(context.files))
-        self._kept[id(query)] = _Kept(query, database, _types(frame), versions, files, compiled)
+        self._kept[id(query)] = _Kept(query, database, _types(frame), seen, files, compiled)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
 

@@ -207,7 +207,7 @@ class DdlRunner:
         taken = {
             item.name.lower()
             for other in self.objects(place).tables.values()
-            if other.object_id != table.object_id
+            if other.object_id != table.object_id and other.schema.lower() == table.schema.lower()
             for item in other.constraints()
         }
         for item in table.constraints():

@@ -20,8 +20,8 @@ from tdsproxy.server.native import NATIVE, run_native
 from tdsproxy.server.options import set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
-from tdsproxy.server.procedures.agent import MESSAGES, agent_procedure, start_job
 from tdsproxy.server.procedures.configuration import reconfigure
+from tdsproxy.server.procedures.jobs import ASKING, MESSAGES, agent_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
@@ -272,8 +272,8 @@ class Dispatcher:
         scripted = agent_procedure(name.object, name.schema, where)
         if scripted is not None:
             return scripted
-        if name.object.lower() == "sp_start_job" and where.lower() == "msdb":
-            return PythonProcedure("sp_start_job", partial(start_job, self._session))
+        if name.object.lower() in ASKING and where.lower() == "msdb":
+            return PythonProcedure(name.object.lower(), partial(ASKING[name.object.lower()], self._session))
         scripted = scripted_procedure(name.object, name.schema)
         if scripted is not None:
             return replace(scripted, database=name.database)
@@ -389,7 +389,8 @@ class Dispatcher:
         return None if current is None else Decimal(current)
 
     def row_count(self, database: str, table: TableInfo) -> int:
-        schema = self._session.workspace.schema_of(database)
+        workspace = self._session.workspace
+        schema = workspace.global_temp() if table.name.startswith("##") else workspace.schema_of(database)
         quoted = table.sqlite_name.replace('"', '""')
         value = self._session.workspace.value(f'SELECT count(*) FROM {schema}."{quoted}"')
         return int(str(value))

@@ -32,6 +32,7 @@ from tdsproxy.server.schema_reader import SchemaReader
 from tdsproxy.server.select_into import SelectInto
 from tdsproxy.server.select_run import Compiled, SelectRunner
 from tdsproxy.server.sequences import Sequences
+from tdsproxy.server.shapes import Shapes
 from tdsproxy.server.table_variables import TableVariables
 from tdsproxy.server.transactions import Transactions
 from tdsproxy.server.triggers import Triggers
@@ -124,6 +125,7 @@ class SqliteEvaluator:
         self.sequences = Sequences(self)
         self.types = UserTypes(self)
         self.select_into = SelectInto(self)
+        self.shapes = Shapes(self)
         self.global_tables: set[str] = set()
         workspace.on_close.append(self._drop_global_tables)
         self.last_identity: Decimal | None = None
@@ -545,6 +547,10 @@ class SqliteEvaluator:
     def objects(self, database: str) -> DatabaseSchema:
         """The objects of a database. Raises SqlError 911."""
         return self.reader.read(self.workspace.schema_of(database))
+
+    def views(self, database: str) -> tuple[TableInfo, ...]:
+        """The views of a database in the form of tables. Raises SqlError 911."""
+        return self.shapes.views(database, self._frame) if self._frame is not None else ()
 
     def temp_table(self, name: str, frame: Frame) -> TableInfo | None:
         """``#name`` as ``frame`` sees it."""

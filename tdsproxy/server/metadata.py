@@ -25,6 +25,7 @@ from tdsproxy.server.schema import (
     IndexInfo,
     KeyInfo,
     ModuleInfo,
+    PropertyInfo,
     TableInfo,
     object_id_of,
 )
@@ -35,6 +36,12 @@ PREFIX: Final = "__tds_"
 
 _VERSIONS: Final = "@@DBTS"
 """The row of ``__tds_identity`` with the last rowversion; no table can have that name."""
+_PROPERTIES: Final = (
+    "CREATE TABLE IF NOT EXISTS {s}.__tds_properties(class INTEGER NOT NULL, major_id INTEGER NOT NULL,"
+    " minor_id INTEGER NOT NULL, name TEXT NOT NULL COLLATE NOCASE, value TEXT,"
+    " PRIMARY KEY (class, major_id, minor_id, name)) WITHOUT ROWID"
+)
+"""Made when the first extended property is."""
 _TABLES: Final = (
     "CREATE TABLE {s}.__tds_objects(object_id INTEGER PRIMARY KEY, schema_name TEXT NOT NULL,"
     " name TEXT NOT NULL, kind TEXT NOT NULL, sqlite_name TEXT, parent_id INTEGER NOT NULL DEFAULT 0,"
@@ -183,7 +190,42 @@ class Metadata:
                 f"DELETE FROM {self._schema}.__tds_objects WHERE object_id = ? OR parent_id = ?",
                 (object_id, object_id),
             )
+            if self._has_properties():
+                self._work.run(
+                    f"DELETE FROM {self._schema}.__tds_properties WHERE major_id = ? AND class IN (1, 2, 7)",
+                    (object_id,),
+                )
             self._touch()
+
+    def properties(self) -> tuple[PropertyInfo, ...]:
+        if not self._has_properties():
+            return ()
+        found = self._work.run(
+            f"SELECT class, major_id, minor_id, name, value FROM {self._schema}.__tds_properties"
+            " ORDER BY 1, 2, 3, 4"
+        )
+        return tuple(PropertyInfo(*row) for row in found)  # type: ignore[arg-type]
+
+    def save_property(self, made: PropertyInfo) -> None:
+        self.ensure()
+        self._work.run(_PROPERTIES.format(s=self._schema))
+        self._work.run(
+            f"INSERT OR REPLACE INTO {self._schema}.__tds_properties VALUES (?, ?, ?, ?, ?)",
+            (made.kind, made.major, made.minor, made.name, made.value),
+        )
+        self._touch()
+
+    def drop_property(self, gone: PropertyInfo) -> None:
+        self._work.run(
+            f"DELETE FROM {self._schema}.__tds_properties"
+            " WHERE class = ? AND major_id = ? AND minor_id = ? AND name = ?",
+            (gone.kind, gone.major, gone.minor, gone.name),
+        )
+        self._touch()
+
+    def _has_properties(self) -> bool:
+        found = f"SELECT 1 FROM {self._schema}.sqlite_schema WHERE name = '__tds_properties'"
+        return self._work.value(found) is not None
 
     def last_identity(self, sqlite_name: str) -> int | None:
         if not self.exists():

@@ -209,12 +209,24 @@ class SchemaInfo(msgspec.Struct, frozen=True):
     schema_id: int
 
 
+class PropertyInfo(msgspec.Struct, frozen=True):
+    """An extended property. ``kind`` is sys.extended_properties' class; ``value`` lies as sql_variant does in
+    a file, None for NULL."""
+
+    kind: int
+    major: int
+    minor: int
+    name: str
+    value: str | None
+
+
 class DatabaseSchema(msgspec.Struct, frozen=True):
     """Everything in one database at one moment. Keys of the mappings are (schema, name) in lower case."""
 
     tables: dict[tuple[str, str], TableInfo] = msgspec.field(default_factory=dict)
     modules: dict[tuple[str, str], ModuleInfo] = msgspec.field(default_factory=dict)
     schemas: tuple[SchemaInfo, ...] = ()
+    properties: tuple[PropertyInfo, ...] = ()
 
     def table(self, schema: str, name: str) -> TableInfo | None:
         return self.tables.get((schema.lower(), name.lower()))

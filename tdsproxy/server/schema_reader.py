@@ -83,16 +83,16 @@ class SchemaReader:
         finally:
             self._read = kept
 
-    def seen(self) -> dict[str, tuple[int, int]]:
-        """The versions of the schemas that the statement has read the objects of."""
-        return {schema: self._cache[schema][0] for schema in self._read if schema in self._cache}
+    def seen(self) -> dict[str, DatabaseSchema]:
+        """The objects of each schema that the statement has read, as they were read."""
+        return {schema: self._cache[schema][1] for schema in self._read if schema in self._cache}
 
-    def is_at(self, schema: str, version: tuple[int, int]) -> bool:
-        """Whether the objects of a schema are still those of ``version``. The statement counts as one that
-        has read them."""
+    def is_at(self, schema: str, seen: DatabaseSchema) -> bool:
+        """Whether the objects of a schema are still those that were ``seen``. The statement counts as one
+        that has read them. A version alone would not tell: after a rollback it is given out again."""
         self._read.add(schema)
         cached = self._cache.get(schema)
-        return cached is not None and cached[0] == version == self.version(schema)
+        return cached is not None and cached[1] is seen and cached[0] == self.version(schema)
 
     def changed(self) -> bool:
         """Whether an object of a database that the statement has read the objects of has been changed since:
@@ -161,7 +161,7 @@ class _Reading:
                     schema, plain, number, "V", sql, _UNKNOWN_TIME, _UNKNOWN_TIME, foreign=True
                 )
         own = tuple(SchemaInfo(name, number) for number, name in metadata.schemas())
-        return DatabaseSchema(tables, modules, BUILT_IN_SCHEMAS + own)
+        return DatabaseSchema(tables, modules, BUILT_IN_SCHEMAS + own, metadata.properties())
 
     def _columns(self) -> dict[str, list[tuple[object, ...]]]:
         found: dict[str, list[tuple[object, ...]]] = defaultdict(list)

@@ -116,7 +116,12 @@ class DatabaseScope:
 
     @property
     def objects(self) -> DatabaseSchema:
+        if self._name.lower() == "tempdb":
+            return self._session.evaluator.sql.shapes.temporary()
         return self._session.objects_of(self._name)
+
+    def views(self) -> Sequence[TableInfo]:
+        return self._session.views_of(self._name)
 
     def databases(self) -> Sequence[DatabaseFacts]:
         return self._session.visible_databases()

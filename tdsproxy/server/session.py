@@ -444,6 +444,10 @@ class Session:
     def objects_of(self, database: str) -> DatabaseSchema:
         return self.evaluator.objects(database)
 
+    def views_of(self, database: str) -> tuple[TableInfo, ...]:
+        """The views of a database in the form of tables."""
+        return self.evaluator.sql.views(database)
+
     def find_objects(self, database: str) -> DatabaseSchema | None:
         """As ``objects_of``; None when the database is not there, not online, or not for this login."""
         try:

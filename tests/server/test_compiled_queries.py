@@ -73,3 +73,19 @@ def test_conditions_in_loops(sql: Client) -> None:
         "DECLARE @i int = 0; WHILE NOT EXISTS (SELECT * FROM t WHERE a >= 5) AND @i < 50"
         " BEGIN SET @i = (SELECT COUNT(*) FROM t) + 1; INSERT t VALUES (@i) END; SELECT COUNT(*), @i FROM t"
     ) == [(5, 5)]
+
+
+def test_a_table_made_again_after_a_rollback(sql: Client) -> None:
+    """The version of the schema goes back with the transaction, and is given out again to other objects."""
+    for declared, value in (
+        ("float", "1.5"),
+        ("decimal(38,4)", "1.5000"),
+        ("varchar(9)", "1.5"),
+        ("int", "1"),
+    ):
+        sql.run(f"BEGIN TRAN; CREATE TABLE t(x {declared})")
+        sql.run("INSERT t VALUES (1.5)")
+        assert sql.value("SELECT CAST(SQL_VARIANT_PROPERTY(x, 'BaseType') AS varchar(20)) FROM t") in declared
+        (row,) = sql.rows("SELECT x FROM t")
+        assert str(row[0]) == value
+        sql.run("ROLLBACK")

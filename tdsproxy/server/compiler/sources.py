@@ -242,9 +242,12 @@ class SourceCompiler:
             given or output.name
             for given, output in zip(names or ("",) * len(inner.columns), inner.columns, strict=True)
         )
-        return self._derived(
+        made = self._derived(
             inner, ast.replace(source, alias=source.alias or name.object, columns=columns), scope
         )
+        if not source.alias:
+            scope.relations[-1].qualifiers = (database, name.schema or "dbo")
+        return made
 
     def _foreign_view(self, source: ast.TableSource, view: ModuleInfo, database: str, scope: Scope) -> str:
         """A view that another SQLite tool made: its columns have the types that SQLite declares."""

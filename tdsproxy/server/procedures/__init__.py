@@ -9,6 +9,7 @@ from tdsproxy.server.procedures.configuration import PROCEDURES as CONFIGURATION
 from tdsproxy.server.procedures.define import SystemProcedure
 from tdsproxy.server.procedures.devices import PROCEDURES as DEVICES
 from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
+from tdsproxy.server.procedures.extended_properties import PROCEDURES as EXTENDED_PROPERTIES
 from tdsproxy.server.procedures.files import PROCEDURES as FILES
 from tdsproxy.server.procedures.history import PROCEDURES as HISTORY
 from tdsproxy.server.procedures.rename import PROCEDURES as RENAME
@@ -24,6 +25,7 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CONFIGURATION,
     **DEVICES,
     **DRIVERS,
+    **EXTENDED_PROPERTIES,
     **FILES,
     **HISTORY,
     **RENAME,

@@ -102,13 +102,6 @@ def _nothing(name: str, parameters: str = "") -> str:
 
 
 _OPTIONAL: Final = ", ".join(f"@p{number} sql_variant = NULL" for number in range(12))
-_PROPERTY: Final = ", ".join(
-    f"@{name} sql_variant = NULL"
-    for name in (
-        *("name", "value", "level0type", "level0name", "level1type", "level1name"),
-        *("level2type", "level2name"),
-    )
-)
 _TEXTS: Final[dict[str, str]] = {
     "sp_msforeachdb": _EACH_DATABASE,
     "sp_msforeachtable": _EACH_TABLE,
@@ -174,10 +167,6 @@ _TEXTS: Final[dict[str, str]] = {
         )
     },
     "sp_fulltext_database": _nothing("sp_fulltext_database", "@action varchar(20) = NULL"),
-    **{
-        name: _nothing(name, _PROPERTY)
-        for name in ("sp_addextendedproperty", "sp_updateextendedproperty", "sp_dropextendedproperty")
-    },
 }
 
 

@@ -19,6 +19,7 @@ from tdsproxy.server.sysviews import (
     monitoring,
     msdb,
     objects,
+    properties,
     security,
     server,
     sessions,
@@ -45,6 +46,7 @@ _BASE: Final[tuple[View, ...]] = (
     *storage.VIEWS,
     *keys.VIEWS,
     *features.VIEWS,
+    *properties.VIEWS,
 )
 
 _OLD_NAMES: Final = frozenset(

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
+from tdsproxy.server.sysviews.properties import listed
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.server.sysviews.storage import physical_stats, stats_properties
 from tdsproxy.store.encoding import Stored
@@ -152,7 +153,7 @@ TABLE_FUNCTIONS: Final = {
             "fn_listextendedproperty",
             parse_columns("objtype sysname, objname sysname, name sysname!, value sql_variant"),
             (t.SYSNAME,) * 7,
-            _no_rows,
+            listed,
             schemas=frozenset({"sys", "dbo"}),
         ),
         TableFunction(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from tdsproxy.server.schema import ColumnInfo, ForeignKeyInfo, KeyInfo, TableInfo
+from tdsproxy.server.sequences import KIND as SEQUENCE
+from tdsproxy.server.sequences import sequence_of
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.objects import moment_of
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.server.typeinfo import base_name, numbers
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.types import SqlType
-from tdsproxy.tsql.values import Value
+from tdsproxy.tsql.values import Value, Variant
 
 
 def _tables(scope: Scope) -> Iterator[Row]:
@@ -76,7 +78,7 @@ def _column(scope: Scope, table: TableInfo, column: ColumnInfo) -> Row:
 
 
 def _columns(scope: Scope) -> Iterator[Row]:
-    for table in scope.objects.tables.values():
+    for table in (*scope.objects.tables.values(), *scope.views()):
         for column in table.columns:
             yield _column(scope, table, column)
 
@@ -202,6 +204,28 @@ def _referential(scope: Scope) -> Iterator[Row]:
             }
 
 
+def _sequences(scope: Scope) -> Iterator[Row]:
+    for module in scope.objects.modules.values():
+        if module.kind != SEQUENCE:
+            continue
+        info = sequence_of(module)
+        about = numbers(info.sql_type)
+        yield {
+            "SEQUENCE_CATALOG": scope.database.name,
+            "SEQUENCE_SCHEMA": module.schema,
+            "SEQUENCE_NAME": module.name,
+            "DATA_TYPE": base_name(info.sql_type),
+            "NUMERIC_PRECISION": about.precision,
+            "NUMERIC_PRECISION_RADIX": 10,
+            "NUMERIC_SCALE": about.scale,
+            "START_VALUE": Variant(info.sql_type, info.start),
+            "MINIMUM_VALUE": Variant(info.sql_type, info.minimum),
+            "MAXIMUM_VALUE": Variant(info.sql_type, info.maximum),
+            "INCREMENT": Variant(info.sql_type, info.increment),
+            "CYCLE_OPTION": int(info.cycle),
+        }
+
+
 def _checks(scope: Scope) -> Iterator[Row]:
     for table in scope.objects.tables.values():
         for check in table.checks:
@@ -288,6 +312,15 @@ VIEWS: Final[tuple[View, ...]] = (
         "UNIQUE_CONSTRAINT_NAME sysname, MATCH_OPTION varchar(7), UPDATE_RULE varchar(11),"
         "DELETE_RULE varchar(11)",
         _referential,
+    ),
+    view(
+        "INFORMATION_SCHEMA.SEQUENCES",
+        "SEQUENCE_CATALOG nvarchar(128), SEQUENCE_SCHEMA nvarchar(128), SEQUENCE_NAME sysname!,"
+        "DATA_TYPE nvarchar(128), NUMERIC_PRECISION tinyint, NUMERIC_PRECISION_RADIX smallint,"
+        "NUMERIC_SCALE int, START_VALUE sql_variant!, MINIMUM_VALUE sql_variant, MAXIMUM_VALUE sql_variant,"
+        "INCREMENT sql_variant!, CYCLE_OPTION bit, DECLARED_DATA_TYPE sysname,"
+        "DECLARED_NUMERIC_PRECISION tinyint, DECLARED_NUMERIC_SCALE smallint",
+        _sequences,
     ),
     view(
         "INFORMATION_SCHEMA.CHECK_CONSTRAINTS",

@@ -146,6 +146,11 @@ def _objects(scope: Scope) -> Iterator[Row]:
         yield _module_object(scope, module)
 
 
+def _is_large(column: ColumnInfo) -> bool:
+    """Whether the column's values lie outside of the row, in a file group of their own (TEXTIMAGE_ON)."""
+    return column.type.length == t.MAX or column.type.name in ("text", "ntext", "image", "xml")
+
+
 def _tables_rows(scope: Scope) -> Iterator[Row]:
     for table in _tables(scope):
         yield _table_object(scope, table) | {
@@ -164,7 +169,9 @@ def _tables_rows(scope: Scope) -> Iterator[Row]:
             "temporal_type_desc": "NON_TEMPORAL_TABLE",
             "is_remote_data_archive_enabled": 0,
             "is_external": 0,
-            "lob_data_space_id": 0,
+            "is_node": 0,
+            "is_edge": 0,
+            "lob_data_space_id": int(any(_is_large(column) for column in table.columns)),
             "ledger_type": 0,
             "ledger_type_desc": "NON_LEDGER_TABLE",
             "is_replicated": 0,
@@ -277,7 +284,7 @@ def _column(table: TableInfo, column: ColumnInfo) -> dict[str, Value]:
 
 
 def _columns(scope: Scope) -> Iterator[Row]:
-    for table in _tables(scope):
+    for table in (*_tables(scope), *scope.views()):
         for column in table.columns:
             yield _column(table, column)
 
@@ -336,10 +343,10 @@ suppress_dup_key_messages bit, auto_created bit, optimize_for_sequential_key bit
 
 def _indexes(scope: Scope) -> Iterator[Row]:
     for table in _tables(scope):
-        yield from _indexes_of(table)
+        yield from index_rows(table)
 
 
-def _indexes_of(table: TableInfo) -> Iterator[Row]:
+def index_rows(table: TableInfo) -> Iterator[Row]:
     common: dict[str, Value] = {
         "object_id": table.object_id,
         "data_space_id": 1,

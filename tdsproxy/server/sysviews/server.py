@@ -160,11 +160,6 @@ VIEWS: Final[tuple[View, ...]] = (
         _scoped_configurations,
     ),
     view(
-        "sys.extended_properties",
-        "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, name sysname!,"
-        "value sql_variant",
-    ),
-    view(
         "sys.backup_devices",
         "name sysname!, type tinyint, type_desc nvarchar(60), physical_name nvarchar(260)",
         _backup_devices,

@@ -24,6 +24,8 @@ class Queries(Sources):
         query = self.query_body()
         self.shallower()
         query = self.query_tail(query)
+        if isinstance(query, ast.SetOperation):
+            query = _whole_into(query)
         return ast.replace(query, with_=with_) if with_ else query
 
     def common_tables(self) -> tuple[ast.CommonTable, ...]:
@@ -334,3 +336,27 @@ def _cubed(parts: _Sets) -> _Sets:
     for part in parts:
         choices = tuple(one + other for one in choices for other in (part, ()))
     return choices
+
+
+def _whole_into(query: ast.SetOperation) -> ast.Query:
+    """``SELECT ... INTO t ... UNION SELECT ...`` as what it means: the rows of the whole go INTO t."""
+    first: ast.Query = query
+    while isinstance(first, ast.SetOperation):
+        first = first.left
+    if not isinstance(first, ast.Select) or first.into is None:
+        return query
+    inner = ast.replace(_without_into(query), order=(), options=(), for_=None)
+    return ast.Select(
+        (ast.SelectItem(ast.Star()),),
+        (ast.DerivedTable(inner, alias="union"),),
+        into=first.into,
+        options=query.options,
+        pos=query.pos,
+        line=query.line,
+    )
+
+
+def _without_into(query: ast.Query) -> ast.Query:
+    if isinstance(query, ast.SetOperation):
+        return ast.replace(query, left=_without_into(query.left))
+    return ast.replace(query, into=None)
