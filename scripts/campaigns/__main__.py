@@ -30,6 +30,7 @@ CAMPAIGNS = {
     "oracle": Campaign("scripts.campaigns.oracle", 2_000),
     "writers": Campaign("scripts.campaigns.writers", 60),
     "fuzz": Campaign("scripts.campaigns.fuzz", 20_000),
+    "codec": Campaign("scripts.campaigns.codec", 1_000_000),
     "power": Campaign("scripts.campaigns.power", 1_000),
     "soak": Campaign("scripts.campaigns.soak", 1_200),
     "media": Campaign("scripts.campaigns.media", 400),

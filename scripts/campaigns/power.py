@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -152,11 +154,11 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What a cut left in ``store``, and what was known."""
+    """What a cut left, and what was known."""
 
     number: int
     kind: str
-    store: Path
+    place: Path
     known: Known
 
     @property
@@ -164,10 +166,12 @@ class Remains:
         return f"cut {self.number}, {self.kind}"
 
 
-def record(directory: Path, plan: Plan) -> tuple[list[Remains], int]:
-    """Runs the day; the remains of the cuts that are to be tried, and how many there were."""
+def record(made: Product, plan: Plan) -> tuple[list[Remains], Disk]:
+    """Runs the day; the remains of the cuts that are to be tried."""
+    directory = made.directory
     library = build_shim(directory)
-    made = Product(directory)
+    pool = directory / "pool"
+    pool.mkdir()
     made.store.mkdir(mode=0o700)
     day = Day(made)
     found: list[Remains] = []
@@ -179,11 +183,11 @@ def record(directory: Path, plan: Plan) -> tuple[list[Remains], int]:
             return
         rng = random.Random(f"{plan.seed} {number}")
         for kind, choices in (("durable alone", None), ("some more", rng)):
-            target = directory / "remains" / f"{number}-{kind.split()[0]}" / "store"
+            target = directory / "remains" / f"{number}-{kind.split()[0]}"
             disk.leave(target, choices)
             found.append(Remains(number, kind, target, day.known))
 
-    disk = Disk(made.store, cut)
+    disk = Disk(made.store, cut, pool=pool)
     recorder = Recorder(disk, directory / "recorder")
     try:
         made.start(**recorder.environment(library))
@@ -194,15 +198,17 @@ def record(directory: Path, plan: Plan) -> tuple[list[Remains], int]:
         recorder.close()
     if recorder.failure is not None:
         raise recorder.failure
-    return found, disk.syncs
+    disk.take_all()
+    return found, disk
 
 
 # ---------------------------------------------------------------------- what must hold
 
 
-def examine(remains: Remains, tally: Tally) -> None:
+def examine(made: Product, disk: Disk, remains: Remains, tally: Tally) -> None:
     """Starts the product over the remains and asks. Raises Violation."""
-    made = Product(remains.store.parent)
+    disk.put_back(remains.place)
+    made.forget_logs()
     try:
         try:
             made.start()
@@ -224,7 +230,7 @@ def _examine(made: Product, cursor: Any, known: Known, tally: Tally) -> None:
     for query in known.things:
         check(rows(cursor, query) == [(1,)], f"not 1: {query}")
     _media(cursor, known, tally)
-    _history(cursor, known)
+    _history(made, cursor, known)
     if "day" in known.databases:
         _chain(cursor, known, tally)
 
@@ -294,13 +300,15 @@ _HISTORY = (
 )
 
 
-def _history(cursor: Any, known: Known) -> None:
+def _history(made: Product, cursor: Any, known: Known) -> None:
     """msdb knows what was acknowledged, and says of it what the media say."""
     before = {row[0]: row for row in rows(cursor, _HISTORY)}
     missing = known.held.keys() - before.keys()
     check(not missing, f"acknowledged backups {sorted(missing)} are not in msdb")
     run(cursor, "EXEC msdb.dbo.sp_delete_backuphistory @oldest_date = '2100-01-01'")
-    run(cursor, "EXEC sp_rebuild_history")
+    rebuild = [sys.executable, "-m", "tdsproxy", "catalog", "--rebuild", "--store", str(made.store)]
+    done = subprocess.run(rebuild, capture_output=True, text=True, timeout=120, check=False)
+    check(done.returncode == 0, f"catalog --rebuild: {done.stderr}")
     again = {row[0]: row for row in rows(cursor, _HISTORY)}
     for medium, labels in known.sets.items():
         if medium in known.unsure:
@@ -338,8 +346,8 @@ def main(plan: Plan, tally: Tally) -> None:
         return
     begun = time.monotonic()
     with product() as made:
-        remains, syncs = record(made.directory, plan)
-        tally.add("syncs", syncs)
+        remains, disk = record(made, plan)
+        tally.add("syncs", disk.syncs)
         for one in remains:
             if time.monotonic() - begun > plan.seconds:
                 left = len(remains) - tally.counts["cuts"]
@@ -347,7 +355,7 @@ def main(plan: Plan, tally: Tally) -> None:
                 break
             tally.add("cuts")
             try:
-                examine(one, tally)
+                examine(made, disk, one, tally)
             except Violation as violation:
                 tally.violated(str(violation))
-            shutil.rmtree(one.store.parent)
+            shutil.rmtree(one.place)

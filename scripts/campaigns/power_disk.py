@@ -8,6 +8,8 @@ be kept.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
 import shutil
@@ -22,6 +24,8 @@ from pathlib import Path
 PAGE = 4096
 VOLATILE = ("-shm", ".sock", ".lock", ".log", ".jsonl")
 """Endings of names that nobody needs after a power cut."""
+
+NAMES = "names.json"
 
 Entries = dict[str, int]
 
@@ -53,7 +57,8 @@ class Disk:
     syncs: int = 0
     _content: dict[int, bytes] = field(default_factory=dict)
     _entries: dict[int, Entries] = field(default_factory=dict)
-    _held: list[int] = field(default_factory=list)
+    pool: Path = Path()
+    """Where files go whose names go, so that their inodes are not given to others."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     # ------------------------------------------------------------------ events
@@ -73,42 +78,69 @@ class Disk:
             self.on_sync(self.syncs)
 
     def going(self, path: Path) -> None:
-        """A name is about to go: the file behind it is held, so that its number is not given to another."""
-        with self._lock:
-            try:
-                self._held.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-            except OSError:
-                return
-
-    def close(self) -> None:
-        for descriptor in self._held:
-            os.close(descriptor)
+        """A name is about to go."""
+        with self._lock, contextlib.suppress(OSError):
+            os.link(path, self.pool / str(path.lstat().st_ino), follow_symlinks=False)
 
     # ------------------------------------------------------------------ views
 
     def leave(self, target: Path, rng: random.Random | None) -> None:
         """Writes into ``target`` what a power cut now leaves: what is durable and nothing else, or, by the
-        choices of ``rng``, also some of what came after. Only within ``on_sync``."""
-        self._leave(self.root, self.root.stat().st_ino, target, rng, {})
+        choices of ``rng``, also some of what came after. Only within ``on_sync``.
+
+        A file is called by its inode there; ``NAMES`` says where each belongs."""
+        target.mkdir(parents=True)
+        names: dict[str, int | None] = {}
+        self._leave(self.root, self.root.stat().st_ino, "", target, names, rng, {})
+        target.joinpath(NAMES).write_text(json.dumps(names))
 
     def _leave(
-        self, path: Path | None, inode: int, target: Path, rng: random.Random | None, seen: dict[int, Path]
+        self,
+        path: Path | None,
+        inode: int,
+        name: str,
+        target: Path,
+        names: dict[str, int | None],
+        rng: random.Random | None,
+        seen: dict[int, Path],
     ) -> None:
-        target.mkdir(parents=True)
+        names[name] = None
         entries = self._entries.get(inode, {})
         current = _listing(path) if path is not None else {}
         if path is not None:
             seen |= {number: path / name for name, number in current.items()}
         if rng is not None and path is not None and rng.random() < 0.5:
             entries = current
-        for name, number in entries.items():
-            if name.endswith(VOLATILE):
+        for entry, number in entries.items():
+            if entry.endswith(VOLATILE):
                 continue
             place = seen.get(number)
             if number in self._entries or (place is not None and place.is_dir()):
-                self._leave(place, number, target / name, rng, seen)
+                self._leave(place, number, f"{name}/{entry}", target, names, rng, seen)
             else:
-                (target / name).write_bytes(self._bytes(place, number, rng))
+                names[f"{name}/{entry}"] = number
+                (target / str(number)).write_bytes(self._bytes(place, number, rng))
+
+    def take_all(self) -> None:
+        """Moves what is still there into the pool. The day is over."""
+        for place in sorted(self.root.rglob("*")):
+            if place.is_file() and not place.is_symlink():
+                with contextlib.suppress(FileExistsError):
+                    os.link(place, self.pool / str(place.stat().st_ino))
+        shutil.rmtree(self.root)
+
+    def put_back(self, remains: Path) -> None:
+        """Makes ``root`` what ``leave`` has written: each file with the inode that it had."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        names: dict[str, int | None] = json.loads(remains.joinpath(NAMES).read_text())
+        for name, number in names.items():
+            place = self.root / name.lstrip("/")
+            if number is None:
+                place.mkdir(mode=0o700)
+                continue
+            pooled = self.pool / str(number)
+            pooled.write_bytes(remains.joinpath(str(number)).read_bytes())
+            os.link(pooled, place)
 
     def _bytes(self, place: Path | None, inode: int, rng: random.Random | None) -> bytes:
         durable = self._content.get(inode, b"")
@@ -179,4 +211,3 @@ class Recorder:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(60)
-        self._disk.close()

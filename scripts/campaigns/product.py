@@ -171,6 +171,10 @@ class Product:
         paths = [*self._logs, self.store / "keeper.log"]
         return "\n".join(path.read_text(errors="replace") for path in paths if path.exists())
 
+    def forget_logs(self) -> None:
+        """What earlier listeners wrote is of no interest any more."""
+        self._logs.clear()
+
     def tracebacks(self) -> list[str]:
         """The distinct tracebacks in the logs: where, and what."""
         found: dict[str, None] = {}

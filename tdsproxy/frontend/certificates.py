@@ -44,16 +44,28 @@ def ensure_self_signed(directory: Path, names: tuple[str, ...] = ()) -> Certific
     certificate, key = _generate(names)
     _write_private(pair.key, key)
     _write_private(pair.certificate, certificate, mode=0o644)
+    for changed in (directory, directory.parent):
+        _sync_names(changed)
     return pair
 
 
 def _write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write beside and rename, so that a reader never sees half a file."""
+    """Write beside, sync and rename, so that neither a reader nor a crash leaves half a file."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     scratch.replace(path)
+
+
+def _sync_names(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _generate(names: tuple[str, ...]) -> tuple[bytes, bytes]:
