@@ -144,6 +144,10 @@ class History:
         """Deletes what is known of the backup sets of a database."""
         self._forget("database_name = ? COLLATE NOCASE", name)
 
+    def forget_set(self, set_guid: UUID) -> None:
+        """Deletes what is known of one backup set."""
+        self._forget("backup_set_uuid = ?", to_storage(set_guid, t.UNIQUEIDENTIFIER))
+
     def _forget(self, condition: str, value: Stored) -> None:
         """Deletes backup sets, their restores, and the media that hold no other set."""
         with self._file.write():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
@@ -19,6 +20,7 @@ from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService
 from tdsproxy.media.object_device import ObjectLocks
 from tdsproxy.objects.options import Reaching
+from tdsproxy.tsql.values import Value
 
 
 class Sessions(Protocol):
@@ -49,6 +51,18 @@ class Locks(Protocol):
         ...
 
 
+class Agent(Protocol):
+    """Who runs jobs. Both methods raise SqlError 22022 when it refuses, 14262 for a job that is not there."""
+
+    def start(self, job_id: UUID, step: str | None, login: str) -> None:
+        """``login`` wants a job to run now, from the step of this name on; None: from its first."""
+        ...
+
+    def stop(self, job_id: UUID, login: str) -> None:
+        """``login`` wants a job that runs to end."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
     """What backup headers and msdb say of the server that wrote them."""
@@ -67,7 +81,8 @@ class ServerIdentity:
 class CommandEnvironment:
     """``cancelled`` is set, from any thread, when nobody wants the running statement's result any more.
     ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say.
-    ``reaching`` is how devices of type URL are reached, ``object_locks`` who writes which."""
+    ``reaching`` is how devices of type URL are reached, ``object_locks`` who writes which.
+    ``procedures`` are those of rooms that stand beside this one, by their names in lower case."""
 
     catalog: Catalog
     paths: DevicePaths
@@ -79,8 +94,10 @@ class CommandEnvironment:
     logs: LogService | None = None
     running: RunningStatements = field(default_factory=RunningStatements)
     open_keys: OpenMasterKeys = field(default_factory=OpenMasterKeys)
+    agent: Agent | None = None
     reaching: Reaching = field(default_factory=Reaching)
     object_locks: ObjectLocks = field(default_factory=ObjectLocks)
+    procedures: Mapping[str, Callable[..., list[tuple[Value, ...]]]] = field(default_factory=dict)
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

@@ -206,6 +206,11 @@ def _archives(
         yield LogSource(archive, first, last, archive.fork, archive.fork, through, is_archive=True)
 
 
+def sets_on(context: Context, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
+    """The backup sets on the media of one copy of a media set, as far as they can be read, by their GUIDs."""
+    return _Media(context).on(names)
+
+
 class _Media:
     """Opens each medium once. What cannot be read is left out: there may be another way."""
 
@@ -216,11 +221,11 @@ class _Media:
 
     def places(self, sets: Iterable[KnownSet]) -> Iterator[MediaPlace]:
         for known in sets:
-            place = self._on(known.devices).get(known.set_guid)
+            place = self.on(known.devices).get(known.set_guid)
             if place is not None:
                 yield place
 
-    def _on(self, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
+    def on(self, names: tuple[str, ...]) -> dict[UUID, MediaPlace]:
         if names not in self._found:
             self._found[names] = {} if any(map(is_null, names)) else self._read(names)
         return self._found[names]

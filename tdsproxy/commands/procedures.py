@@ -39,7 +39,10 @@ _PROCEDURES: Final[dict[str, Procedure]] = {
 def run_procedure(context: Context, statement: ast.Execute) -> Iterator[Reply]:
     """Raises CommandError for what is refused or fails."""
     name = statement.procedure
-    procedure = _PROCEDURES.get(name.object.lower()) if isinstance(name, ast.Name) else None
+    procedure = None
+    if isinstance(name, ast.Name):
+        called = name.object.lower()
+        procedure = _PROCEDURES.get(called) or context.env.procedures.get(called)
     if procedure is None:
         raise fail(3015, "EXECUTE")
     given = context.request.variables

@@ -144,6 +144,14 @@ class DiskDevice:
         except OSError as error:
             raise from_os_error(self._name, "write", error) from error
 
+    def remove(self) -> None:
+        """Delete the medium, durably; to be called under the lock. Raises DeviceError."""
+        try:
+            self.path.unlink(missing_ok=True)
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            raise from_os_error(self._name, "delete", error) from error
+
     def open_read(self) -> ReadHandle:
         descriptor = self._open(os.O_RDONLY)
         return _DiskReader(self._name, descriptor)

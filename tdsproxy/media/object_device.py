@@ -124,6 +124,11 @@ class ObjectDevice:
             raise RemoteError(self.name, "open", ObjectError(Reason.MISSING))
         return ObjectReader(self.name, self._bucket, self._url.key, found.size, self._share.block_bytes)
 
+    def remove(self) -> None:
+        """Delete the object. Raises DeviceError."""
+        with _remote(self.name, "delete"):
+            self._bucket.remove([self._url.key])
+
     @contextmanager
     def lock(self, cancelled: Callable[[], bool]) -> Iterator[LockedMedium]:
         with self._locks.hold(self.identity, cancelled) as held:
