@@ -22,6 +22,7 @@ from tdsproxy.catalog.history import History
 from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
 from tdsproxy.catalog.msdb_metadata import describe_history_tables
+from tdsproxy.catalog.operations import Operations
 from tdsproxy.store.file_keys import FileKeys
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Catalog:
         self.configurations = Configurations(self._master)
         self.devices = BackupDevices(self._master)
         self.history = History(self._msdb)
+        self.operations = Operations(self._msdb)
         self.keys = Keys(self._master)
         self.file_keys = FileKeys(store)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from tdsproxy.cli.agent import agent
 from tdsproxy.cli.backup import backup
 from tdsproxy.cli.catalog import catalog
 from tdsproxy.cli.checksum import checksum
@@ -47,3 +48,4 @@ app.command()(dump)
 app.command()(checksum)
 app.command()(catalog)
 app.command()(recode)
+app.add_typer(agent, name="agent")

@@ -202,6 +202,16 @@ def _duration(value: object, name: str) -> float:
     return _measure(value, name, {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}, "12h or 7d")
 
 
+def parse_size(text: str, name: str) -> int:
+    """Bytes from ``512M`` or ``4G``. Raises OptionError."""
+    return _size(text, name)
+
+
+def parse_days(text: str, name: str) -> float:
+    """Days from ``12h`` or ``7d``. Raises OptionError."""
+    return _duration(text, name) / 86400
+
+
 def _flag(value: object, name: str) -> bool:
     if isinstance(value, bool):
         return value

@@ -35,6 +35,7 @@ from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
+from tdsproxy.keeper.supervision import PROCEDURES
 from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
@@ -122,6 +123,7 @@ class Keeper:
             self._sessions,
             DatabaseLocks(),
             ServerIdentity.of_this_machine(options.server_name),
+            procedures=PROCEDURES,
             logs=LogService(
                 options.store,
                 report=_report_log,
