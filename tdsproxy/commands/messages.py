@@ -56,6 +56,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     102: (15, 1, "Incorrect syntax near '{}'."),
     137: (15, 2, 'Must declare the scalar variable "{}".'),
     155: (15, 1, "'{}' is not a recognized {} option."),
+    15021: (16, 1, "Invalid value given for parameter {}. Specify a valid parameter value."),
     226: (16, 6, "{} statement not allowed within multi-statement transaction."),
     229: (14, 5, "The {} permission was denied on the object '{}', database '{}', schema '{}'."),
     262: (14, 1, "{} permission denied in database '{}'."),
