@@ -212,15 +212,15 @@ class History:
         )
         return tuple(str(row[0]) for row in rows)
 
-    def last_full_checkpoint(self, family: UUID) -> Decimal:
-        """``checkpoint_lsn`` of the family's last full backup that was not copy-only; 0 for none."""
+    def last_checkpoint(self, database: UUID) -> int | None:
+        """``checkpoint_lsn`` of the last full or differential backup of the database with that GUID."""
         rows = self._file.read(
-            "SELECT checkpoint_lsn FROM backupset WHERE family_guid = ? AND type = 'D' AND is_copy_only = 0 "
+            "SELECT checkpoint_lsn FROM backupset WHERE database_guid = ? AND type IN ('D', 'I') "
             "ORDER BY backup_set_id DESC LIMIT 1",
-            (to_storage(family, t.UNIQUEIDENTIFIER),),
+            (to_storage(database, t.UNIQUEIDENTIFIER),),
         )
         value = from_storage(rows[0][0], t.numeric(25, 0)) if rows else None
-        return value if isinstance(value, Decimal) else Decimal(0)
+        return int(value) if isinstance(value, Decimal) else None
 
     def _media_set(self, rows: BackupRows) -> int:
         known = self._file.read(

@@ -84,6 +84,14 @@ def _closed_to_users(env: CommandEnvironment, database: Database) -> Iterator[No
         raise
 
 
+def _checkpoint(env: CommandEnvironment, database: Database, last: int) -> int:
+    """The last checkpoint before ``last``: each data backup makes one. SMO leaves a set out of restore plans
+    that one with an earlier checkpoint follows."""
+    base = database.chain.base_lsn or 0
+    found = env.catalog.history.last_checkpoint(database.guid) or 0
+    return found if base < found <= last else base
+
+
 def _write(
     context: Context,
     database: Database,
@@ -113,7 +121,7 @@ def _write(
         options,
         LogRange(
             first,
-            chain.base_lsn or 0,
+            _checkpoint(env, database, last),
             last,
             chain.base_lsn or 0,
             chain.first_fork if forked else None,
