@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from tdsproxy.catalog import databases, logins, msdb_schema, names
+from tdsproxy.catalog.agent_schema import AGENT_STATEMENTS, AGENT_TABLES
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.databases import Databases, new_database
 from tdsproxy.catalog.devices import BackupDevices
@@ -21,7 +22,7 @@ from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.history import History
 from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
-from tdsproxy.catalog.msdb_metadata import describe_history_tables
+from tdsproxy.catalog.msdb_metadata import describe_tables
 from tdsproxy.catalog.operations import Operations
 from tdsproxy.store.file_keys import FileKeys
 
@@ -33,7 +34,7 @@ MSDB: Final = "msdb.db"
 MODEL: Final = "model.db"
 BACKUP_DIRECTORY: Final = "backup"
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _VERSION_SETTING: Final = "catalog version"
 
 _CREATE_SETTINGS: Final = """
@@ -93,6 +94,10 @@ class Catalog:
         from tdsproxy.store.service_key import ServiceKey
 
         return ServiceKey(self.store)
+
+    def version(self) -> int | None:
+        """A number that changes with each change of master: of databases, logins, settings."""
+        return self._master.version()
 
     def setting(self, name: str) -> str | None:
         """A server setting by its name."""
@@ -162,11 +167,12 @@ def _create(store: Path, master: CatalogFile) -> None:
     with CatalogFile(store / MSDB) as msdb:
         msdb.use_wal()
         with msdb.write():
-            for table in msdb_schema.HISTORY_TABLES:
+            tables = (*msdb_schema.HISTORY_TABLES, *AGENT_TABLES)
+            for table in tables:
                 msdb.read(msdb_schema.create_table(table))
-            for index in msdb_schema.INDEXES:
-                msdb.read(index)
-            describe_history_tables(msdb)
+            for statement in (*msdb_schema.INDEXES, *AGENT_STATEMENTS):
+                msdb.read(statement)
+            describe_tables(msdb, tables)
     with CatalogFile(store / MODEL) as model:
         model.use_wal()
     with master.write():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 from zlib import crc32
 
 from tdsproxy.catalog.file import CatalogFile
-from tdsproxy.catalog.msdb_schema import HISTORY_TABLES, HistoryTable, TableColumn
+from tdsproxy.catalog.msdb_schema import HistoryTable, TableColumn
 
 _HIDDEN_TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS __tds_objects(object_id INTEGER PRIMARY KEY, schema_name TEXT NOT NULL,"
@@ -27,16 +28,20 @@ _HIDDEN_TABLES: Final = (
 )
 
 
-def describe_history_tables(file: CatalogFile) -> None:
+def describe_tables(file: CatalogFile, tables: Iterable[HistoryTable]) -> None:
     """Writes the descriptions that are missing; to be called within a ``write`` block."""
     for statement in _HIDDEN_TABLES:
         file.read(statement)
     created = dt.datetime.now().isoformat(" ", "milliseconds")
-    for table in HISTORY_TABLES:
+    for table in tables:
         file.read(
             "INSERT OR IGNORE INTO __tds_objects(object_id, schema_name, name, kind, sqlite_name, created,"
-            " modified, definition) VALUES (?, 'dbo', ?, 'U', ?, ?, ?, ?)",
-            (_object_id("U", table.name), table.name, table.name, created, created, _definition(table)),
+            " modified, definition) SELECT ?, 'dbo', ?, 'U', ?, ?, ?, ? WHERE NOT EXISTS"
+            " (SELECT 1 FROM __tds_objects WHERE schema_name = 'dbo' AND name = ? AND kind = 'U')",
+            (
+                *(_object_id("U", table.name), table.name, table.name),
+                *(created, created, _definition(table), table.name),
+            ),
         )
 
 

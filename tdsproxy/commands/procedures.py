@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tdsproxy.commands import (
+    agent_procedures,
     backup_list,
     file_procedures,
     history_procedures,
@@ -26,6 +27,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 
 _PROCEDURES: Final[dict[str, Procedure]] = {
+    **agent_procedures.PROCEDURES,
     **backup_list.PROCEDURES,
     **file_procedures.PROCEDURES,
     **history_procedures.PROCEDURES,

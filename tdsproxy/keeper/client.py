@@ -31,6 +31,7 @@ Starter = Callable[[], Awaitable[None]]
 _GREETING_SECONDS = 10.0
 _ATTEMPTS = 5
 _RETURN_SECONDS = 0.3
+_LONGEST_PAUSE_SECONDS = 5.0
 _NOTE_SECONDS = 1.0
 _DURABLE_SECONDS = 30.0
 _RETRY_SECONDS = 0.05
@@ -77,11 +78,13 @@ class KeeperClient:
     """One connection to a store's keeper; for one event loop.
 
     With a ``starter`` a lost connection is made again by the next ``run``, starting a keeper if need be; the
-    sessions that were noted are told again.
+    sessions that were noted are told again. One that ``serves`` clients comes back by itself: the store's
+    jobs run as long as it is there.
     """
 
-    def __init__(self, store: Path, starter: Starter | None = None) -> None:
+    def __init__(self, store: Path, starter: Starter | None = None, *, serves: bool = False) -> None:
         self._store = store
+        self._serves = serves
         self._starter = starter
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -99,9 +102,11 @@ class KeeperClient:
         self._closed = False
 
     @classmethod
-    async def connect(cls, store: Path, starter: Starter | None = None) -> KeeperClient:
+    async def connect(
+        cls, store: Path, starter: Starter | None = None, *, serves: bool = False
+    ) -> KeeperClient:
         """Raises KeeperUnavailable."""
-        client = cls(store.absolute(), starter)
+        client = cls(store.absolute(), starter, serves=serves)
         await client._ensure_connected()
         return client
 
@@ -209,6 +214,7 @@ class KeeperClient:
         for task in list(self._callbacks):
             task.cancel()
         if self._writer is not None:
+            self._send(Kind.BYE)
             self._writer.close()
         if self._listening is not None:
             self._listening.cancel()
@@ -246,7 +252,7 @@ class KeeperClient:
     async def _greet(self) -> None:
         connection = connect_socket(self._store)
         reader, writer = await asyncio.open_unix_connection(sock=connection)
-        writer.write(protocol.frame(Kind.HELLO, protocol.VERSION, os.getpid(), self._spid_base))
+        writer.write(protocol.frame(Kind.HELLO, protocol.VERSION, os.getpid(), self._spid_base, self._serves))
         try:
             kind, fields = await read_message(reader)
             if kind is not Kind.WELCOME or fields[0] != protocol.VERSION:
@@ -279,16 +285,23 @@ class KeeperClient:
             for answer in self._questions.values():
                 if not answer.done():
                     answer.set_result([])
-            if self._sessions and self._starter is not None and not self._closed:
+            wanted = self._serves or bool(self._sessions)
+            if wanted and self._starter is not None and not self._closed:
                 self._start_callback(self._come_back())
 
     async def _come_back(self) -> None:
         """A keeper must know of the sessions that there are, also one that another client has started."""
-        await asyncio.sleep(_RETURN_SECONDS)
-        try:
-            await self._ensure_connected()
-        except KeeperUnavailable as error:
-            _log.warning("%s", error)
+        pause = _RETURN_SECONDS
+        while not self._closed:
+            await asyncio.sleep(pause)
+            try:
+                await self._ensure_connected()
+            except KeeperUnavailable as error:
+                _log.warning("%s", error)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                if self._serves:
+                    continue
+            return
 
     def _handle(self, kind: Kind, fields: list[Any]) -> None:
         if kind is Kind.REPLIES:
@@ -351,14 +364,20 @@ class SyncKeeper:
 
     @classmethod
     def open(
-        cls, store: Path, starter: Starter | None = None, *, durable_commits: bool = False
+        cls,
+        store: Path,
+        starter: Starter | None = None,
+        *,
+        durable_commits: bool = False,
+        serves: bool = False,
     ) -> SyncKeeper:
         """With an event loop in a thread of its own. Raises KeeperUnavailable."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="keeper client", daemon=True)
         thread.start()
         try:
-            client = asyncio.run_coroutine_threadsafe(KeeperClient.connect(store, starter), loop).result()
+            connecting = KeeperClient.connect(store, starter, serves=serves)
+            client = asyncio.run_coroutine_threadsafe(connecting, loop).result()
         except BaseException:
             _stop(loop, thread)
             raise

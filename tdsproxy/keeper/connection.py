@@ -39,6 +39,7 @@ class ClientConnection:
         executor: Executor,
         log_events: LogEvents | None = None,
         progress: Callable[[], Sequence[StatementProgress]] = tuple,
+        on_welcome: Callable[[ClientConnection], object] = lambda connection: None,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -47,6 +48,12 @@ class ClientConnection:
         self._executor = executor
         self._log_events = log_events
         self._progress = progress
+        self._on_welcome = on_welcome
+        self.pid = 0
+        self.serves = False
+        """Whether the client is a server with clients of its own."""
+        self.took_leave = False
+        """Whether the client said that it goes; one that didn't was killed."""
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, threading.Event] = {}
         self._statements: set[asyncio.Future[None]] = set()
@@ -72,7 +79,7 @@ class ClientConnection:
 
     async def _welcome(self) -> int:
         kind, fields = await read_message(self._reader)
-        if kind is not Kind.HELLO or len(fields) != 3:
+        if kind is not Kind.HELLO or len(fields) != 4:
             raise ProtocolError("expected a greeting")
         if fields[0] != protocol.VERSION:
             self._send(Kind.WELCOME, protocol.VERSION, 0, os.getpid())
@@ -81,7 +88,9 @@ class ClientConnection:
             base = self._sessions.join(self, int(fields[2]))
         except LookupError as error:
             raise ProtocolError(str(error)) from error
+        self.pid, self.serves = int(fields[1]), bool(fields[3])
         self._send(Kind.WELCOME, protocol.VERSION, base, os.getpid())
+        self._on_welcome(self)
         return base
 
     async def _finish(self, base: int | None) -> None:
@@ -130,6 +139,8 @@ class ClientConnection:
             elif kind is Kind.MARK:
                 id_, database, name, description, login = fields
                 self._mark(id_, UUID(bytes=database), name, description, login)
+            elif kind is Kind.BYE:
+                self.took_leave = True
             elif kind is Kind.RELEASED:
                 done = self._releases.pop(fields[0], None)
                 if done is not None:

@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 5
+VERSION: Final = 6
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -30,7 +30,8 @@ class ProtocolError(Exception):
 
 
 class Kind(IntEnum):
-    """Client to keeper: HELLO (version, pid), RUN (id, request), CANCEL (id), NOTE (spid, login, database),
+    """Client to keeper: HELLO (version, pid, wanted spid base, whether it serves
+    clients), BYE (), RUN (id, request), CANCEL (id), NOTE (spid, login, database),
     RELEASED (token), COMMIT (id, database GUID, frame, time, whether END is to
     wait until the log is durable), MARK (id, database GUID, name, description,
     login: None before the commit), PROGRESS (id). Keeper to client: WELCOME (version, spid base, pid),
@@ -45,6 +46,7 @@ class Kind(IntEnum):
     COMMIT = 6
     MARK = 7
     PROGRESS = 8
+    BYE = 9
     WELCOME = 16
     REPLIES = 17
     END = 18

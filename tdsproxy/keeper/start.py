@@ -9,20 +9,22 @@ from tdsproxy.keeper.launch import ensure_keeper
 from tdsproxy.keeper.options import KeeperOptions
 
 
-async def connect(options: KeeperOptions) -> KeeperClient:
+async def connect(options: KeeperOptions, *, serves: bool = False) -> KeeperClient:
     """A client of the store's keeper, which is started when there is none; also again, when it is lost.
-    Raises KeeperUnavailable."""
+    The jobs of the store run while there is one that ``serves`` clients. Raises KeeperUnavailable."""
 
     async def start() -> None:
         await asyncio.to_thread(ensure_keeper, options)
 
-    return await KeeperClient.connect(options.store, start)
+    return await KeeperClient.connect(options.store, start, serves=serves)
 
 
-def connect_sync(options: KeeperOptions, *, durable_commits: bool = False) -> SyncKeeper:
+def connect_sync(
+    options: KeeperOptions, *, durable_commits: bool = False, serves: bool = False
+) -> SyncKeeper:
     """As ``connect``, for threads; see ``SyncKeeper``. Raises KeeperUnavailable."""
 
     async def start() -> None:
         await asyncio.to_thread(ensure_keeper, options)
 
-    return SyncKeeper.open(options.store, start, durable_commits=durable_commits)
+    return SyncKeeper.open(options.store, start, durable_commits=durable_commits, serves=serves)

@@ -98,11 +98,16 @@ class Engine:
             raise
         return session
 
-    def agent_session(self, login: Login) -> Session:
-        """A session that runs a job as ``login``, without a client."""
+    def agent_session(self, login: Login, database: str = "msdb") -> Session:
+        """A session that runs a job's step as ``login``, without a client. Raises SqlError when the database
+        can't be used."""
         request = LoginRequest(login.name, "", application="SQLAgent - TSQL JobStep")
         session = self._register(lambda spid: Session(self, spid, login, request))
-        session.start("msdb")
+        try:
+            session.start(database)
+        except SqlError:
+            session.close()
+            raise
         return session
 
     def close(self) -> None:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from tdsproxy.agent.book import JobBook
+from tdsproxy.agent.clock import SystemClock
+from tdsproxy.agent.running import StepError, StepWork
+from tdsproxy.agent.service import Agent, Zoned
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
@@ -15,6 +19,7 @@ from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.frontend.handler import LoginRequest, RpcParameter, RpcRequest
 from tdsproxy.server.engine import Engine
+from tdsproxy.server.job_steps import SessionSteps
 from tdsproxy.server.passwords import hash_password
 from tdsproxy.server.session import Session
 from tdsproxy.tsql.replies import Done, Message, Reply, ResultSet, ReturnStatus, ReturnValue, Rows
@@ -44,6 +49,22 @@ class LocalReplies:
         self._replies.close()
 
 
+class LocalSteps:
+    """The steps of jobs, run in sessions of the engine; implements ``agent.running.StepRunner``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._steps = SessionSteps(engine)
+        self.output: dict[str, list[str]] = {}
+
+    def run(self, work: StepWork, cancelled: threading.Event) -> Iterator[Message | str]:
+        if work.subsystem.upper() != "TSQL":
+            raise StepError(f"The {work.subsystem} subsystem failed to load")
+        return self._steps.run(work.login, work.database, work.text, cancelled)
+
+    def write_output(self, name: str, lines: Sequence[str], *, append: bool) -> None:
+        self.output[name] = [*(self.output.get(name, []) if append else []), *lines]
+
+
 class LocalKeeper:
     """A keeper without a process of its own: implements ``keeper.port.KeeperPort``."""
 
@@ -57,6 +78,21 @@ class LocalKeeper:
         self._release: list[Callable[[str], None]] = []
         self._kill: list[Callable[[int], None]] = []
         self.engine: Engine | None = None
+        self._agent: Agent | None = None
+        self.clock: Zoned = SystemClock()
+
+    @property
+    def agent(self) -> Agent:
+        if self._agent is None:
+            assert self.engine is not None
+            steps = LocalSteps(self.engine)
+            book = JobBook(self.store, "SERVER")
+            self._agent = Agent(book, self.engine.catalog.logins, steps, self.clock)
+        return self._agent
+
+    def close(self) -> None:
+        if self._agent is not None:
+            self._agent.close()
 
     def run(self, request: NativeRequest) -> LocalReplies:
         assert self.engine is not None
@@ -68,6 +104,7 @@ class LocalKeeper:
             self._locks,
             ServerIdentity("SERVER", "MACHINE"),
             threading.Event(),
+            agent=self.agent,
         )
         return LocalReplies(request, env)
 
@@ -160,6 +197,7 @@ class World:
         return Client(self.engine.login(request))
 
     def close(self) -> None:
+        self.keeper.close()
         self.engine.close()
 
 

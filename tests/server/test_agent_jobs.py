@@ -27,7 +27,7 @@ def job(sql: Client) -> str:
         " @command = 'INSERT done VALUES (1)', @on_success_action = 3;"
         f" EXEC msdb.dbo.sp_add_jobstep @job_name = '{database}', @step_name = 'two',"
         f" @database_name = '{database}', @command = 'INSERT done VALUES (2); RAISERROR(''odd'', 16, 1)';"
-        " EXEC msdb.dbo.sp_add_jobschedule @job_id = @id, @name = 'daily', @freq_type = 4;"
+        " EXEC msdb.dbo.sp_add_jobschedule @job_id = @id, @name = 'daily', @freq_type = 4, @freq_interval = 1;"
         " EXEC msdb.dbo.sp_add_jobserver @job_id = @id"
     )
     return database

@@ -1,4 +1,4 @@
-"""msdb's tables of jobs and log shipping that scripts look into: no Agent runs here, so they are empty."""
+"""msdb's tables that scripts look into and that are always empty here: alerts, proxies, log shipping."""
 
 from __future__ import annotations
 
@@ -9,21 +9,6 @@ from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.values import Variant
-
-_CATEGORIES: Final = (
-    (0, 1, "[Uncategorized (Local)]"),
-    (1, 1, "Jobs from MSX"),
-    (2, 2, "[Uncategorized (Multi-Server)]"),
-    (3, 1, "Database Maintenance"),
-    (4, 1, "Web Assistant"),
-    (5, 1, "Full-Text"),
-    (6, 1, "Log Shipping"),
-)
-
-
-def _categories(scope: Scope) -> Iterator[Row]:
-    for number, kind, name in _CATEGORIES:
-        yield {"category_id": number, "category_class": 1, "category_type": kind, "name": name}
 
 
 def _policies(scope: Scope) -> Iterator[Row]:
@@ -54,65 +39,7 @@ VIEWS: Final[dict[str, View]] = {
             " target_query_expression_with_id nvarchar(400)!, target_query_expression nvarchar(max)!,"
             " result bit!",
         ),
-        view("dbo.sysjobs", _JOBS),
         view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit"),
-        view(
-            "dbo.sysjobsteps",
-            "job_id uniqueidentifier, step_id int!, step_name sysname!, subsystem nvarchar(40)!,"
-            " command nvarchar(max), flags int!, additional_parameters nvarchar(max),"
-            " cmdexec_success_code int!, on_success_action tinyint!, on_success_step_id int!,"
-            " on_fail_action tinyint!, on_fail_step_id int!, server sysname, database_name sysname,"
-            " database_user_name sysname, retry_attempts int!, retry_interval int!, os_run_priority int!,"
-            " output_file_name nvarchar(200), last_run_outcome int!, last_run_duration int!,"
-            " last_run_retries int!, last_run_date int!, last_run_time int!, proxy_id int,"
-            " step_uid uniqueidentifier",
-        ),
-        view(
-            "dbo.sysschedules",
-            "schedule_id int!, schedule_uid uniqueidentifier, originating_server_id int!, name sysname!,"
-            " owner_sid varbinary(85)!, enabled int!, freq_type int!, freq_interval int!,"
-            " freq_subday_type int!, freq_subday_interval int!, freq_relative_interval int!,"
-            " freq_recurrence_factor int!, active_start_date int!, active_end_date int!,"
-            " active_start_time int!, active_end_time int!, date_created datetime, date_modified datetime,"
-            " version_number int!",
-        ),
-        view(
-            "dbo.sysjobschedules",
-            "schedule_id int, job_id uniqueidentifier, next_run_date int!, next_run_time int!",
-        ),
-        view(
-            "dbo.sysjobservers",
-            "job_id uniqueidentifier, server_id int!, last_run_outcome tinyint!,"
-            " last_outcome_message nvarchar(4000), last_run_date int!, last_run_time int!,"
-            " last_run_duration int!",
-        ),
-        view(
-            "dbo.sysjobhistory",
-            "instance_id int!, job_id uniqueidentifier, step_id int!, step_name sysname!,"
-            " sql_message_id int!, sql_severity int!, message nvarchar(4000), run_status int!, run_date int!,"
-            " run_time int!, run_duration int!, operator_id_emailed int!, operator_id_netsent int!,"
-            " operator_id_paged int!, retries_attempted int!, server sysname!",
-        ),
-        view(
-            "dbo.sysjobactivity",
-            "session_id int!, job_id uniqueidentifier, run_requested_date datetime,"
-            " run_requested_source sysname, queued_date datetime, start_execution_date datetime,"
-            " last_executed_step_id int, last_executed_step_date datetime, stop_execution_date datetime,"
-            " job_history_id int, next_scheduled_run_date datetime",
-        ),
-        view("dbo.syssessions", "session_id int!, agent_start_date datetime!"),
-        view(
-            "dbo.syscategories",
-            "category_id int!, category_class int!, category_type tinyint!, name sysname!",
-            _categories,
-        ),
-        view(
-            "dbo.sysoperators",
-            "id int!, name sysname!, enabled tinyint!, email_address nvarchar(100),"
-            " last_email_date int!, last_email_time int!, pager_address nvarchar(100), last_pager_date int!,"
-            " last_pager_time int!, weekday_pager_start_time int!, weekday_pager_end_time int!,"
-            " pager_days tinyint!, netsend_address nvarchar(100), category_id int!",
-        ),
         view(
             "dbo.sysalerts",
             "id int!, name sysname!, event_source nvarchar(100)!, event_category_id int, event_id int,"

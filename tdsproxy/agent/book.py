@@ -1,0 +1,428 @@
+"""msdb's tables of jobs, as the agent reads and writes them.
+
+Each method is one short transaction; a writer that is in the way is waited for. Moments are local, as in SQL
+Server; runs are written with the encodings of ``agent.schedule``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import apsw
+
+from tdsproxy.agent.schedule import Schedule, date_number, duration_number, time_number
+from tdsproxy.catalog.agent_schema import AGENT_TABLES
+from tdsproxy.catalog.catalog import MSDB
+from tdsproxy.catalog.file import CatalogFile, Row
+from tdsproxy.store.encoding import to_storage
+from tdsproxy.tsql.values import DateTime, Value
+
+T = TypeVar("T")
+
+MESSAGE_LIMIT: Final = 4000
+_ROWS_OF_JOB: Final = 100
+_ROWS: Final = 1000
+"""SQL Server's default limits of sysjobhistory."""
+_TABLES: Final = {table.name: table for table in AGENT_TABLES}
+_log = logging.getLogger(__name__)
+
+
+class RunStatus(IntEnum):
+    """sysjobhistory.run_status; ``last_run_outcome`` of a job that never ran is UNKNOWN."""
+
+    FAILED = 0
+    SUCCEEDED = 1
+    RETRY = 2
+    CANCELED = 3
+    IN_PROGRESS = 4
+    UNKNOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A row of sysjobsteps. Actions: 1 quit with success, 2 quit with failure, 3 next step, 4 step ``to``."""
+
+    number: int
+    name: str
+    subsystem: str
+    command: str
+    database: str
+    on_success: int = 1
+    on_success_to: int = 0
+    on_fail: int = 2
+    on_fail_to: int = 0
+    retry_attempts: int = 0
+    retry_minutes: int = 0
+    output_file: str | None = None
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of sysjobs, with its steps in order. ``notify_eventlog`` and ``delete_level``: 0 never, 1 when it
+    succeeds, 2 when it fails, 3 always."""
+
+    id: UUID
+    name: str
+    owner_sid: bytes
+    start_step: int
+    steps: tuple[Step, ...]
+    enabled: bool = True
+    has_target: bool = True
+    notify_eventlog: int = 0
+    delete_level: int = 0
+
+    def step(self, number: int) -> Step | None:
+        return next((step for step in self.steps if step.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A schedule of a job. ``next_run`` is what was noted last: (yyyymmdd, hhmmss), zeros for nothing."""
+
+    job_id: UUID
+    schedule_id: int
+    name: str
+    schedule: Schedule
+    next_run: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A run that was going on when the agent ended."""
+
+    job_id: UUID
+    job_name: str
+    started: dt.datetime
+    step: int | None
+    step_name: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What is said of a step that ended, or (step 0) of a job."""
+
+    job_id: UUID
+    step: int
+    step_name: str
+    message: str
+    status: RunStatus
+    started: dt.datetime
+    seconds: float
+    number: int = 0
+    severity: int = 0
+    retries: int = 0
+
+
+class JobBook:
+    """For any thread. ``stopping`` ends waiting for a writer that does not end."""
+
+    def __init__(self, store: Path, server: str, stopping: threading.Event | None = None) -> None:
+        self._file = CatalogFile(store / MSDB)
+        self._server = server
+        self._stopping = stopping or threading.Event()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def version(self) -> int:
+        """A number that changes when another connection has written to msdb."""
+        return int(str(self._file.read("PRAGMA data_version")[0][0]))
+
+    # ------------------------------------------------------------------ reading
+
+    def job(self, job_id: UUID) -> Job | None:
+        rows = self._file.read(
+            "SELECT job_id, name, owner_sid, start_step_id, enabled, notify_level_eventlog, delete_level,"
+            " EXISTS (SELECT 1 FROM sysjobservers s WHERE s.job_id = j.job_id)"
+            " FROM sysjobs j WHERE job_id = ?",
+            (_guid(job_id),),
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        steps = self._file.read(
+            "SELECT step_id, step_name, subsystem, command, database_name, on_success_action,"
+            " on_success_step_id, on_fail_action, on_fail_step_id, retry_attempts, retry_interval,"
+            " output_file_name, flags FROM sysjobsteps WHERE job_id = ? ORDER BY step_id",
+            (_guid(job_id),),
+        )
+        return Job(
+            UUID(str(row[0])),
+            str(row[1]),
+            _bytes(row[2]),
+            _int(row[3]),
+            tuple(_step(found) for found in steps),
+            bool(row[4]),
+            bool(row[7]),
+            _int(row[5]),
+            _int(row[6]),
+        )
+
+    def attachments(self) -> list[Attachment]:
+        """The enabled schedules of enabled jobs that have a server."""
+        rows = self._file.read(
+            "SELECT js.job_id, s.schedule_id, s.name, js.next_run_date, js.next_run_time, s.freq_type,"
+            " s.freq_interval, s.freq_subday_type, s.freq_subday_interval, s.freq_relative_interval,"
+            " s.freq_recurrence_factor, s.active_start_date, s.active_end_date, s.active_start_time,"
+            " s.active_end_time FROM sysjobschedules js JOIN sysschedules s ON s.schedule_id = js.schedule_id"
+            " JOIN sysjobs j ON j.job_id = js.job_id WHERE j.enabled = 1 AND s.enabled = 1"
+            " AND EXISTS (SELECT 1 FROM sysjobservers t WHERE t.job_id = j.job_id)"
+        )
+        return [
+            Attachment(
+                UUID(str(row[0])),
+                _int(row[1]),
+                str(row[2]),
+                Schedule(*(_int(value) for value in row[5:])),
+                (_int(row[3]), _int(row[4])),
+            )
+            for row in rows
+        ]
+
+    def unfinished(self) -> list[Unfinished]:
+        """The runs that no agent has ended."""
+        rows = self._file.read(
+            "SELECT a.job_id, j.name, a.start_execution_date, a.last_executed_step_id, s.step_name,"
+            " a.run_requested_source FROM sysjobactivity a JOIN sysjobs j ON j.job_id = a.job_id"
+            " LEFT JOIN sysjobsteps s ON s.job_id = a.job_id AND s.step_id = a.last_executed_step_id"
+            " WHERE a.start_execution_date IS NOT NULL AND a.stop_execution_date IS NULL"
+        )
+        return [
+            Unfinished(
+                UUID(str(row[0])),
+                str(row[1]),
+                dt.datetime.fromisoformat(str(row[2])),
+                None if row[3] is None else _int(row[3]),
+                None if row[4] is None else str(row[4]),
+                str(row[5] or ""),
+            )
+            for row in rows
+        ]
+
+    # ------------------------------------------------------------------ writing
+
+    def begin_session(self, now: dt.datetime) -> int:
+        """A new row of syssessions; its number."""
+
+        def work() -> int:
+            self._insert("syssessions", {"agent_start_date": _moment(now)})
+            return self._file.last_row_id()
+
+        return self._write(work)
+
+    def note_next_run(self, attachment: Attachment, session: int, next_run: dt.datetime | None) -> None:
+        """``next_run`` is local; None for none."""
+        date, time = (0, 0) if next_run is None else (date_number(next_run), time_number(next_run))
+
+        def work() -> None:
+            self._file.read(
+                "UPDATE sysjobschedules SET next_run_date = ?, next_run_time = ? WHERE job_id = ?"
+                " AND schedule_id = ?",
+                (date, time, _guid(attachment.job_id), attachment.schedule_id),
+            )
+            self._activity(session, attachment.job_id, {"next_scheduled_run_date": _moment(next_run)})
+
+        self._write(work)
+
+    def note_activity(self, session: int, job_id: UUID, values: Mapping[str, Value | dt.datetime]) -> None:
+        """Columns of the job's row of sysjobactivity."""
+        self._write(lambda: self._activity(session, job_id, values))
+
+    def note_step(self, row: HistoryRow) -> None:
+        """A step has ended: its history, and what its row remembers."""
+
+        def work() -> None:
+            self._history(row)
+            self._file.read(
+                "UPDATE sysjobsteps SET last_run_outcome = ?, last_run_duration = ?, last_run_retries = ?,"
+                " last_run_date = ?, last_run_time = ? WHERE job_id = ? AND step_id = ?",
+                (
+                    int(row.status),
+                    duration_number(row.seconds),
+                    row.retries,
+                    date_number(row.started),
+                    time_number(row.started),
+                    _guid(row.job_id),
+                    row.step,
+                ),
+            )
+
+        self._write(work)
+
+    def note_outcome(self, session: int, row: HistoryRow, ended: dt.datetime) -> int:
+        """A job has ended; the number of its history row."""
+
+        def work() -> int:
+            number = self._history(row)
+            self._file.read(
+                "UPDATE sysjobservers SET last_run_outcome = ?, last_outcome_message = ?, last_run_date = ?,"
+                " last_run_time = ?, last_run_duration = ? WHERE job_id = ?",
+                (
+                    int(row.status),
+                    row.message[:MESSAGE_LIMIT],
+                    date_number(row.started),
+                    time_number(row.started),
+                    duration_number(row.seconds),
+                    _guid(row.job_id),
+                ),
+            )
+            self._activity(
+                session, row.job_id, {"stop_execution_date": _moment(ended), "job_history_id": number}
+            )
+            self._prune(row.job_id)
+            return number
+
+        return self._write(work)
+
+    def end_unfinished(self, run: Unfinished, row: HistoryRow, ended: dt.datetime) -> None:
+        """As ``note_outcome``, for a run of an agent that is gone."""
+
+        def work() -> None:
+            number = self._history(row)
+            self._file.read(
+                "UPDATE sysjobservers SET last_run_outcome = ?, last_outcome_message = ? WHERE job_id = ?",
+                (int(row.status), row.message, _guid(run.job_id)),
+            )
+            self._file.read(
+                "UPDATE sysjobactivity SET stop_execution_date = ?, job_history_id = ? WHERE job_id = ?"
+                " AND start_execution_date IS NOT NULL AND stop_execution_date IS NULL",
+                (str(ended.isoformat(" ", "milliseconds")), number, _guid(run.job_id)),
+            )
+
+        self._write(work)
+
+    def delete_job(self, job_id: UUID) -> None:
+        """As sp_delete_job does."""
+
+        def work() -> None:
+            schedules = self._file.read(
+                "SELECT schedule_id FROM sysjobschedules WHERE job_id = ?", (_guid(job_id),)
+            )
+            for table in ("sysjobschedules", "sysjobhistory", "sysjobservers", "sysjobsteps", "sysjobs"):
+                self._file.read(f"DELETE FROM {table} WHERE job_id = ?", (_guid(job_id),))
+            for (number,) in schedules:
+                self._file.read(
+                    "DELETE FROM sysschedules WHERE schedule_id = ? AND schedule_id NOT IN"
+                    " (SELECT schedule_id FROM sysjobschedules)",
+                    (number,),
+                )
+
+        self._write(work)
+
+    # ------------------------------------------------------------------ within a transaction
+
+    def _activity(self, session: int, job_id: UUID, values: Mapping[str, Value | dt.datetime]) -> None:
+        columns = {name: _moment(v) if isinstance(v, dt.datetime) else v for name, v in values.items()}
+        self._file.read(
+            "INSERT OR IGNORE INTO sysjobactivity (session_id, job_id) VALUES (?, ?)",
+            (session, _guid(job_id)),
+        )
+        table = _TABLES["sysjobactivity"]
+        self._file.read(
+            f"UPDATE sysjobactivity SET {', '.join(f'{name} = ?' for name in columns)}"
+            " WHERE session_id = ? AND job_id = ?",
+            (
+                *(to_storage(value, table.column(name).type) for name, value in columns.items()),
+                session,
+                _guid(job_id),
+            ),
+        )
+
+    def _history(self, row: HistoryRow) -> int:
+        self._insert(
+            "sysjobhistory",
+            {
+                "job_id": row.job_id,
+                "step_id": row.step,
+                "step_name": row.step_name,
+                "sql_message_id": row.number,
+                "sql_severity": row.severity,
+                "message": row.message[:MESSAGE_LIMIT],
+                "run_status": int(row.status),
+                "run_date": date_number(row.started),
+                "run_time": time_number(row.started),
+                "run_duration": duration_number(row.seconds),
+                "operator_id_emailed": 0,
+                "operator_id_netsent": 0,
+                "operator_id_paged": 0,
+                "retries_attempted": row.retries,
+                "server": self._server,
+            },
+        )
+        return self._file.last_row_id()
+
+    def _prune(self, job_id: UUID) -> None:
+        """The newest rows stay, up to SQL Server's limits."""
+        self._file.read(
+            "DELETE FROM sysjobhistory WHERE job_id = ?1 AND instance_id <= (SELECT instance_id FROM"
+            " sysjobhistory WHERE job_id = ?1 ORDER BY instance_id DESC LIMIT 1 OFFSET ?2)",
+            (_guid(job_id), _ROWS_OF_JOB),
+        )
+        self._file.read(
+            "DELETE FROM sysjobhistory WHERE instance_id <= (SELECT instance_id FROM sysjobhistory"
+            " ORDER BY instance_id DESC LIMIT 1 OFFSET ?)",
+            (_ROWS,),
+        )
+
+    def _insert(self, name: str, values: Mapping[str, Value]) -> None:
+        table = _TABLES[name]
+        self._file.read(
+            f"INSERT INTO {name} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            [to_storage(value, table.column(column).type) for column, value in values.items()],
+        )
+
+    def _write(self, work: Callable[[], T]) -> T:
+        """In one transaction. A session may hold msdb for long: its end is waited for."""
+        while True:
+            try:
+                with self._file.write():
+                    return work()
+            except apsw.BusyError:
+                if self._stopping.is_set():
+                    raise
+                _log.warning("msdb is locked by a transaction: the agent waits for it")
+
+
+def _guid(value: UUID) -> str:
+    return str(value).upper()
+
+
+def _moment(value: dt.datetime | None) -> DateTime | None:
+    return None if value is None else DateTime.of(value.replace(tzinfo=None))
+
+
+def _int(value: Any) -> int:
+    return int(value or 0)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _step(row: Row) -> Step:
+    success, success_to, fail, fail_to, attempts, minutes = (_int(value) for value in row[5:11])
+    return Step(
+        _int(row[0]),
+        str(row[1]),
+        str(row[2]),
+        str(row[3] or ""),
+        str(row[4] or "master"),
+        success,
+        success_to,
+        fail,
+        fail_to,
+        attempts,
+        minutes,
+        None if row[11] is None else str(row[11]),
+        _int(row[12]),
+    )

@@ -1,0 +1,414 @@
+"""The agent of a store: knows what is due, starts jobs, stops them, and writes down how they went.
+
+``tick`` does everything that is due at a moment and says when the next thing is; the thread of ``schedule``
+calls it. Changes of msdb by other processes are seen by SQLite's data version.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+import apsw
+
+from tdsproxy.agent.book import Attachment, HistoryRow, Job, JobBook, RunStatus, Unfinished
+from tdsproxy.agent.running import Clock, Invocation, JobRun, Outcome, RunState, Source, StepRunner
+from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
+from tdsproxy.catalog.logins import Login
+from tdsproxy.tsql.errors import SqlError
+
+_LATE_SECONDS: Final = 60.0
+"""A run that begins so much after its time is late, and says so."""
+_LOOK_SECONDS: Final = 1.0
+_STOP_SECONDS: Final = 20.0
+_IDLE_SECONDS: Final = 600.0
+_SHUTDOWN: Final = "Shutdown Sequence 0"
+_log = logging.getLogger(__name__)
+
+
+class Zoned(Clock, Protocol):
+    """A clock on a wall."""
+
+    @property
+    def zone(self) -> dt.tzinfo: ...
+
+
+class Logins(Protocol):
+    """Who may own a job."""
+
+    def all(self) -> list[Login]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that ended, for who counts and tells."""
+
+    job_id: UUID
+    job: str
+    status: RunStatus
+    message: str
+    ended: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """The next run of a job by one of its schedules, in UTC."""
+
+    job_id: UUID
+    schedule: str
+    due: dt.datetime | None
+
+
+@dataclass(slots=True)
+class _Planned:
+    attachment: Attachment
+    due: dt.datetime | None
+
+
+class Extra(Protocol):
+    """More that is due at times: policies."""
+
+    def tick(self, now: dt.datetime) -> dt.datetime | None:
+        """Does what is due; when the next thing is."""
+        ...
+
+
+class Agent:
+    """Usable from any thread. ``report`` gets lines for the error log."""
+
+    def __init__(
+        self,
+        book: JobBook,
+        logins: Logins,
+        steps: StepRunner,
+        clock: Zoned,
+        report: Callable[[str], None] = _log.warning,
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._book = book
+        self._logins = logins
+        self._steps = steps
+        self._clock = clock
+        self._report = report
+        self._idle = idle
+        self._idle_since: dt.datetime | None = None
+        self._guard = threading.RLock()
+        self._session: int | None = None
+        self._version: int | None = None
+        self._first_look = True
+        self._plan: dict[tuple[UUID, int], _Planned] = {}
+        self._runs: dict[UUID, RunState] = {}
+        self._threads: set[threading.Thread] = set()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._draining = False
+        self._thread: threading.Thread | None = None
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """How many runs ended how, by job name and status in lower case."""
+        self.listeners: list[Callable[[Finished], None]] = []
+        self.extras: list[Extra] = []
+
+    # ------------------------------------------------------------------ life
+
+    def begin(self) -> int:
+        """Starts a session of the agent, once: runs that were cut off are shown as ended. Its number."""
+        with self._guard:
+            if self._session is None:
+                now = self._clock.local(self._clock.now())
+                for run in self._book.unfinished():
+                    self._end_unfinished(run, now)
+                self._session = self._book.begin_session(now)
+            return self._session
+
+    def schedule(self) -> None:
+        """Begins to run what is due, in a thread of its own; again after ``drain``."""
+        with self._guard:
+            self._draining = False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="agent", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Nothing new is started by a schedule."""
+        self._draining = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs run."""
+        with self._guard:
+            return bool(self._runs)
+
+    @property
+    def has_schedules(self) -> bool:
+        """Whether a time will come at which something is to run."""
+        with self._guard:
+            planned = any(found.due is not None for found in self._plan.values())
+        return self._thread is not None and (planned or bool(self.extras))
+
+    def close(self) -> None:
+        """Stops the jobs that run, and returns when they have ended."""
+        self._stopping.set()
+        self._wake.set()
+        with self._guard:
+            for state in self._runs.values():
+                state.stopper = state.stopper or _SHUTDOWN
+                state.cancelled.set()
+            threads = [*self._threads, *([self._thread] if self._thread else [])]
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(_STOP_SECONDS)
+        self._book.close()
+
+    def _loop(self) -> None:
+        self.begin()
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                due = self.tick()
+            except apsw.Error as error:
+                self._report(f"the agent can't read msdb: {error}")
+                due = None
+            left = _LOOK_SECONDS if due is None else (due - self._clock.now()).total_seconds()
+            self._wake.wait(min(max(left, 0.01), _LOOK_SECONDS))
+
+    # ------------------------------------------------------------------ what is due
+
+    def tick(self) -> dt.datetime | None:
+        """Does what is due now; when the next thing is (UTC)."""
+        session = self.begin()
+        now = self._clock.now()
+        self._look(session, now)
+        self._look_for_idleness(now)
+        with self._guard:
+            ready = [found for found in self._plan.values() if found.due is not None and found.due <= now]
+        if not self._draining and not self._stopping.is_set():
+            started: set[UUID] = set()
+            for planned in sorted(ready, key=lambda found: found.due or now):
+                if planned.attachment.job_id not in started:
+                    self._launch_planned(planned, now)
+                    started.add(planned.attachment.job_id)
+                self._replan(planned, session, now)
+            next_extra = [extra.tick(now) for extra in self.extras]
+        else:
+            next_extra = []
+        with self._guard:
+            dues = [found.due for found in self._plan.values() if found.due is not None]
+        return min([*dues, *(due for due in next_extra if due is not None)], default=None)
+
+    def upcoming(self) -> list[Upcoming]:
+        """The next run of each schedule."""
+        with self._guard:
+            return [Upcoming(p.attachment.job_id, p.attachment.name, p.due) for p in self._plan.values()]
+
+    def _look(self, session: int, now: dt.datetime) -> None:
+        """Takes over what has changed in msdb."""
+        version = self._book.version()
+        if version == self._version:
+            return
+        first, self._first_look = self._first_look, False
+        seen: dict[tuple[UUID, int], _Planned] = {}
+        for attachment in self._book.attachments():
+            key = (attachment.job_id, attachment.schedule_id)
+            known = self._plan.get(key)
+            unchanged = known is not None and known.attachment.schedule == attachment.schedule
+            if known is not None and unchanged and (attachment.next_run[0] or known.due is None):
+                seen[key] = known
+                continue
+            planned = _Planned(attachment, None)
+            missed = self._noted(attachment) if first else None
+            if missed is not None and missed <= now:
+                planned.due = missed
+            else:
+                self._replan(planned, session, now)
+            if first and attachment.schedule.freq_type == Frequency.AGENT_START:
+                self._launch_planned(planned, now, Source.BOOT)
+            seen[key] = planned
+        with self._guard:
+            self._plan = seen
+        self._version = version
+
+    def _noted(self, attachment: Attachment) -> dt.datetime | None:
+        """The next run that an earlier session of the agent noted, in UTC."""
+        date, time = attachment.next_run
+        if not date:
+            return None
+        wall = dt.datetime.combine(date_of(date), dt.time()) + dt.timedelta(seconds=seconds_of(time))
+        return instant(wall, self._clock.zone)
+
+    def _replan(self, planned: _Planned, session: int, now: dt.datetime) -> None:
+        planned.due = next_run(planned.attachment.schedule, now, self._clock.zone)
+        local = None if planned.due is None else self._clock.local(planned.due)
+        self._book.note_next_run(planned.attachment, session, local)
+
+    def _look_for_idleness(self, now: dt.datetime) -> None:
+        """Schedules for an idle machine run once in each time of idleness, when it has lasted a while."""
+        waiting = [p for p in self._plan.values() if p.attachment.schedule.freq_type == Frequency.IDLE]
+        if not waiting or not self._idle():
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif (now - self._idle_since).total_seconds() >= _IDLE_SECONDS:
+            self._idle_since = dt.datetime.max.replace(tzinfo=dt.UTC)
+            for planned in waiting:
+                self._launch_planned(planned, now, Source.IDLE)
+
+    def _launch_planned(self, planned: _Planned, now: dt.datetime, source: Source = Source.SCHEDULE) -> None:
+        attachment, due = planned.attachment, planned.due
+        late = due is not None and (now - due).total_seconds() > _LATE_SECONDS
+        invocation = Invocation(
+            source,
+            f"{attachment.schedule_id} ({attachment.name})",
+            self._clock.local(due) if due is not None and late else None,
+        )
+        try:
+            self._launch(attachment.job_id, invocation)
+        except SqlError as error:
+            self._report(error.messages[0].text)
+
+    # ------------------------------------------------------------------ jobs
+
+    def start(self, job_id: UUID, step: str | None, login: str) -> None:
+        """A user starts a job. Raises SqlError 14262, 22022."""
+        self.begin()
+        self._launch(job_id, Invocation(Source.USER, login, first_step=step))
+
+    def stop(self, job_id: UUID, login: str) -> None:
+        """A user stops a job. Raises SqlError 22022."""
+        with self._guard:
+            state = self._runs.get(job_id)
+            if state is None:
+                job = self._book.job(job_id)
+                name = job.name if job is not None else str(job_id)
+                raise _refused(
+                    f"Request to stop job {name} (from User {login}) refused because the job is not currently"
+                    " running"
+                )
+            state.stopper = f"User {login}"
+            state.cancelled.set()
+
+    def runs(self) -> list[RunState]:
+        """The jobs that run."""
+        with self._guard:
+            return list(self._runs.values())
+
+    def _launch(self, job_id: UUID, invocation: Invocation) -> None:
+        job = self._book.job(job_id)
+        if job is None:
+            raise SqlError.of(14262, 16, 1, f"The specified @job_id ('{job_id}') does not exist.")
+        by = "User" if invocation.source is Source.USER else "Schedule"
+        with self._guard:
+            running = self._runs.get(job_id)
+            if running is not None or self._stopping.is_set():
+                other = "User" if running and running.invocation.source is Source.USER else "Schedule"
+                why = (
+                    f"the job is already running from a request by {other} {running.invocation.who}"
+                    if running
+                    else "SQLServerAgent is stopping"
+                )
+                raise _refused(
+                    f"Request to run job {job.name} (from {by} {invocation.who}) refused because {why}"
+                )
+            local = self._clock.local(self._clock.now())
+            state = RunState(job_id, invocation, local, threading.Event())
+            self._runs[job_id] = state
+            thread = threading.Thread(target=self._run, args=(job, state), name=f"job {job.name}")
+            thread.daemon = True
+            self._threads.add(thread)
+        thread.start()
+
+    def _run(self, job: Job, state: RunState) -> None:
+        session = self.begin()
+        try:
+            self._book.note_activity(
+                session,
+                job.id,
+                {
+                    "run_requested_date": state.started,
+                    "run_requested_source": str(int(state.invocation.source)),
+                    "queued_date": None,
+                    "start_execution_date": state.started,
+                    "last_executed_step_id": None,
+                    "last_executed_step_date": None,
+                    "stop_execution_date": None,
+                    "job_history_id": None,
+                },
+            )
+            run = JobRun(
+                job, self._owner(job), state, _RunBook(self._book, session), self._steps, self._clock
+            )
+            self._finish(session, job, state, run.run())
+        except apsw.Error as error:
+            self._report(f"the run of job '{job.name}' can't be written to msdb: {error}")
+        finally:
+            with self._guard:
+                self._runs.pop(job.id, None)
+                self._threads.discard(threading.current_thread())
+
+    def _owner(self, job: Job) -> str | None:
+        for login in self._logins.all():
+            if login.sid == job.owner_sid and not login.disabled:
+                return login.name
+        return None
+
+    def _finish(self, session: int, job: Job, state: RunState, outcome: Outcome) -> None:
+        row = HistoryRow(
+            job.id, 0, "(Job outcome)", outcome.message, outcome.status, state.started, outcome.seconds
+        )
+        ended = self._clock.local(self._clock.now())
+        self._book.note_outcome(session, row, ended)
+        self.outcomes[job.name, outcome.status.name.lower()] += 1
+        succeeded = outcome.status is RunStatus.SUCCEEDED
+        if job.notify_eventlog & (1 if succeeded else 2):
+            words = outcome.status.name.capitalize()
+            self._report(
+                f"SQL Server Scheduled Job '{job.name}' (0x{job.id.bytes_le.hex().upper()}) - Status: {words}"
+                f" - Invoked on: {state.started:%Y-%m-%d %H:%M:%S} - Message: {outcome.message}"
+            )
+        if job.delete_level & (1 if succeeded else 2):
+            self._book.delete_job(job.id)
+        finished = Finished(job.id, job.name, outcome.status, outcome.message, ended)
+        for listener in self.listeners:
+            listener(finished)
+
+    def _end_unfinished(self, run: Unfinished, now: dt.datetime) -> None:
+        parts = [f"The job was stopped prior to completion by {_SHUTDOWN}."]
+        if run.step is not None:
+            parts.append(f"The last step to run was step {run.step} ({run.step_name or 'unknown'}).")
+        row = HistoryRow(
+            run.job_id,
+            0,
+            "(Job outcome)",
+            "  ".join(parts),
+            RunStatus.CANCELED,
+            run.started,
+            (now - run.started).total_seconds(),
+        )
+        self._book.end_unfinished(run, row, now)
+        self._report(f"job '{run.job_name}' was running when the agent ended: it is shown as stopped")
+
+
+class _RunBook:
+    """Implements ``running.RunBook``."""
+
+    def __init__(self, book: JobBook, session: int) -> None:
+        self._book = book
+        self._session = session
+
+    def begin_step(self, job_id: UUID, step: int, now: dt.datetime) -> None:
+        self._book.note_activity(
+            self._session, job_id, {"last_executed_step_id": step, "last_executed_step_date": now}
+        )
+
+    def note_step(self, row: HistoryRow) -> None:
+        self._book.note_step(row)
+
+
+def _refused(why: str) -> SqlError:
+    return SqlError.of(22022, 16, 1, f"SQLServerAgent Error: {why}.")

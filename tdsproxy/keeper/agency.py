@@ -1,0 +1,144 @@
+"""The agent of the keeper's store: made at its first use, so that the keeper itself starts fast."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from tdsproxy.catalog.names import name_key
+from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.request import NativeRequest
+from tdsproxy.keeper.options import KeeperOptions
+from tdsproxy.tsql.replies import Reply
+
+if TYPE_CHECKING:
+    from tdsproxy.agent.service import Agent
+    from tdsproxy.agent.steps import ServerProcess
+    from tdsproxy.catalog.logins import Login
+
+_IDLE_LOAD: Final = 0.1
+_log = logging.getLogger(__name__)
+
+
+class StoreAgent:
+    """Implements ``commands.environment.Agent``. Usable from any thread."""
+
+    def __init__(
+        self,
+        environment: CommandEnvironment,
+        options: KeeperOptions,
+        run: Callable[[NativeRequest, threading.Event], Iterator[Reply]],
+    ) -> None:
+        self._environment = environment
+        self._options = options
+        self._run = run
+        self._guard = threading.Lock()
+        self._agent: Agent | None = None
+        self._server: ServerProcess | None = None
+        self._scheduling: threading.Thread | None = None
+        self._closed = False
+
+    # ------------------------------------------------------------------ commands.environment.Agent
+
+    def start(self, job_id: UUID, step: str | None, login: str) -> None:
+        self._made().start(job_id, step, login)
+
+    def stop(self, job_id: UUID, login: str) -> None:
+        self._made().stop(job_id, login)
+
+    # ------------------------------------------------------------------ for the keeper
+
+    def schedule(self) -> None:
+        """Jobs run from now on when they are due. Returns at once."""
+        if self._scheduling is None or not self._scheduling.is_alive():
+            self._scheduling = threading.Thread(target=self._schedule, name="agent start", daemon=True)
+            self._scheduling.start()
+
+    def _schedule(self) -> None:
+        with self._guard:
+            if self._closed:
+                return
+            agent = self._make()
+        agent.schedule()
+
+    def drain(self) -> None:
+        if self._agent is not None:
+            self._agent.drain()
+
+    @property
+    def busy(self) -> bool:
+        return self._agent is not None and self._agent.busy
+
+    @property
+    def has_schedules(self) -> bool:
+        return self._agent is not None and self._agent.has_schedules
+
+    @property
+    def server_pid(self) -> int | None:
+        """The process that runs T-SQL steps; it is a client of the keeper."""
+        return None if self._server is None else self._server.pid
+
+    def close(self) -> None:
+        """Jobs that run are stopped."""
+        with self._guard:
+            self._closed = True
+        if self._agent is not None:
+            self._agent.close()
+        if self._server is not None:
+            self._server.close()
+
+    # ------------------------------------------------------------------ making it
+
+    def _made(self) -> Agent:
+        with self._guard:
+            return self._make()
+
+    def _make(self) -> Agent:
+        if self._agent is None:
+            from tdsproxy.agent.book import JobBook
+            from tdsproxy.agent.clock import SystemClock
+            from tdsproxy.agent.service import Agent
+            from tdsproxy.agent.steps import AgentSteps, ServerProcess
+
+            environment = self._environment
+            self._server = ServerProcess(self._command())
+            steps = AgentSteps(self._run, self._server, self._login, self._write)
+            book = JobBook(environment.catalog.store, environment.identity.server_name)
+            self._agent = Agent(book, environment.catalog.logins, steps, SystemClock(), _report, _is_idle)
+        return self._agent
+
+    def _command(self) -> list[str]:
+        options = self._options
+        words = [sys.executable, "-m", "tdsproxy.server.job_steps", "--store", str(options.store)]
+        if options.backup_directory is not None:
+            words += ["--backup-dir", str(options.backup_directory)]
+        return [*words, "--server-name", self._environment.identity.server_name]
+
+    def _login(self, name: str) -> Login | None:
+        for login in self._environment.catalog.logins.all():
+            if name_key(login.name) == name_key(name):
+                return login
+        return None
+
+    def _write(self, name: str, text: str, append: bool) -> None:
+        """A step's output file: it may lie where backups may. Raises OSError, SqlError."""
+        store = self._environment.catalog.store
+        files = [database.path(store) for database in self._environment.catalog.databases.all()]
+        path = self._environment.paths.for_writing(name, files).path
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _report(text: str) -> None:
+    _log.warning("%s", text)
+
+
+def _is_idle() -> bool:
+    """Whether the machine has next to nothing to do."""
+    return os.getloadavg()[0] < _IDLE_LOAD * (os.cpu_count() or 1)

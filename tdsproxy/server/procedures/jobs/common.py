@@ -1,0 +1,43 @@
+"""T-SQL that several procedures of jobs share: finding a job or a schedule by its id or its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tdsproxy.server.procedures.jobs.messages import refuse
+
+JOB: Final = "@job_id uniqueidentifier = NULL, @job_name sysname = NULL"
+FIND_JOB: Final = f"""
+IF (@job_id IS NULL AND @job_name IS NULL) OR (@job_id IS NOT NULL AND @job_name IS NOT NULL
+    AND NOT EXISTS (SELECT * FROM dbo.sysjobs WHERE job_id = @job_id AND name = @job_name))
+    {refuse(14294, "'@job_id'", "'@job_name'")}
+DECLARE @shown nvarchar(128) = ISNULL(@job_name, CONVERT(nvarchar(36), @job_id))
+IF @job_id IS NULL SELECT @job_id = job_id FROM dbo.sysjobs WHERE name = @job_name
+IF NOT EXISTS (SELECT * FROM dbo.sysjobs WHERE job_id = @job_id)
+BEGIN
+    DECLARE @key sysname = CASE WHEN @job_name IS NULL THEN '@job_id' ELSE '@job_name' END
+    {refuse(14262, "@key", "@shown")}
+END
+"""
+FIND_JOB_IF_ANY: Final = f"IF @job_id IS NOT NULL OR @job_name IS NOT NULL BEGIN {FIND_JOB} END"
+TOUCH_JOB: Final = (
+    "UPDATE dbo.sysjobs SET version_number = version_number + 1, date_modified = GETDATE()"
+    " WHERE job_id = @job_id"
+)
+
+SCHEDULE: Final = "@schedule_id int = NULL, @schedule_name sysname = NULL"
+FIND_SCHEDULE: Final = f"""
+IF @schedule_id IS NULL AND (SELECT COUNT(*) FROM dbo.sysschedules WHERE name = @schedule_name) > 1
+    {refuse(14371, "@schedule_name", "'@schedule_id'", "'@schedule_name'")}
+DECLARE @which nvarchar(128) = ISNULL(@schedule_name, CAST(@schedule_id AS nvarchar(12)))
+DECLARE @by sysname = CASE WHEN @schedule_id IS NULL THEN '@schedule_name' ELSE '@schedule_id' END
+IF @schedule_id IS NULL SELECT @schedule_id = schedule_id FROM dbo.sysschedules WHERE name = @schedule_name
+IF NOT EXISTS (SELECT * FROM dbo.sysschedules WHERE schedule_id = @schedule_id)
+    {refuse(14262, "@by", "@which")}
+"""
+
+
+def one_of(name: str, values: str) -> str:
+    """A check that a parameter is one of some numbers, parted by commas; NULL passes."""
+    refused = refuse(14266, f"'{name}'", f"'{values}'")
+    return f"IF {name} NOT IN ({values}) {refused}"

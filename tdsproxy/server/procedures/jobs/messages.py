@@ -1,0 +1,42 @@
+"""The texts of sys.messages that the procedures of jobs raise by number."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MESSAGES: Final = {
+    14226: "%ld history entries purged.",
+    14234: "The specified '%s' is invalid (valid values are returned by %s).",
+    14243: "Job '%s' started successfully.",
+    14254: "Job '%s' stopped successfully.",
+    14256: (
+        'Cannot start the job "%s" (ID %s) because it does not have any job server or servers defined.'
+        " Associate the job with a job server by calling sp_add_jobserver."
+    ),
+    14257: (
+        'Cannot stop the job "%s" (ID %s) because it does not have any job server or servers defined.'
+        " Associate the job with a job server by calling sp_add_jobserver."
+    ),
+    14261: "The specified %s ('%s') already exists.",
+    14262: "The specified %s ('%s') does not exist.",
+    14266: "The specified '%s' is invalid (valid values are: %s).",
+    14269: "Job '%s' is already targeted at server '%s'.",
+    14270: "Job '%s' is not currently targeted at server '%s'.",
+    14278: "The schedule for this job is invalid (reason: %s).",
+    14287: "The '%s' supplied has an invalid %s.",
+    14288: "%s cannot be before %s.",
+    14294: "Supply either %s or %s to identify the job.",
+    14295: "Frequency Type 0x2 (OnDemand) is no longer supported.",
+    14371: (
+        'There are two or more schedules named "%s". Specify %s instead of %s to uniquely identify the'
+        " schedule."
+    ),
+    14372: "The schedule was not deleted because it is being used by one or more jobs.",
+    14528: 'Job "%s" has no steps defined.',
+    22022: "SQLServerAgent Error: %s.",
+}
+
+
+def refuse(number: int, *arguments: str) -> str:
+    """T-SQL that raises a message and leaves the procedure with 1."""
+    return f"BEGIN RAISERROR({', '.join([str(number), '16', '1', *arguments])}) RETURN 1 END"
