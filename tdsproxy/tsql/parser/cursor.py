@@ -52,7 +52,8 @@ class Cursor:
     @property
     def at_label(self) -> bool:
         """``name:``, which no clause may take for its own word."""
-        return self.tok.kind in NAME_KINDS and self.peek().word == ":"
+        following = self.peek()
+        return self.tok.kind is Kind.IDENT and following.word == ":" and following.pos == self.tok.end
 
     @property
     def last(self) -> Token:
@@ -137,22 +138,35 @@ class Cursor:
         self.expect(")")
         return found
 
-    def object_name(self) -> ast.Name:
-        """``[[[server.]database.]schema.]object``; parts may be left out: ``db..t``."""
+    def object_name(self, most: int = 4) -> ast.Name:
+        """``[[[server.]database.]schema.]object``; parts may be left out: ``db..t``. More than ``most`` parts
+        are error 117."""
         start = self.tok
         parts = [self.name()]
         while self.at("."):
             self.advance()
             parts.append("" if self.at(".") else self.name())
-        if len(parts) > 4:
+        if len(parts) > most:
             text = ".".join(parts)
             raise error(
                 117,
                 f"The object name '{text}' contains more than the maximum number of prefixes. "
-                "The maximum is 3.",
+                f"The maximum is {most - 1}.",
                 start.line,
             )
         return self.qualified(parts, start)
+
+    def local_name(self, statement: str) -> ast.Name:
+        """The name of an object in the current database; error 166 for another one's."""
+        token = self.tok
+        name = self.object_name(3)
+        if name.database is not None:
+            raise error(
+                166,
+                f"'{statement}' does not allow specifying the database name as a prefix to the object name.",
+                token.line,
+            )
+        return name
 
     def qualified(self, parts: list[str], start: Token) -> ast.Name:
         """The name of at most four ``parts``, "" where one was left out."""

@@ -35,7 +35,7 @@ class Dml(Queries):
         start = self.expect("INSERT")
         if self.at("BULK") and self.peek().kind in NAME_KINDS:
             return self._insert_bulk()
-        top = self.top() if self.at("TOP") else None
+        top = self.top(of_rows=True) if self.at("TOP") else None
         self.accept("INTO")
         target = self.target()
         self.target_hints()
@@ -122,7 +122,7 @@ class Dml(Queries):
         start = self.expect("UPDATE")
         if self.at("STATISTICS"):
             return self.accepted("UPDATE STATISTICS")
-        top = self.top() if self.at("TOP") else None
+        top = self.top(of_rows=True) if self.at("TOP") else None
         extra: tuple[ast.Source, ...] = ()
         if self.at("("):
             derived = self._source()
@@ -187,7 +187,7 @@ class Dml(Queries):
 
     def delete(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
         start = self.expect("DELETE")
-        top = self.top() if self.at("TOP") else None
+        top = self.top(of_rows=True) if self.at("TOP") else None
         self.accept("FROM")
         target = self.target()
         self.target_hints()
@@ -211,7 +211,7 @@ class Dml(Queries):
     def merge(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
         """MERGE up to its semicolon, which T-SQL demands; without one it is error 10713."""
         start = self.expect("MERGE")
-        top = self.top() if self.at("TOP") else None
+        top = self.top(of_rows=True) if self.at("TOP") else None
         self.accept("INTO")
         target = self.target()
         self.target_hints()

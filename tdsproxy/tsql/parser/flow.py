@@ -13,6 +13,15 @@ from tdsproxy.tsql.parser.security import Security
 from tdsproxy.tsql.waiting import is_time_of_day
 
 _ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
+_ARGUMENT_KINDS: Final = (
+    Kind.INT,
+    Kind.DECIMAL,
+    Kind.FLOAT,
+    Kind.MONEY,
+    Kind.BINARY,
+    *STRING_KINDS,
+)
+"""What RAISERROR puts into its text."""
 _CURSOR_WORDS: Final = frozenset(
     {"LOCAL", "GLOBAL", "FORWARD_ONLY", "SCROLL", "STATIC", "KEYSET", "DYNAMIC", "FAST_FORWARD",
      "READ_ONLY", "SCROLL_LOCKS", "OPTIMISTIC", "TYPE_WARNING"}
@@ -268,36 +277,37 @@ class Flow(Security):
 
     def throw(self) -> ast.Statement:
         self.expect("THROW")
-        if self.tok.kind not in (Kind.INT, Kind.VARIABLE):
+        if self.tok.kind not in (Kind.INT, Kind.VARIABLE, Kind.GLOBAL):
             return ast.Throw()
-        number = self._constant()
+        number = self._constant(Kind.INT)
         self.expect(",")
-        message = self._constant()
+        message = self._constant(*STRING_KINDS)
         self.expect(",")
-        return ast.Throw(number, message, self._constant())
+        return ast.Throw(number, message, self._constant(Kind.INT))
 
-    def _constant(self) -> ast.Expr:
-        """A literal, possibly signed, or a variable."""
-        token = self.tok
-        if token.kind in (Kind.OP, Kind.KEYWORD, Kind.END, *NAME_KINDS) and token.word not in (
-            "-",
-            "+",
-            "NULL",
-        ):
-            raise self.error()
+    def _constant(self, *kinds: Kind, signed: bool = False, null: bool = False) -> ast.Expr:
+        """A literal of ``kinds`` (``signed``: a number may have a minus; or ``null``), or a variable."""
+        if signed and self.at("-"):
+            token = self.peek()
+        else:
+            token = self.tok
+            if token.kind in (Kind.VARIABLE, Kind.GLOBAL) or (null and token.word == "NULL"):
+                return self.unary()
+        if token.kind not in kinds:
+            raise self.error(token)
         return self.unary()
 
     def raiserror(self) -> ast.Statement:
         self.expect("RAISERROR")
         self.expect("(")
-        message = self._constant()
+        message = self._constant(Kind.INT, *STRING_KINDS, signed=True)
         self.expect(",")
-        severity = self._constant()
+        severity = self._constant(Kind.INT, signed=True)
         self.expect(",")
-        state = self._constant()
+        state = self._constant(Kind.INT, signed=True)
         args: list[ast.Expr] = []
         while self.accept(","):
-            args.append(self._constant())
+            args.append(self._constant(*_ARGUMENT_KINDS, signed=True, null=True))
         self.expect(")")
         options: list[str] = []
         if self.at("WITH") and self.peek().word in ("LOG", "NOWAIT", "SETERROR"):

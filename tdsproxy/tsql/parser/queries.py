@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.tsql import ast
+from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.lexer import Kind
 from tdsproxy.tsql.parser.cursor import NAME_KINDS, STRING_KINDS
 from tdsproxy.tsql.parser.expressions import literal
@@ -33,7 +34,7 @@ class Queries(Sources):
         self.expect("WITH")
         tables: list[ast.CommonTable] = []
         while True:
-            if self.at("XMLNAMESPACES"):
+            if self.at("XMLNAMESPACES") and not tables and self.last.word == "WITH":
                 self.advance()
                 self.skip_parentheses()
             else:
@@ -52,6 +53,7 @@ class Queries(Sources):
             if operator == "UNION" and self.accept("ALL"):
                 operator = "UNION ALL"
             right = self._intersections()
+            _unordered(left, right)
             left = ast.SetOperation(operator, left, right, pos=left.pos, line=left.line)
         return left
 
@@ -59,6 +61,7 @@ class Queries(Sources):
         left = self._query_primary()
         while self.accept("INTERSECT"):
             right = self._query_primary()
+            _unordered(left, right)
             left = ast.SetOperation("INTERSECT", left, right, pos=left.pos, line=left.line)
         return left
 
@@ -203,22 +206,20 @@ class Queries(Sources):
             line=start.line,
         )
 
-    def top(self) -> ast.Top:
-        """``TOP (n) [PERCENT] [WITH TIES]``; without parentheses a number or a variable."""
+    def top(self, *, of_rows: bool = False) -> ast.Top:
+        """``TOP (n) [PERCENT] [WITH TIES]``; in a SELECT a number may do without parentheses. ``of_rows``: of
+        the rows that a statement changes, which know no ties."""
         self.expect("TOP")
         if self.at("("):
             self.advance()
             count = self.subquery_or_expression()
             self.expect(")")
-        elif self.tok.kind in (Kind.INT, Kind.DECIMAL, Kind.FLOAT):
+        elif self.tok.kind in (Kind.INT, Kind.DECIMAL, Kind.FLOAT) and not of_rows:
             count = literal(self.advance())
-        elif self.tok.kind is Kind.VARIABLE:
-            token = self.advance()
-            count = ast.Variable(str(token.value), pos=token.pos, line=token.line)
         else:
             raise self.error()
         percent = self.accept("PERCENT")
-        with_ties = self.accept_words("WITH", "TIES")
+        with_ties = not of_rows and self.accept_words("WITH", "TIES")
         return ast.Top(count, percent, with_ties)
 
     def subquery_or_expression(self) -> ast.Expr:
@@ -336,6 +337,14 @@ def _cubed(parts: _Sets) -> _Sets:
     for part in parts:
         choices = tuple(one + other for one in choices for other in (part, ()))
     return choices
+
+
+def _unordered(*operands: ast.Query) -> None:
+    """``(SELECT ... ORDER BY a) UNION ...`` is no T-SQL: only the whole has an order. Raises SqlError 156."""
+    for operand in operands:
+        if operand.order:
+            line = operand.order[0].expr.line
+            raise SqlError.of(156, 15, 1, "Incorrect syntax near the keyword 'ORDER'.", line)
 
 
 def _whole_into(query: ast.SetOperation) -> ast.Query:

@@ -116,7 +116,8 @@ class Security(Databases):
     def permission(self) -> ast.Statement:
         """GRANT, DENY and REVOKE."""
         action = self.expect("GRANT", "DENY", "REVOKE").word
-        self.accept_words("GRANT", "OPTION", "FOR")
+        if action == "REVOKE":
+            self.accept_words("GRANT", "OPTION", "FOR")
         permissions: list[str] = []
         while True:
             words = [self.word()]
@@ -130,19 +131,20 @@ class Security(Databases):
         on = None
         if self.accept("ON"):
             on = self._securable()
-        self.expect("TO", "FROM")
+        self.expect(*(("TO", "FROM") if action == "REVOKE" else ("TO",)))
         principals = [self._principal()]
         while self.accept(","):
             principals.append(self._principal())
-        if self.accept_words("WITH", "GRANT"):
+        if action == "GRANT" and self.accept_words("WITH", "GRANT"):
             self.expect("OPTION")
-        self.accept("CASCADE")
+        if action != "GRANT":
+            self.accept("CASCADE")
         if self.accept("AS"):
             self.name()
         return ast.Permission(action, tuple(permissions), on, tuple(principals))
 
-    def _securable(self) -> ast.Name:
-        """``[CLASS::]name``; the class is dropped."""
+    def _securable(self, most: int = 4) -> ast.Name:
+        """``[CLASS::]name`` of at most ``most`` parts; the class is dropped."""
         distance = 0
         while self.peek(distance).kind in (Kind.IDENT, Kind.KEYWORD) and distance < 4:
             distance += 1
@@ -150,7 +152,7 @@ class Security(Databases):
                 for _ in range(distance + 1):
                     self.advance()
                 break
-        name = self.object_name()
+        name = self.object_name(most)
         if self.at("("):
             self.skip_parentheses()
         return name

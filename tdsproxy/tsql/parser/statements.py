@@ -122,7 +122,7 @@ class Statements(Keys):
             return self._create_schema(start)
         if word == "SYNONYM":
             self.advance()
-            name = self.object_name()
+            name = self.local_name("CREATE SYNONYM")
             self.expect("FOR")
             return ast.CreateSynonym(name, self.object_name())
         if word == "TYPE":
@@ -229,6 +229,7 @@ class Statements(Keys):
             return ast.CreateSequence(name, None, self._sequence_options(), alter=True)
         if word == "AUTHORIZATION":
             self.advance()
+            self.expect("ON")
             self._securable()
             self.expect("TO")
             self._principal() if not self.at_words("SCHEMA", "OWNER") else self.accept_words(
@@ -239,7 +240,7 @@ class Statements(Keys):
             self.advance()
             schema = self.name()
             self.expect("TRANSFER")
-            return ast.AlterSchema(schema, self._securable())
+            return ast.AlterSchema(schema, self._securable(2))
         return self._principal_statement("ALTER")
 
     def _drop(self) -> ast.Statement:
@@ -248,9 +249,9 @@ class Statements(Keys):
         if word in _DROPPED:
             self.advance()
             if_exists = self.if_exists()
-            names = [self.object_name()]
+            names = [self._dropped_object(word)]
             while self.accept(","):
-                names.append(self.object_name())
+                names.append(self._dropped_object(word))
             if word == "TRIGGER" and self.accept("ON") and not self.accept("DATABASE"):
                 self.expect("ALL")
                 self.expect("SERVER")
@@ -272,6 +273,13 @@ class Statements(Keys):
             if_exists = self.if_exists()
             return ast.DropUser(self.name(), if_exists)
         return self._principal_statement("DROP")
+
+    def _dropped_object(self, word: str) -> ast.Name:
+        if word == "SCHEMA":
+            return self.object_name(1)
+        if word in ("TABLE", "TYPE"):
+            return self.object_name(3)
+        return self.local_name(f"DROP {_DROPPED[word]}")
 
     # ------------------------------------------------------------------ small ones
 

@@ -16,7 +16,7 @@ class Tables(Dml):
 
     def create_table(self) -> ast.Statement:
         """Behind ``CREATE TABLE``."""
-        name = self.object_name()
+        name = self.object_name(3)
         if self.at("AS"):
             raise self.error()
         self.expect("(")

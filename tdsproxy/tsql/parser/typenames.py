@@ -62,6 +62,7 @@ class TypeNames(Cursor):
         else:
             name = self.object_name()
             if name.schema is not None and name.schema.lower() != "sys":
+                self._unknown_length()
                 return ast.TypeName(name, None)
             base = name.object.lower()
             base = _SYNONYMS.get(base, base)
@@ -82,7 +83,18 @@ class TypeNames(Cursor):
         if base in types.SCALED_TIME_TYPES:
             scale = self._single(0, 7)
             return ast.TypeName(written, types.SqlType(base, scale=7 if scale is None else scale))
+        self._unknown_length()
         return ast.TypeName(ast.Name(str(start.value), pos=start.pos, line=start.line), None)
+
+    def _unknown_length(self) -> None:
+        """A length behind a type that only the catalog knows, which has its own."""
+        if not self.accept("("):
+            return
+        if not self.accept("MAX"):
+            self._length()
+            if self.accept(","):
+                self._length()
+        self.expect(")")
 
     def _character_word(self) -> str:
         if not self.at("CHAR", "CHARACTER", "TEXT"):
