@@ -47,7 +47,7 @@ class FakeClock:
 
 
 class FakeSteps:
-    """Commands are words: ``ok``, ``fail``, ``fail N`` (the first N times), ``wait`` (until it is cancelled)."""
+    """Commands are words: ``ok``, ``fail``, ``fail N`` (the first N times), ``wait`` (until cancelled)."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []
