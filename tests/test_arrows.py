@@ -24,7 +24,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "frontend": {"tds", "tsql"},
     "server": {"catalog", "commands", "frontend", "keeper", "store", "tds", "tsql"},
     "proxy": {"commands", "frontend", "keeper", "tds", "tsql"},
-    "cli": {"agent", "catalog", "commands", "frontend", "keeper", "proxy", "server", "store", "tds", "tsql"},
+    "cli": {
+        "agent",
+        "catalog",
+        "commands",
+        "frontend",
+        "keeper",
+        "objects",
+        "proxy",
+        "server",
+        "store",
+        "tds",
+        "tsql",
+    },
 }
 """What each room may import besides itself."""
 

@@ -22,6 +22,14 @@ PathMap = Annotated[
     list[str] | None,
     typer.Option("--path-map", help="FROM=TO: a script's server path to a directory here; repeatable."),
 ]
+S3Http = Annotated[
+    list[str] | None,
+    typer.Option("--s3-http", help="HOST:PORT of an S3 store to reach by plain HTTP; repeatable."),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option("--ca-file", help="Authorities (PEM) to trust for object stores, besides the system's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 Database = Annotated[str, typer.Argument(help="Name of the database.", metavar="NAME")]
 Media = Annotated[
@@ -39,7 +47,16 @@ def place(
     backup_dir: Path | None = None,
     allow_dir: list[Path] | None = None,
     path_map: list[str] | None = None,
+    s3_http: list[str] | None = None,
+    ca_file: Path | None = None,
 ) -> ServeOptions:
     """Where the store and the media are. Raises OptionError."""
-    given = {"store": store, "backup_dir": backup_dir, "allow_dir": allow_dir, "path_map": path_map}
+    given = {
+        "store": store,
+        "backup_dir": backup_dir,
+        "allow_dir": allow_dir,
+        "path_map": path_map,
+        "s3_http": s3_http,
+        "ca_file": ca_file,
+    }
     return resolve(given, os.environ, config)

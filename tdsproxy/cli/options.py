@@ -8,7 +8,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tdsproxy.keeper.options import SyncOptions
 
 ENVIRONMENT_PREFIX: Final = "TDSPROXY_"
 DEFAULT_STORE: Final = Path("data")
@@ -56,11 +59,16 @@ class ServeOptions:
     backup_dir: Path | None = None
     allow_dir: tuple[Path, ...] = ()
     path_map: tuple[tuple[str, Path], ...] = ()
+    databases: tuple[tuple[str, Path], ...] = ()
     capture: str = "async"
     log_keep_size: int = 1 << 30
     log_keep_time: float | None = None
     s3_http: tuple[str, ...] = ()
     ca_file: Path | None = None
+    sync: str | None = None
+    sync_secret_file: Path | None = None
+    sync_key_file: Path | None = None
+    sync_interval: float = 1.0
     sa_password_file: Path | None = None
     tls: str = "wanted"
     tls_cert: Path | None = None
@@ -236,11 +244,16 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "backup_dir": _path,
     "allow_dir": _paths,
     "path_map": _path_map,
+    "databases": _path_map,
     "capture": _choice("async", "sync"),
     "log_keep_size": _size,
     "log_keep_time": _duration,
     "s3_http": _hosts,
     "ca_file": _path,
+    "sync": _text,
+    "sync_secret_file": _path,
+    "sync_key_file": _path,
+    "sync_interval": _seconds,
     "sa_password_file": _path,
     "tls": _choice(*TLS_MODES),
     "tls_cert": _path,
@@ -261,6 +274,12 @@ def read_config(path: Path) -> dict[str, object]:
         raise OptionError(f"The configuration file '{path}' can't be read: {reason}.") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"The configuration file '{path}' is not TOML: {error}.") from error
+    sync = data.pop("sync", None)
+    if isinstance(sync, dict):
+        # [sync] url = "...", secret_file = "...": the same as sync = "...", sync_secret_file = "...".
+        data |= {"sync" if key == "url" else f"sync_{key}": value for key, value in sync.items()}
+    elif sync is not None:
+        data["sync"] = sync
     normal = {key.replace("-", "_"): value for key, value in data.items()}
     unknown = sorted(key for key in normal if key not in _READERS)
     if unknown:
@@ -292,6 +311,15 @@ def resolve(
     if options.upstream_cert_name is not None and options.upstream_ca is None:
         raise OptionError("The option 'upstream-cert-name' needs 'upstream-ca'.")
     return options
+
+
+def sync_options(options: ServeOptions) -> SyncOptions | None:
+    """For the keeper."""
+    from tdsproxy.keeper.options import SyncOptions
+
+    if options.sync is None:
+        return None
+    return SyncOptions(options.sync, options.sync_secret_file, options.sync_key_file, options.sync_interval)
 
 
 def names() -> tuple[str, ...]:

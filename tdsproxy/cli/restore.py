@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from tdsproxy.cli.common import AllowDir, BackupDir, Config, Database, Json, PathMap, Store, place
+from tdsproxy.cli.common import (
+    AllowDir,
+    BackupDir,
+    CaFile,
+    Config,
+    Json,
+    PathMap,
+    S3Http,
+    Store,
+    place,
+)
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.native import Statement
 from tdsproxy.cli.offline import restore_offline
+from tdsproxy.cli.restore_all import restore_all
 from tdsproxy.cli.shell import Outcome, progress_bar, run_statement, show
 
 if TYPE_CHECKING:
@@ -37,7 +49,7 @@ class Step:
 
 
 def restore(
-    database: Database,
+    database: Annotated[str | None, typer.Argument(help="Name of the database.", metavar="[NAME]")] = None,
     files: Annotated[
         list[str] | None,
         typer.Argument(help="The media, as DISK names them; several are stripes.", metavar="[FILE]..."),
@@ -70,6 +82,22 @@ def restore(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be used, and the statements.")
     ] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="A whole store that was synchronised (serve --sync), from --from.")
+    ] = False,
+    origin: Annotated[
+        str | None, typer.Option("--from", help="With --all: the URL of the object store.", metavar="URL")
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file", help="With --all: its credential, as SECRET has it. [TDSPROXY_OBJECT_SECRET]"
+        ),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", help="With --all: the passphrase that sealed the service master key."),
+    ] = None,
     undo: Annotated[
         str | None,
         typer.Option("--undo", help="Bring back what the last restore replaced; history --points names it."),
@@ -82,14 +110,24 @@ def restore(
     backup_dir: BackupDir = None,
     allow_dir: AllowDir = None,
     path_map: PathMap = None,
+    s3_http: S3Http = None,
+    ca_file: CaFile = None,
     config: Config = None,
 ) -> None:
     """RESTORE DATABASE or LOG, also while the store is being served."""
+    if all_ or origin is not None:
+        if not all_ or origin is None or database is not None:
+            raise CommandError("--all and --from go together, and without the name of a database.")
+        options = place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file)
+        restore_all(options, origin, secret_file, key_file, as_json=as_json)
+        return
+    if database is None:
+        raise CommandError("Name the database.")
     if sum((bool(files), latest, recovery, undo is not None)) != 1:
         raise CommandError("Name the media, or say --latest, --recovery or --undo.")
     if source is not None and not latest:
         raise CommandError("--of goes with --latest.")
-    options = place(store, config, backup_dir, allow_dir, path_map)
+    options = place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file)
     if offline:
         restore_offline(options, database, files or [], position)
         return
@@ -105,7 +143,9 @@ def restore(
         statements = [statement]
     elif latest:
         steps = plan(options, source or database, stop_at)
-        statements = _latest(options, database, steps, stop_at, replace=replace, norecovery=norecovery)
+        statements = latest_statements(
+            options, database, steps, stop_at, replace=replace, norecovery=norecovery
+        )
     else:
         statement = Statement(options=["STATS = 1", f"FILE = {position}"])
         _name_media(statement, "LOG" if log else "DATABASE", database, files or [])
@@ -153,14 +193,14 @@ def plan(options: ServeOptions, database: str, stop_at: str | None) -> list[Step
     return steps
 
 
-def _latest(
+def latest_statements(
     options: ServeOptions,
     database: str,
     steps: Sequence[Step],
     stop_at: str | None,
     *,
     replace: bool,
-    norecovery: bool,
+    norecovery: bool = False,
 ) -> list[Statement]:
     """Of a database with a log one statement, which finds the rest itself; else one a step."""
     full = steps[0]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tdsproxy.cli import logs
 from tdsproxy.cli.accounts import ensure_sa, given_password
 from tdsproxy.cli.errors import CommandError
-from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions
+from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, sync_options
 
 if TYPE_CHECKING:
     from tdsproxy.frontend.handshake import HandshakeSettings
@@ -46,6 +46,8 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
     logs.configure(options.log_level, as_json=options.log_json)
     password = given_password(options.sa_password_file, os.environ)
     _make_store(options.store)
+    if options.databases:
+        _place(options)
     if options.upstream is not None:
         return _run(_serve_upstream(options, options.upstream))
     keeper = _KeeperStart(options, password)  # its process starts while this one goes on importing
@@ -63,6 +65,31 @@ def _make_store(store: Path) -> None:
         raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
 
 
+def _place(options: ServeOptions) -> None:
+    """Note which files the databases are in. Raises CommandError."""
+    from apsw import Error as SqliteError
+
+    from tdsproxy.catalog.catalog import initialise
+    from tdsproxy.catalog.placement import PlacementError
+
+    missing = [path for _name, path in options.databases if not path.is_file()]
+    if missing:
+        raise CommandError(f"The database file '{missing[0]}' is not there.")
+    try:
+        with initialise(options.store) as catalog:
+            databases = catalog.databases
+            databases.placement.set(options.databases)
+            for name, path in options.databases:
+                known = databases.find(name)
+                if known is not None and known.path(options.store).resolve() != path.resolve():
+                    raise PlacementError(f"The database '{name}' is in another file already.")
+            databases.refresh()
+    except PlacementError as error:
+        raise CommandError(str(error)) from error
+    except (OSError, SqliteError) as error:
+        raise CommandError(f"The store can't be used: {error}.") from error
+
+
 def _keeper_options(options: ServeOptions) -> KeeperOptions:
     from tdsproxy.keeper.options import KeeperOptions
 
@@ -76,6 +103,7 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         log_seconds=options.log_keep_time,
         s3_http=options.s3_http,
         ca_file=options.ca_file,
+        sync=sync_options(options),
     )
 
 
@@ -138,7 +166,7 @@ def _reach_keeper(options: KeeperOptions, *, durable_commits: bool) -> SyncKeepe
     ensure_keeper(options)  # first of all: while its process starts, the client is imported here
     from tdsproxy.keeper.start import connect_sync
 
-    return connect_sync(options, durable_commits=durable_commits)
+    return connect_sync(options, durable_commits=durable_commits, serves=True)
 
 
 def _see_to_sa(store: Path, password: str | None) -> Path | None:
@@ -163,7 +191,7 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
     try:
         settings = ProxySettings(_handshake(options), _upstream(options, upstream), _limit(options))
         launch.result()
-        keeper = await connect(_keeper_options(options))
+        keeper = await connect(_keeper_options(options), serves=True)
     except CertificateError as error:
         raise CommandError(str(error)) from error
     except (KeeperUnavailable, OSError) as error:

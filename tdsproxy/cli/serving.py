@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tdsproxy.cli.common import AllowDir, BackupDir, Config, PathMap, Store
+from tdsproxy.cli.common import AllowDir, BackupDir, CaFile, Config, PathMap, S3Http, Store
 from tdsproxy.cli.entry import run_server
 
 Listen = Annotated[
@@ -31,14 +31,23 @@ LogKeepTime = Annotated[
     str | None,
     typer.Option("--log-keep-time", help="For how long it keeps that, e.g. 7d. [any time]"),
 ]
-S3Http = Annotated[
-    list[str] | None,
-    typer.Option("--s3-http", help="HOST:PORT of an S3 store to reach by plain HTTP; repeatable."),
+SyncUrl = Annotated[
+    str | None,
+    typer.Option("--sync", help="URL of an object store to keep up with this one, at every moment."),
 ]
-CaFile = Annotated[
+SyncSecretFile = Annotated[
     Path | None,
-    typer.Option("--ca-file", help="Authorities (PEM) to trust for object stores, besides the system's."),
+    typer.Option(
+        "--sync-secret-file", help="Its credential, as SECRET has it. [the store's own for the URL]"
+    ),
 ]
+SyncKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sync-key-file", help="Passphrase that seals the service master key sent along. [not sent]"
+    ),
+]
+SyncInterval = Annotated[float | None, typer.Option("--sync-interval", help="Seconds between two looks. [1]")]
 PasswordFile = Annotated[
     Path | None,
     typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
@@ -85,6 +94,15 @@ ReadyFile = Annotated[
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")]
 
+Databases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--database",
+        help="NAME=PATH: the SQLite file of a database that is not STORE/NAME.db; repeated. Several names may"
+        " have one file. A table [databases] in the configuration file says the same.",
+    ),
+]
+
 _OPTIONS: Final[dict[str, Any]] = {
     "store": Store,
     "listen": Listen,
@@ -96,11 +114,16 @@ _OPTIONS: Final[dict[str, Any]] = {
     "backup_dir": BackupDir,
     "allow_dir": AllowDir,
     "path_map": PathMap,
+    "databases": Databases,
     "capture": Capture,
     "log_keep_size": LogKeepSize,
     "log_keep_time": LogKeepTime,
     "s3_http": S3Http,
     "ca_file": CaFile,
+    "sync": SyncUrl,
+    "sync_secret_file": SyncSecretFile,
+    "sync_key_file": SyncKeyFile,
+    "sync_interval": SyncInterval,
     "sa_password_file": PasswordFile,
     "tls": Tls,
     "no_tls": NoTls,

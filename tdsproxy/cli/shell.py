@@ -62,6 +62,7 @@ def run_statement(
 
 @contextmanager
 def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
+    from tdsproxy.cli.options import sync_options
     from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.keeper.start import connect_sync
@@ -78,6 +79,7 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         log_seconds=options.log_keep_time,
         s3_http=options.s3_http,
         ca_file=options.ca_file,
+        sync=sync_options(options),
     )
     try:
         keeper = connect_sync(wanted)

@@ -8,6 +8,18 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """Where the store is synchronised to. ``secret_file`` holds the credential; without it, the store's own
+    for the URL is used. ``key_file`` holds a passphrase: only with it the service master key is sent, sealed
+    by it. ``interval`` in seconds."""
+
+    url: str
+    secret_file: Path | None = None
+    key_file: Path | None = None
+    interval: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class KeeperOptions:
     """``backup_directory`` None is ``STORE/backup``; ``server_name`` empty is the machine's name.
 
@@ -29,6 +41,7 @@ class KeeperOptions:
     log_seconds: float | None = None
     s3_http: tuple[str, ...] = ()
     ca_file: Path | None = None
+    sync: SyncOptions | None = None
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -48,6 +61,12 @@ class KeeperOptions:
             words += ["--s3-http", host]
         if self.ca_file is not None:
             words += ["--ca-file", str(self.ca_file)]
+        if self.sync is not None:
+            words += ["--sync", self.sync.url, "--sync-interval", str(self.sync.interval)]
+            if self.sync.secret_file is not None:
+                words += ["--sync-secret-file", str(self.sync.secret_file)]
+            if self.sync.key_file is not None:
+                words += ["--sync-key-file", str(self.sync.key_file)]
         words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
         return [*words, "--log-level", self.log_level]
 
@@ -79,8 +98,15 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--log-keep-time", type=float)
     parser.add_argument("--s3-http", action="append", default=[])
     parser.add_argument("--ca-file", type=Path)
+    parser.add_argument("--sync")
+    parser.add_argument("--sync-secret-file", type=Path)
+    parser.add_argument("--sync-key-file", type=Path)
+    parser.add_argument("--sync-interval", type=float, default=1.0)
     parser.add_argument("--ready-fd", type=int)
     found = parser.parse_args(words)
+    sync = None
+    if found.sync:
+        sync = SyncOptions(found.sync, found.sync_secret_file, found.sync_key_file, found.sync_interval)
     options = KeeperOptions(
         found.store,
         found.backup_dir,
@@ -94,5 +120,6 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         found.log_keep_time,
         tuple(found.s3_http),
         found.ca_file,
+        sync,
     )
     return options, found.ready_fd

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
@@ -30,6 +31,7 @@ from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.keeper.address import LOCK_NAME, SOCKET_NAME, socket_address
+from tdsproxy.keeper.agency import StoreAgent
 from tdsproxy.keeper.audit import Audit
 from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
@@ -40,6 +42,9 @@ from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
 from tdsproxy.tsql.replies import Reply
+
+if TYPE_CHECKING:
+    from tdsproxy.keeper.sync import Sync
 
 EXIT_OWNED = 3
 """The exit status when another keeper owns the store."""
@@ -134,7 +139,11 @@ class Keeper:
             reaching=Reaching(options.s3_http, options.ca_file),
         )
         self._logs = self._environment.logs
+        self._agent = StoreAgent(self._environment, options, self._run)
+        self._environment = replace(self._environment, agent=self._agent)
+        self._orphaned = False
         begin(self._environment)
+        self._sync = self._begin_sync()
         self._log_events = None if self._logs is None else LogEvents(self._logs, self._catalog)
         self._executor = ThreadPoolExecutor(_WORKERS, "statement")
         self._connections: dict[ClientConnection, asyncio.Task[None]] = {}
@@ -155,6 +164,7 @@ class Keeper:
             await self._stopping.wait()
         finally:
             tending.cancel()
+            await asyncio.to_thread(self._agent.close)
             # From here on a client that comes finds no socket and starts another keeper, which waits for us.
             with suppress(FileNotFoundError):
                 (self._options.store / SOCKET_NAME).unlink()
@@ -167,9 +177,20 @@ class Keeper:
             self._executor.shutdown(wait=True, cancel_futures=True)
             if self._log_events is not None:
                 self._log_events.close()
+            if self._sync is not None:
+                await asyncio.to_thread(self._sync.close)
             if self._logs is not None:
                 self._logs.close()
             self._catalog.close()
+
+    def _begin_sync(self) -> Sync | None:
+        if self._options.sync is None:
+            return None
+        from tdsproxy.keeper.sync import Sync
+
+        sync = Sync(self._environment, self._options.sync)
+        sync.start()
+        return sync
 
     async def _tend_logs(self) -> None:
         """What is kept of the logs shrinks as time goes by, too."""
@@ -192,6 +213,7 @@ class Keeper:
             executor=self._executor,
             log_events=self._log_events,
             progress=self._environment.running.progress,
+            on_welcome=self._welcomed,
         )
         task = asyncio.current_task()
         if task is not None:
@@ -202,8 +224,20 @@ class Keeper:
             await connection.serve()
         finally:
             self._connections.pop(connection, None)
-            if not self._connections:
+            if connection.serves and not connection.took_leave:
+                self._orphaned = True  # a listener was killed: what it was there for goes on
+            if not self._is_needed():
                 self._watch_idle(self._options.idle_seconds)
+
+    def _welcomed(self, connection: ClientConnection) -> None:
+        if connection.serves:
+            self._orphaned = False
+            self._agent.schedule()
+
+    def _is_needed(self) -> bool:
+        """Whether there is a client besides the agent's own."""
+        own = self._agent.server_pid
+        return any(connection.pid != own for connection in self._connections)
 
     def _watch_idle(self, seconds: float) -> None:
         if self._idle is not None:
@@ -211,9 +245,17 @@ class Keeper:
         self._idle = asyncio.get_running_loop().call_later(seconds, self._stop_if_idle)
 
     def _stop_if_idle(self) -> None:
-        if not self._connections:
-            _log.info("no client for a while: stopping")
-            self.stop()
+        if self._is_needed():
+            return
+        if self._orphaned and self._agent.has_schedules:
+            self._watch_idle(self._options.idle_seconds)
+            return
+        self._agent.drain()
+        if self._agent.busy:
+            self._watch_idle(self._options.idle_seconds)
+            return
+        _log.info("no client for a while: stopping")
+        self.stop()
 
     async def _end_statements(self) -> None:
         """Running statements may end by themselves within the grace time, then they are cancelled."""
