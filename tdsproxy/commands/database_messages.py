@@ -14,6 +14,8 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
     ),
     3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
     3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
+    3703: (16, 2, "Cannot detach the {} '{}' because it is currently in use."),
+    3707: (16, 2, "Cannot detach a suspect or recovery pending database. It must be repaired or dropped."),
     3708: (16, 4, "Cannot {} the {} '{}' because it is a system {}."),
     5004: (
         16,
@@ -107,6 +109,15 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "CREATE FILE encountered operating system error {} while attempting to open or create the physical "
         "file '{}'.",
+    ),
+    5171: (16, 1, "{} is not a primary database file."),
+    7940: (16, 1, "System databases master, model, msdb, and tempdb cannot be detached."),
+    15002: (16, 1, "The procedure '{}' cannot be executed within a transaction."),
+    15010: (
+        16,
+        1,
+        "The database '{}' does not exist. Supply a valid database name. To see available databases, use"
+        " sys.databases.",
     ),
     5127: (16, 1, 'All files must be specified for database snapshot creation. Missing the file "{}".'),
     5133: (16, 1, 'Directory lookup for the file "{}" failed with the operating system error {}.'),

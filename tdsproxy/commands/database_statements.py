@@ -20,6 +20,7 @@ from tdsproxy.catalog.databases import (
 from tdsproxy.catalog.names import MAX_NAME, file_name, name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.database_options import set_options
+from tdsproxy.commands.detaching import attach
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.key_databases import forget_key
 from tdsproxy.commands.log_chain import drop_log, start_log, stop_log
@@ -45,15 +46,15 @@ def create_database(context: Context, statement: ast.CreateDatabase) -> Iterator
         raise fail(226, "CREATE DATABASE")
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
-    if statement.for_attach:
-        raise fail(3015, "CREATE DATABASE FOR ATTACH")
     name = statement.name.rstrip(" ")
     if not name or len(name) > MAX_NAME:
         raise fail(102, statement.name)
     with context.env.locks.hold(name) as free:
         if not free or context.env.database(name) is not None:
             raise fail(1801, name)
-        if statement.snapshot_of is not None:
+        if statement.for_attach:
+            attach(context, name, statement)
+        elif statement.snapshot_of is not None:
             create_snapshot(context, name, statement)
         else:
             _create(context, name, statement)

@@ -12,6 +12,7 @@ from typing import Final
 from tdsproxy.commands import (
     agent_procedures,
     backup_list,
+    detaching,
     file_procedures,
     history_procedures,
     history_rebuild,
@@ -29,6 +30,7 @@ from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
 _PROCEDURES: Final[dict[str, Procedure]] = {
     **agent_procedures.PROCEDURES,
     **backup_list.PROCEDURES,
+    **detaching.PROCEDURES,
     **file_procedures.PROCEDURES,
     **history_procedures.PROCEDURES,
     **history_rebuild.PROCEDURES,

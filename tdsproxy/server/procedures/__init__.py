@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tdsproxy.server.procedures.attaching import PROCEDURES as ATTACHING
 from tdsproxy.server.procedures.catalog import PROCEDURES as CATALOG
 from tdsproxy.server.procedures.configuration import PROCEDURES as CONFIGURATION
 from tdsproxy.server.procedures.define import SystemProcedure
@@ -21,6 +22,7 @@ from tdsproxy.server.procedures.space import PROCEDURES as SPACE
 __all__ = ["PROCEDURES", "find_procedure", "is_system_procedure", "scripted_procedure"]
 
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
+    **ATTACHING,
     **CATALOG,
     **CONFIGURATION,
     **DEVICES,
