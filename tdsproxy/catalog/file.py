@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import apsw
 
@@ -15,6 +15,9 @@ from tdsproxy.store.encoding import Stored, storable_text
 
 Row = tuple[Stored, ...]
 
+T = TypeVar("T")
+
+_MOST_KNOWN: Final = 1000
 _BUSY_MILLISECONDS: Final = 15_000
 
 
@@ -42,6 +45,17 @@ class CatalogFile:
                 return [tuple(row) for row in self._reader.execute(sql, bound)]
         with self._writing:
             return [tuple(row) for row in self._writer.execute(sql, bound)]
+
+    def version(self) -> int | None:
+        """A number that changes with each commit to the file, by whomever; None within a ``write`` block of
+        this thread, whose changes it does not count."""
+        if self._within_write():
+            return None
+        with self._reading:
+            # The connection that reads never writes: all changes are others' to it.
+            for (number,) in self._reader.execute("PRAGMA data_version"):
+                return int(str(number))
+        return None
 
     @contextmanager
     def write(self) -> Iterator[CatalogFile]:
@@ -89,6 +103,27 @@ class CatalogFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Memo(Generic[T]):
+    """What has been read of a file, as long as nobody changes it. From any thread."""
+
+    def __init__(self, file: CatalogFile) -> None:
+        self._file = file
+        self._known: tuple[int, dict[str, T]] = (-1, {})
+
+    def get(self, key: str, read: Callable[[], T]) -> T:
+        """What ``read`` gives, or gave at the file's present version."""
+        version = self._file.version()
+        if version is None:
+            return read()
+        known = self._known
+        if known[0] != version or len(known[1]) >= _MOST_KNOWN:
+            # What is read from now on is of this version, or newer.
+            known = self._known = (version, {})
+        if key not in known[1]:
+            known[1][key] = read()
+        return known[1][key]
 
 
 def _connected(path: Path) -> apsw.Connection:

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tdsproxy.catalog.file import CatalogFile, Row
+from tdsproxy.catalog.file import CatalogFile, Memo, Row
 from tdsproxy.catalog.names import name_key
 
 SA: Final = "sa"
@@ -94,12 +94,16 @@ class Logins:
 
     def __init__(self, file: CatalogFile) -> None:
         self._file = file
+        self._found: Memo[Login | None] = Memo(file)
 
     def all(self) -> list[Login]:
         """In the order of their ids."""
         return [_login(row) for row in self._file.read(f"{_SELECT} ORDER BY id")]
 
     def find(self, name: str) -> Login | None:
+        return self._found.get(name, lambda: self._read(name))
+
+    def _read(self, name: str) -> Login | None:
         rows = self._file.read(f"{_SELECT} WHERE key = ?", (name_key(name),))
         return _login(rows[0]) if rows else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tdsproxy.frontend.values import as_text, needs_text, type_info, user_type, variant_to_wire
@@ -57,11 +57,25 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class ResultForm:
+    """A result set on one client's wire."""
+
+    result: ResultSet
+    metadata: bytes
+    encode_row: Callable[[Sequence[Any]], bytes]
+
+
+MOST_FORMS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """How a client wants its tokens. ``server`` is the name in messages."""
 
     server: str
     version: int = TdsVersion.V7_4
+    forms: dict[int, ResultForm] = field(default_factory=dict, compare=False, repr=False)
+    """Result sets that come again and again, by their identity."""
 
     def builder(self) -> TokenBuilder:
         return TokenBuilder(self.version)
@@ -129,7 +143,7 @@ class ReplyEncoder:
             self._message(reply)
             return not reply.is_error
         elif isinstance(reply, ResultSet):
-            self._columns(reply.columns)
+            self._columns(reply)
         else:
             self._emit(self._small(reply))
         return False
@@ -186,11 +200,26 @@ class ReplyEncoder:
         self._held = _Held(_KINDS[done.kind], status, done.command, done.count or 0)
         self._encode_row = None
 
-    def _columns(self, columns: Iterable[Column]) -> None:
-        metas = [self._meta(column) for column in columns]
-        self._emit(self._builder.col_metadata(metas))
+    def _columns(self, result: ResultSet) -> None:
+        forms = self._format.forms
+        form = forms.get(id(result)) if result.reused else None
+        if form is None or form.result is not result:
+            form = self._form(result)
+            if result.reused:
+                if len(forms) >= MOST_FORMS:
+                    forms.clear()
+                forms[id(result)] = form
+        self._emit(form.metadata)
+        self._encode_row = form.encode_row
+
+    def _form(self, result: ResultSet) -> ResultForm:
+        metas = [self._meta(column) for column in result.columns]
         encode = self._builder.row_encoder(metas)
-        self._encode_row = _converting(encode, columns, self._format.version)
+        return ResultForm(
+            result,
+            self._builder.col_metadata(metas),
+            _converting(encode, result.columns, self._format.version),
+        )
 
     def _meta(self, column: Column) -> ColumnMeta:
         info = type_info(column.type, nullable=column.nullable, version=self._format.version)

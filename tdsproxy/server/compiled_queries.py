@@ -74,6 +74,16 @@ class CompiledQueries:
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
+    def known(self, query: ast.Query) -> Compiled | None:
+        """What is kept of a query, whether or not it still holds."""
+        kept = self._kept.get(id(query))
+        return kept.compiled if kept is not None and kept.query is query else None
+
+    def schemas_of(self, query: ast.Query) -> tuple[str, ...]:
+        """The SQLite schemas whose objects a kept query has read."""
+        kept = self._kept.get(id(query))
+        return tuple(kept.seen) if kept is not None and kept.query is query else ()
+
     def clear(self) -> None:
         self._kept.clear()
 

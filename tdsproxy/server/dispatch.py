@@ -13,6 +13,7 @@ import apsw
 from tdsproxy.server import dbcc
 from tdsproxy.server.bulk_load import announce
 from tdsproxy.server.evaluator import SqliteEvaluator
+from tdsproxy.server.failures import DISK_FAILURES, sqlite_errors
 from tdsproxy.server.functions import FUNCTIONS
 from tdsproxy.server.globals import global_variable
 from tdsproxy.server.kill import run_kill
@@ -102,18 +103,21 @@ class Dispatcher:
         require_permission(session, statement)
         if self._starts_transaction(statement, frame):
             yield from (r for r in self.sql.transactions.begin() if not isinstance(r, Done))
-        if self.sql.handles(statement):
-            try:
+        try:
+            if self.sql.handles(statement):
                 yield from self.sql.execute(statement, frame)
-            except apsw.InterruptError:
-                raise Cancelled from None
-        elif isinstance(statement, NATIVE):
-            yield from run_native(session, statement, frame)
-        elif isinstance(statement, _SECURITY):
-            principals = statement
-            yield from self.sql.run(lambda: run_security(session, principals), frame, statement.line)
-        else:
-            yield from self._other(statement, frame)
+            elif isinstance(statement, NATIVE):
+                yield from run_native(session, statement, frame)
+            elif isinstance(statement, _SECURITY):
+                principals = statement
+                yield from self.sql.run(lambda: run_security(session, principals), frame, statement.line)
+            else:
+                yield from self._other(statement, frame)
+        except apsw.InterruptError:
+            raise Cancelled from None
+        except DISK_FAILURES:
+            with sqlite_errors(statement.line, session.database):
+                raise
 
     def _columns_only(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
         """SET FMTONLY ON: what a query's columns are. FreeTDS asks so before a bulk load."""
@@ -149,6 +153,8 @@ class Dispatcher:
                 yield Done(Command.NONE)
             case _:
                 words = _WORDS.get(type(statement).__name__, type(statement).__name__.upper())
+                if isinstance(statement, ast.Unsupported):
+                    words = statement.words
                 raise SqlError.of(
                     40510,
                     16,

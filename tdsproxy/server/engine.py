@@ -110,6 +110,12 @@ class Engine:
             raise
         return session
 
+    def trusted_session(self, login: Login, request: LoginRequest) -> Session:
+        """A session, in msdb, of a login that somebody else has let in."""
+        session = self._register(lambda spid: Session(self, spid, login, request))
+        session.start("msdb")
+        return session
+
     def close(self) -> None:
         """Ends every session and closes the catalog."""
         for session in self.sessions():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import apsw
 
 from tdsproxy.server.workspace import LockTimeout
 from tdsproxy.tsql.errors import BatchAborted, SqlError
-from tdsproxy.tsql.replies import Message
+from tdsproxy.tsql.replies import Command, Done, Message, Reply
 
 _NO_TABLE = re.compile(r"(?:SQLError: )?no such table: (?:d\d+\.)?(.+)$")
 
@@ -64,6 +65,17 @@ def update_conflict(line: int, table: str, database: str) -> SqlError:
     )
 
 
+DISK_FAILURES: Final = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NotADBError,
+)
+"""What the state of files and disk causes, wherever a statement happens to read or write."""
+
+
 @contextmanager
 def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
     """Translates what SQLite raises within."""
@@ -100,6 +112,8 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
             f" database ({error}).",
             line,
         ) from error
+    except (apsw.IOError, apsw.CantOpenError) as error:
+        raise disk_error(error, line, database) from error
     except apsw.SQLError as error:
         if "integer overflow" in str(error):
             raise SqlError.of(
@@ -123,6 +137,31 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
         raise SqlError.of(
             1919, 16, 1, f"A value is larger than the server can hold ({error}).", line
         ) from error
+
+
+def unforeseen(error: Exception, database: str) -> Iterator[Reply]:
+    """The end of a request that one of ``DISK_FAILURES`` stopped between its statements."""
+    try:
+        with sqlite_errors(1, database):
+            raise error
+    except SqlError as said:
+        yield from said.messages
+    yield Done(Command.NONE, error=True)
+
+
+def disk_error(error: apsw.Error, line: int, database: str) -> SqlError:
+    """For a disk that fails."""
+    return SqlError.of(
+        823,
+        24,
+        2,
+        f"The operating system returned error 1117({error}) to SQL Server during a read or write in database"
+        f" '{database}'. Additional messages in the SQL Server error log and system event log may provide"
+        " more detail. This is a severe system-level error condition that threatens database integrity and"
+        " must be corrected immediately. Complete a full database consistency check (DBCC CHECKDB). This"
+        " error can be caused by many factors; for more information, see SQL Server Books Online.",
+        line,
+    )
 
 
 def key_text(values: list[object]) -> str:

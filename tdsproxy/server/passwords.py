@@ -39,4 +39,6 @@ def waste_time(password: str) -> None:
 
 
 def _derive(password: str, salt: bytes, cost: int, block: int) -> bytes:
-    return hashlib.scrypt(password.encode("utf-16-le", "surrogatepass"), salt=salt, n=cost, r=block, p=1, dklen=32)
+    return hashlib.scrypt(
+        password.encode("utf-16-le", "surrogatepass"), salt=salt, n=cost, r=block, p=1, dklen=32
+    )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+
+import apsw
 
 from tdsproxy.server.compiled_queries import CompiledQueries
 from tdsproxy.server.compiler.binder import loader
@@ -28,6 +31,7 @@ from tdsproxy.tsql.values import Value
 if TYPE_CHECKING:
     from tdsproxy.server.evaluator import SqliteEvaluator
 
+FIRST_CHUNK: Final = 64
 CHUNK: Final = 200
 _COLUMN_VARIABLE: Final = "@\0c"
 
@@ -44,13 +48,25 @@ def decoder(types: Sequence[SqlType]) -> Decoder:
     return decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compiled:
     """A query ready to run."""
 
     query: CompiledQuery
     context: Context
     line: int = 1
+
+    @cached_property
+    def result_set(self) -> ResultSet:
+        return ResultSet(tuple(output.described() for output in self.query.columns), reused=True)
+
+    @cached_property
+    def _decode(self) -> RowDecoder:
+        return RowDecoder([column.type for column in self.result_set.columns])
+
+    def rows(self, stored: list[tuple[Stored, ...]]) -> Rows:
+        """Some of its rows as they are sent."""
+        return Rows(self._decode(stored))
 
     def stored_rows(self, env: Environment) -> Iterator[tuple[Stored, ...]]:
         """The rows in storage form."""
@@ -67,11 +83,29 @@ class Compiled:
         return [output.described().type for output in self.query.columns]
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A query that runs already: its first rows are read."""
+
+    compiled: Compiled
+    cursor: apsw.Cursor
+    rows: list[tuple[Stored, ...]]
+
+    def stored_rows(self) -> Iterator[tuple[Stored, ...]]:
+        with sqlite_errors(self.compiled.line):
+            try:
+                yield from self.rows
+                yield from self.cursor
+            finally:
+                self.cursor.close()
+
+
 class SelectRunner:
     """SELECT statements of one session."""
 
     def __init__(self, evaluator: SqliteEvaluator) -> None:
         self._evaluator = evaluator
+        self.begun: Begun | None = None
         self._known = CompiledQueries(evaluator.reader, evaluator.workspace.find_database)
         evaluator.workspace.on_attach.append(lambda database, schema: self._known.clear())
 
@@ -111,15 +145,13 @@ class SelectRunner:
         if query.for_ is not None:
             yield from self._evaluator.for_clause(compiled, query.for_, main_source(query), frame)
             return
-        columns = tuple(output.described() for output in compiled.query.columns)
-        decode = RowDecoder([column.type for column in columns])
         limit = self._row_limit(frame)
         env = self._evaluator.environment(frame)
-        yield ResultSet(columns)
+        yield compiled.result_set
         if compiled.query.order:
             yield Order(compiled.query.order)
         count = 0
-        rows = compiled.stored_rows(env)
+        rows = self._begun_rows(compiled) or compiled.stored_rows(env)
         try:
             while limit is None or count < limit:
                 chunk: list[tuple[Stored, ...]] = []
@@ -129,12 +161,33 @@ class SelectRunner:
                 finally:
                     count += len(chunk)
                     if chunk:
-                        yield Rows(decode(chunk))
+                        yield compiled.rows(chunk)
                 if len(chunk) < CHUNK:
                     break
         finally:
             rows.close()  # type: ignore[attr-defined]
         yield Done(Command.SELECT, count)
+
+    def _begun_rows(self, compiled: Compiled) -> Iterator[tuple[Stored, ...]] | None:
+        begun = self.begun
+        if begun is None or begun.compiled is not compiled:
+            return None
+        self.begun = None
+        return begun.stored_rows()
+
+    def forget_begun(self) -> None:
+        """Ends what ``begun`` has begun, unless it was taken over."""
+        if self.begun is not None:
+            self.begun.cursor.close()
+            self.begun = None
+
+    def known(self, query: ast.Query) -> Compiled | None:
+        """What is kept of a query's compilation."""
+        return self._known.known(query)
+
+    def schemas_of(self, query: ast.Query) -> tuple[str, ...]:
+        """The SQLite schemas that its compilation has looked at."""
+        return self._known.schemas_of(query)
 
     @staticmethod
     def _row_limit(frame: Frame) -> int | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import apsw
-
+from tdsproxy.server.failures import sqlite_errors
 from tdsproxy.server.sysviews.scope import DatabaseFacts
 from tdsproxy.server.workspace import TEMP
 from tdsproxy.tsql import ast
@@ -88,10 +87,8 @@ def _vacuum(session: Session, statement: ast.Dbcc, name: str) -> None:
     schema = session.workspace.schema_of(name)
     if schema == TEMP:
         return
-    try:
+    with sqlite_errors(statement.line, name):
         session.workspace.run(f"VACUUM {schema}")
-    except apsw.BusyError as error:
-        raise SqlError.of(1222, 16, 45, "Lock request time out period exceeded.", statement.line) from error
 
 
 def _pragma(session: Session, name: str, word: str) -> int:

@@ -6,7 +6,7 @@ follows": whoever renders the stream knows which one is last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -56,6 +56,8 @@ class ResultSet:
     """The columns of the result set whose rows follow."""
 
     columns: tuple[Column, ...]
+    reused: bool = field(default=False, compare=False)
+    """The same object comes again and again: worth remembering its form on the wire."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class FunctionBinder:
         self._connection = connection
         self._context = context
         self._names: dict[Hashable, str] = {}
+        self.impure: set[str] = set()
+        """The SQLite names of functions whose value depends on more than their arguments."""
 
     def scalar(
         self, key: Hashable, make: Callable[[], Callable[..., Stored]], *, deterministic: bool = True
@@ -67,6 +69,8 @@ class FunctionBinder:
         if name is None:
             name = f"ts_f{len(self._names) + 1}"
             self._connection.create_scalar_function(name, make(), -1, deterministic=deterministic)
+            if not deterministic:
+                self.impure.add(name)
             self._names[key] = name
         return name
 

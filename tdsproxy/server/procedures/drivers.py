@@ -10,6 +10,7 @@ from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedu
 from tdsproxy.server.schema import ColumnInfo, DatabaseSchema, KeyInfo, TableInfo
 from tdsproxy.server.typeinfo import base_name, numbers
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.definition_text import expression_text
 from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.operators import like
 from tdsproxy.tsql.state import Frame
@@ -280,7 +281,7 @@ def _column_row(database: str, table: TableInfo, column: ColumnInfo, version: in
         "SCALE": scale,
         "RADIX": radix,
         "NULLABLE": int(column.nullable),
-        "COLUMN_DEF": column.default.text if column.default else None,
+        "COLUMN_DEF": expression_text(column.default.text) if column.default else None,
         "SQL_DATA_TYPE": odbc.verbose or odbc.code,
         "SQL_DATETIME_SUB": odbc.sub,
         "CHAR_OCTET_LENGTH": octets,

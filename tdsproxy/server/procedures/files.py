@@ -160,6 +160,13 @@ def _rows(session: Session, frame: Frame, wanted: _Wanted) -> Replies:
     return 0
 
 
+def _cycle_error_log(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    Parameters("sp_cycle_errorlog", "", arguments)
+    ask(session, frame, "sp_cycle_errorlog")
+    yield from ()
+    return 0
+
+
 def _command_shell(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     """Whatever sp_configure says: there is no shell here."""
     yield from ()
@@ -183,5 +190,6 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "xp_fixeddrives": _drives,
     "xp_readerrorlog": _error_log,
     "sp_readerrorlog": _read_error_log,
+    "sp_cycle_errorlog": _cycle_error_log,
     "xp_cmdshell": _command_shell,
 }

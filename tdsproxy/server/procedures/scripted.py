@@ -163,7 +163,7 @@ _TEXTS: Final[dict[str, str]] = {
         for name in (
             *("sp_recompile", "sp_updatestats", "sp_createstats", "sp_autostats", "sp_refreshview"),
             *("sp_refreshsqlmodule", "sp_tableoption", "sp_indexoption", "sp_procoption"),
-            *("sp_cycle_errorlog", "sp_db_vardecimal_storage_format", "sp_validatelogins"),
+            *("sp_db_vardecimal_storage_format", "sp_validatelogins"),
         )
     },
     "sp_fulltext_database": _nothing("sp_fulltext_database", "@action varchar(20) = NULL"),

@@ -70,6 +70,11 @@ _TEXT_AND_PLACES: Final = {
     "sys.fulltext_stoplists": f"stoplist_id int!, name sysname!, create_date datetime!,"
     f" modify_date datetime!, {_PRINCIPAL}",
     "sys.fulltext_stopwords": "stoplist_id int!, stopword nvarchar(64), language sysname, language_id int",
+    "sys.fulltext_indexes": "object_id int!, unique_index_id int!, fulltext_catalog_id int, is_enabled bit!,"
+    " change_tracking_state char(1), change_tracking_state_desc nvarchar(60), has_crawl_completed bit!,"
+    " crawl_type char(1)!, crawl_type_desc nvarchar(60), crawl_start_date datetime,"
+    " crawl_end_date datetime, incremental_timestamp binary(8), stoplist_id int, data_space_id int!,"
+    " property_list_id int",
     "sys.fulltext_index_columns": "object_id int!, column_id int!, type_column_id int, language_id int!,"
     " statistical_semantics int!",
     "sys.fulltext_index_catalog_usages": "object_id int!, index_id int, fulltext_catalog_id int",

@@ -13,6 +13,7 @@ from tdsproxy.server.sysviews.objects import moment_of
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.server.typeinfo import base_name, numbers
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.definition_text import expression_text, predicate_text
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value, Variant
 
@@ -67,7 +68,7 @@ def _column(scope: Scope, table: TableInfo, column: ColumnInfo) -> Row:
         "TABLE_NAME": table.name,
         "COLUMN_NAME": column.name,
         "ORDINAL_POSITION": column.ordinal,
-        "COLUMN_DEFAULT": column.default.text if column.default else None,
+        "COLUMN_DEFAULT": expression_text(column.default.text) if column.default else None,
         "IS_NULLABLE": "YES" if column.nullable else "NO",
         "DATA_TYPE": base_name(column.type),
         "COLLATION_NAME": scope.database.collation
@@ -233,7 +234,7 @@ def _checks(scope: Scope) -> Iterator[Row]:
                 "CONSTRAINT_CATALOG": scope.database.name,
                 "CONSTRAINT_SCHEMA": table.schema,
                 "CONSTRAINT_NAME": check.name,
-                "CHECK_CLAUSE": check.text,
+                "CHECK_CLAUSE": predicate_text(check.text),
             }
 
 

@@ -237,8 +237,6 @@ _EMPTY: Final = {
     " parent_class_desc nvarchar(60), parent_id int!, type char(2)!, type_desc nvarchar(60),"
     " create_date datetime!, modify_date datetime!, is_ms_shipped bit!, is_disabled bit!",
     "sys.time_zone_info": "name sysname!, current_utc_offset nvarchar(6)!, is_currently_dst bit!",
-    "sys.fulltext_indexes": "object_id int!, unique_index_id int!, fulltext_catalog_id int, is_enabled bit!,"
-    " change_tracking_state char(1), has_crawl_completed bit!, crawl_type char(1)!",
     "sys.change_tracking_tables": "object_id int!, is_track_columns_updated_on bit!,"
     " min_valid_version bigint",
     "sys.dm_cdc_log_scan_sessions": "session_id int!, start_time datetime, end_time datetime, duration int,"

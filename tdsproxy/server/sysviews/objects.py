@@ -23,6 +23,7 @@ from tdsproxy.server.sysviews.scope import EPOCH, Scope
 from tdsproxy.server.typeinfo import SYSNAME_ID, TYPE_IDS, numbers, sample
 from tdsproxy.store.encoding import from_storage
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.definition_text import expression_text, predicate_text
 from tdsproxy.tsql.values import DateTime, Value, Variant
 
 _KIND_WORDS: Final = {
@@ -306,7 +307,7 @@ def _computed_columns(scope: Scope) -> Iterator[Row]:
         for column in table.columns:
             if column.computed is not None:
                 yield _column(table, column) | {
-                    "definition": column.computed,
+                    "definition": expression_text(column.computed),
                     "uses_database_collation": 1,
                     "is_persisted": int(column.persisted),
                 }
@@ -385,7 +386,7 @@ def index_rows(table: TableInfo) -> Iterator[Row]:
             row |= {
                 "is_unique": int(index.unique),
                 "has_filter": int(bool(index.where)),
-                "filter_definition": index.where or None,
+                "filter_definition": predicate_text(index.where) if index.where else None,
             }
         yield row
 
@@ -481,7 +482,7 @@ def _check_constraints(scope: Scope) -> Iterator[Row]:
                 "is_disabled": int(check.disabled),
                 "is_not_trusted": int(check.disabled),
                 "parent_column_id": column.ordinal if column else 0,
-                "definition": check.text,
+                "definition": predicate_text(check.text),
                 "uses_database_collation": 1,
                 "is_system_named": int(check.system_named),
             }
@@ -493,7 +494,7 @@ def _default_constraints(scope: Scope) -> Iterator[Row]:
             if column.default is not None:
                 yield _constraint_object(scope, table, column.default) | {
                     "parent_column_id": column.ordinal,
-                    "definition": column.default.text,
+                    "definition": expression_text(column.default.text),
                     "is_system_named": int(column.default.system_named),
                 }
 

@@ -9,6 +9,7 @@ from tdsproxy.server.schema import IndexInfo, KeyInfo, TableInfo
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.store.encoding import Stored
+from tdsproxy.tsql.definition_text import predicate_text
 
 _PAGE: Final = 8060
 """Bytes of rows that a page of 8 KiB takes."""
@@ -108,7 +109,9 @@ def _stats(scope: Scope) -> Iterator[Row]:
                 "name": index.name,
                 "stats_id": number,
                 "has_filter": int(isinstance(index, IndexInfo) and bool(index.where)),
-                "filter_definition": (index.where or None) if isinstance(index, IndexInfo) else None,
+                "filter_definition": predicate_text(index.where)
+                if isinstance(index, IndexInfo) and index.where
+                else None,
                 "stats_generation_method_desc": "Sort based statistics",
             }
 
