@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients import sql_tools_service
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / ".clients"
 
@@ -68,6 +70,7 @@ def absent(client: str) -> str | None:
         "tedious": _tedious,
         "mssql-jdbc": lambda: _java("mssql-jdbc"),
         "jtds": lambda: _java("jtds"),
+        "sql-tools-service": lambda: sql_tools_service.absent(CLIENTS / "sqltools"),
     }
     return checks[client]()
 
