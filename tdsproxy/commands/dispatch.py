@@ -19,6 +19,7 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.header_statements import read_media
 from tdsproxy.commands.key_statements import run_key_statement
+from tdsproxy.commands.media_failures import DISK_FAILURES, disk_failure
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.procedures import run_procedure
@@ -93,6 +94,11 @@ def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, Non
         if not error.closed:
             yield from _closing(form, request.line)
         yield Done(Command.PARSE_ERROR if error.early else form.command, error=True)
+    except DISK_FAILURES as error:
+        _log.error("%s failed: %s: %s", form.name or type(statement).__name__, type(error).__name__, error)
+        yield from _at_line(disk_failure(error).messages, request.line)
+        yield from _closing(form, request.line)
+        yield Done(form.command, error=True)
     except SqlError as error:
         yield from _at_line(error.messages, request.line)
         yield from _closing(form, request.line)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
+
+import apsw
 
 from tdsproxy.backup.errors import (
     InsufficientSpace,
@@ -81,6 +84,29 @@ def sql_failures(database: str, shown_file: str = "") -> Iterator[None]:
         raise fail(3202, shown_file, _reason(error.errno).words) from error
     except WrongSet as error:
         raise fail(3135, shown_file, _CREATED_BY.get(error.backup_type, "another statement")) from error
+
+
+DISK_FAILURES: Final = (
+    OSError,
+    apsw.IOError,
+    apsw.FullError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.BusyError,
+)
+"""What a disk that fails or is full, and a catalog that others hold, raise below."""
+
+
+def disk_failure(error: Exception) -> CommandError:
+    """What to say of one of ``DISK_FAILURES`` that nobody nearer has foreseen."""
+    if isinstance(error, apsw.BusyError):
+        return CommandError(Message(1222, 16, 45, "Lock request time out period exceeded."))
+    if isinstance(error, OSError):
+        file = Path(error.filename).name if error.filename else "of the store"
+        return fail(3271, file, _reason(error.errno or errno.EIO).words)
+    words = OsError.DISK_FULL.words if isinstance(error, apsw.FullError) else OsError.IO_DEVICE.words
+    return fail(3271, "of the store", words)
 
 
 def media_failure(error: MediaError, database: str = "") -> CommandError:
