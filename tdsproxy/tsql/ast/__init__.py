@@ -16,6 +16,7 @@ from tdsproxy.tsql.ast.administration import (
     Dbcc,
     Kill,
     Reconfigure,
+    Unsupported,
 )
 from tdsproxy.tsql.ast.cursors import (
     CursorAction,
@@ -300,6 +301,7 @@ __all__ = [
     "TypeName",
     "Unary",
     "Unpivot",
+    "Unsupported",
     "Update",
     "UpdatePredicate",
     "Use",

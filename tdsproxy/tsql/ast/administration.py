@@ -31,6 +31,12 @@ class Reconfigure(Statement):
     override: bool = False
 
 
+class Unsupported(Statement):
+    """A statement that is read whole and refused when it is to run."""
+
+    words: str
+
+
 class Accepted(Statement):
     """A statement that is read whole and does nothing here (UPDATE STATISTICS, SETUSER ...)."""
 

@@ -25,7 +25,8 @@ class Dml(Queries):
         return self.object_name()
 
     def target_hints(self) -> None:
-        if self.at_words("WITH", "("):
+        """Those of a table: a table variable has none."""
+        if self.at_words("WITH", "(") and self.last.kind is not Kind.VARIABLE:
             self.advance()
             self.hints()
 
@@ -158,7 +159,7 @@ class Dml(Queries):
         if self.tok.kind is Kind.VARIABLE:
             variable = self.variable()
             operator = self._assignment()
-            if not (self.at_name and self._at_second_assignment()):
+            if operator != "=" or not (self.at_name and self._at_second_assignment()):
                 return ast.SetColumn(None, self.expression(), operator, variable)
         column = [self.name()]
         while self.accept("."):
@@ -181,8 +182,8 @@ class Dml(Queries):
             return None, None
         if self.at_words("CURRENT", "OF"):
             self.accept_words("CURRENT", "OF")
-            self.accept("GLOBAL")
-            return None, str(self.advance().value) if self.tok.kind is Kind.VARIABLE else self.name()
+            by_variable = not self.accept("GLOBAL") and self.tok.kind is Kind.VARIABLE
+            return None, self.variable() if by_variable else self.name()
         return self.predicate(), None
 
     def delete(self, with_: tuple[ast.CommonTable, ...] = ()) -> ast.Statement:
@@ -266,8 +267,16 @@ class Dml(Queries):
     def accepted(self, words: str) -> ast.Statement:
         """Read on to the semicolon or the next word that can only begin a statement."""
         while not (self.at_end or self.tok.word in STATEMENT_WORDS or self.at(";")):
-            self.advance()
+            if self.at("("):
+                self.skip_parentheses()
+            else:
+                self.advance()
         return ast.Accepted(words)
+
+    def unsupported(self, words: str) -> ast.Statement:
+        """As ``accepted``, of a statement that is refused when it is to run."""
+        self.accepted(words)
+        return ast.Unsupported(words)
 
     # ------------------------------------------------------------------ EXECUTE
 

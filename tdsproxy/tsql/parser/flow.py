@@ -58,7 +58,7 @@ class Flow(Security):
         while True:
             while self.accept(";"):
                 separated = True
-            if self.at_end or self.at(*closing):
+            if self.at_end or (self.at(*closing) and self.peek().word != "CONVERSATION"):
                 self.shallower()
                 return tuple(found)
             found.append(self.statement(separated=separated))
@@ -122,9 +122,9 @@ class Flow(Security):
         if self.tok.kind is Kind.VARIABLE:
             return self._set_variable()
         if self.accept("IDENTITY_INSERT"):
-            table = self.object_name()
+            table = self.object_name(3)
             return ast.SetIdentityInsert(table, self.expect("ON", "OFF").word == "ON")
-        if self.accept("TRANSACTION"):
+        if self.accept("TRANSACTION", "TRAN"):
             self.expect("ISOLATION")
             self.expect("LEVEL")
             first = self.expect("READ", "REPEATABLE", "SNAPSHOT", "SERIALIZABLE").word
@@ -162,6 +162,8 @@ class Flow(Security):
     def _set_option_statement(self) -> ast.Statement:
         token = self.tok
         name = self.word()
+        if name == "ROWCOUNT" and self.tok.kind in STRING_KINDS:
+            raise self.error()
         if name in _VALUE_OPTIONS:
             return ast.SetOption((name,), *self._option_value())
         names = [name]
@@ -233,7 +235,7 @@ class Flow(Security):
             self.expect("TRAN", "TRANSACTION")
             return self._begin_transaction()
         if self.at("DIALOG", "CONVERSATION"):
-            return self.accepted("BEGIN " + self.tok.word)
+            return self.unsupported("BEGIN " + self.tok.word)
         if self.at_words("ATOMIC", "WITH"):
             self.accept_words("ATOMIC", "WITH")
             self.skip_parentheses()
@@ -258,6 +260,8 @@ class Flow(Security):
 
     def goto(self) -> ast.Statement:
         self.expect("GOTO")
+        if self.tok.kind is not Kind.IDENT:
+            raise self.error()
         return ast.Goto(self.name())
 
     def label(self) -> ast.Statement:
@@ -324,7 +328,8 @@ class Flow(Security):
     def waitfor(self) -> ast.Statement:
         self.expect("WAITFOR")
         if self.at("("):
-            raise self.error()
+            self.skip_parentheses()
+            return self.unsupported("WAITFOR (statement)")
         kind = self.expect("DELAY", "TIME").word
         token = self.tok
         if token.kind not in STRING_KINDS and token.kind is not Kind.VARIABLE:
@@ -472,5 +477,10 @@ class Flow(Security):
 
     def kill(self) -> ast.Statement:
         self.expect("KILL")
+        if self.at_words("STATS", "JOB") or self.at_words("QUERY", "NOTIFICATION"):
+            return self.unsupported(f"KILL {self.tok.word}")
+        number = self.peek() if self.at("-") else self.tok
+        if number.kind is not Kind.INT and self.tok.kind not in STRING_KINDS:
+            raise self.error(number)
         session = self.unary()
         return ast.Kill(session, self.accept_words("WITH", "STATUSONLY"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.lexer import Kind
+from tdsproxy.tsql.lexer import Kind, error
 from tdsproxy.tsql.parser.cursor import NAME_KINDS, STRING_KINDS
 from tdsproxy.tsql.parser.expressions import literal
 from tdsproxy.tsql.parser.sources import Sources
@@ -53,7 +52,6 @@ class Queries(Sources):
             if operator == "UNION" and self.accept("ALL"):
                 operator = "UNION ALL"
             right = self._intersections()
-            _unordered(left, right)
             left = ast.SetOperation(operator, left, right, pos=left.pos, line=left.line)
         return left
 
@@ -61,7 +59,6 @@ class Queries(Sources):
         left = self._query_primary()
         while self.accept("INTERSECT"):
             right = self._query_primary()
-            _unordered(left, right)
             left = ast.SetOperation("INTERSECT", left, right, pos=left.pos, line=left.line)
         return left
 
@@ -339,12 +336,17 @@ def _cubed(parts: _Sets) -> _Sets:
     return choices
 
 
-def _unordered(*operands: ast.Query) -> None:
-    """``(SELECT ... ORDER BY a) UNION ...`` is no T-SQL: only the whole has an order. Raises SqlError 156."""
-    for operand in operands:
-        if operand.order:
-            line = operand.order[0].expr.line
-            raise SqlError.of(156, 15, 1, "Incorrect syntax near the keyword 'ORDER'.", line)
+def unordered_operands(query: ast.Query) -> ast.Query:
+    """The query of a statement. Unlike in a subquery no operand of UNION has an order of its own there:
+    ``(SELECT TOP 1 ... ORDER BY a) UNION ...``. Raises SqlError 156."""
+    operands: list[ast.Query] = [query]
+    while operands:
+        operand = operands.pop()
+        if isinstance(operand, ast.SetOperation):
+            operands += (operand.left, operand.right)
+        if operand.order and operand is not query:
+            raise error(156, "Incorrect syntax near the keyword 'ORDER'.", operand.order[0].expr.line)
+    return query
 
 
 def _whole_into(query: ast.SetOperation) -> ast.Query:
@@ -366,6 +368,11 @@ def _whole_into(query: ast.SetOperation) -> ast.Query:
 
 
 def _without_into(query: ast.Query) -> ast.Query:
-    if isinstance(query, ast.SetOperation):
-        return ast.replace(query, left=_without_into(query.left))
-    return ast.replace(query, into=None)
+    path: list[ast.SetOperation] = []
+    while isinstance(query, ast.SetOperation):
+        path.append(query)
+        query = query.left
+    made: ast.Query = ast.replace(query, into=None)
+    for operation in reversed(path):
+        made = ast.replace(operation, left=made)
+    return made
