@@ -61,19 +61,21 @@ class CatalogFile:
     def write(self) -> Iterator[CatalogFile]:
         """A write transaction: taken at once, committed at the end, rolled back by an exception."""
         with self._writing:
-            if self._writer.in_transaction:
+            if self._within_write():
                 yield self
                 return
             self._writer.execute("BEGIN IMMEDIATE")
             self._owner = threading.get_ident()
             try:
                 yield self
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                # SQLite has rolled back by itself where a disk failed, or not.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
             finally:
                 self._owner = None
-            self._writer.execute("COMMIT")
 
     def _within_write(self) -> bool:
         """Whether this thread is in a ``write`` block, whose changes it must see."""

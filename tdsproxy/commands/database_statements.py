@@ -24,7 +24,8 @@ from tdsproxy.commands.detaching import attach
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.key_databases import forget_key
 from tdsproxy.commands.log_chain import drop_log, start_log, stop_log
-from tdsproxy.commands.messages import OsError, message
+from tdsproxy.commands.media_failures import reason_of
+from tdsproxy.commands.messages import message
 from tdsproxy.commands.recovery import remove_image, remove_kept
 from tdsproxy.commands.snapshots import check_no_snapshots, create_snapshot
 from tdsproxy.store.errors import StoreError
@@ -91,7 +92,7 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
     except (OSError, apsw.Error) as error:
         if created:
             _delete_files(path)
-        reason = OsError.DISK_FULL if isinstance(error, apsw.FullError) else OsError.ACCESS_DENIED
+        reason = reason_of(error)
         raise CommandError(message(5123, reason.words, database.data_path), message(1802)) from error
     start_log(context.env, database)
 

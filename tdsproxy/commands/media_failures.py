@@ -98,15 +98,23 @@ DISK_FAILURES: Final = (
 """What a disk that fails or is full, and a catalog that others hold, raise below."""
 
 
-def disk_failure(error: Exception) -> CommandError:
+def reason_of(error: OSError | apsw.Error) -> OsError:
+    """The operating system's error behind one of SQLite's, or of Python's."""
+    if isinstance(error, OSError):
+        return _reason(error.errno or errno.EIO)
+    if isinstance(error, apsw.FullError):
+        return OsError.DISK_FULL
+    return OsError.ACCESS_DENIED if isinstance(error, apsw.CantOpenError) else OsError.IO_DEVICE
+
+
+def disk_failure(error: OSError | apsw.Error) -> CommandError:
     """What to say of one of ``DISK_FAILURES`` that nobody nearer has foreseen."""
     if isinstance(error, apsw.BusyError):
         return CommandError(Message(1222, 16, 45, "Lock request time out period exceeded."))
     if isinstance(error, OSError):
         file = Path(error.filename).name if error.filename else "of the store"
-        return fail(3271, file, _reason(error.errno or errno.EIO).words)
-    words = OsError.DISK_FULL.words if isinstance(error, apsw.FullError) else OsError.IO_DEVICE.words
-    return fail(3271, "of the store", words)
+        return fail(3271, file, reason_of(error).words)
+    return fail(3271, "of the store", reason_of(error).words)
 
 
 def media_failure(error: MediaError, database: str = "") -> CommandError:

@@ -63,3 +63,20 @@ def test_half_a_character_is_kept_as_the_replacement_character(file: CatalogFile
     with file:
         file.read("INSERT INTO item VALUES (?)", ("a\udbc3",))
         assert file.read("SELECT name FROM item WHERE name = ?", ("a\udbc4",)) == [("a\ufffd",)]
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open(file: CatalogFile) -> None:
+    def fail() -> None:
+        with file.write():
+            file.read("INSERT INTO part VALUES ('without an item')")
+
+    with file:
+        file.read("CREATE TABLE whole (name TEXT PRIMARY KEY)")
+        file.read("CREATE TABLE part (name TEXT REFERENCES whole DEFERRABLE INITIALLY DEFERRED)")
+        file._writer.execute("PRAGMA foreign_keys = ON")
+        with pytest.raises(apsw.ConstraintError):
+            fail()
+        with file.write():
+            file.read("INSERT INTO item VALUES ('next')")
+        assert file.read("SELECT name FROM item") == [("next",)]
+        assert file.read("SELECT name FROM part") == []
