@@ -86,7 +86,7 @@ class Host(Surroundings, Protocol):
 
 N = TypeVar("N", bound=ast.Node)
 _MOST_WRAPPED: Final = 256
-_ABORTED: Final = (1205, 3960)
+_ABORTED: Final = (823, 1205, 3960)
 """Errors that roll back the transaction."""
 _FIRST_USER_DATABASE: Final = 5
 Handler = Callable[[ast.Statement, Frame], Iterator[Reply]]
