@@ -203,7 +203,7 @@ class Dml(Queries):
     def truncate(self) -> ast.Statement:
         self.expect("TRUNCATE")
         self.expect("TABLE")
-        name = self.object_name()
+        name = self.object_name(3)
         if self.at_words("WITH", "("):
             self.advance()
             self.skip_parentheses()

@@ -425,10 +425,11 @@ class Flow(Security):
         if self.at("NEXT", "PRIOR", "FIRST", "LAST") and self.peek().word == "FROM":
             direction = self.advance().word
         elif self.at("ABSOLUTE", "RELATIVE") and (
-            self.peek().word in ("-", "+") or self.peek().kind in (Kind.INT, Kind.VARIABLE)
+            self.peek(2 if self.peek().word == "-" else 1).kind is Kind.INT
+            or self.peek().kind is Kind.VARIABLE
         ):
             direction = self.advance().word
-            count = self.unary()
+            count = self.unary() if self.tok.kind is Kind.VARIABLE else self._signed_literal()
         elif self.at("NEXT", "PRIOR", "FIRST", "LAST") and self.peek().kind in (*NAME_KINDS, Kind.VARIABLE):
             direction = self.advance().word
         self.accept("FROM")
@@ -475,6 +476,13 @@ class Flow(Security):
             return text_literal(text, token)
         return self.expression()
 
+    def _signed_literal(self) -> ast.Expr:
+        """A literal, possibly behind a minus, and nothing that goes on with it."""
+        sign = self.tok
+        if not self.accept("-"):
+            return literal(self.advance())
+        return ast.Unary("-", literal(self.advance()), pos=sign.pos, line=sign.line)
+
     def kill(self) -> ast.Statement:
         self.expect("KILL")
         if self.at_words("STATS", "JOB") or self.at_words("QUERY", "NOTIFICATION"):
@@ -482,5 +490,4 @@ class Flow(Security):
         number = self.peek() if self.at("-") else self.tok
         if number.kind is not Kind.INT and self.tok.kind not in STRING_KINDS:
             raise self.error(number)
-        session = self.unary()
-        return ast.Kill(session, self.accept_words("WITH", "STATUSONLY"))
+        return ast.Kill(self._signed_literal(), self.accept_words("WITH", "STATUSONLY"))

@@ -205,17 +205,17 @@ class Statements(Keys):
 
     def _create_sequence(self) -> ast.Statement:
         self.expect("SEQUENCE")
-        name = self.object_name()
+        name = self.local_name("CREATE SEQUENCE")
         type_name = self.type_name() if self.accept("AS") else None
         return ast.CreateSequence(name, type_name, self._sequence_options())
 
-    def _sequence_options(self) -> tuple[tuple[str, int | None], ...]:
+    def _sequence_options(self, beginning: str = "START") -> tuple[tuple[str, int | None], ...]:
         """START WITH, RESTART WITH, INCREMENT BY, MINVALUE, MAXVALUE, CYCLE, CACHE; NO forms have None."""
         options: list[tuple[str, int | None]] = []
         while True:
             if self.accept("NO"):
                 options.append((self.expect("MINVALUE", "MAXVALUE", "CYCLE", "CACHE").word, None))
-            elif self.at("START", "RESTART", "INCREMENT"):
+            elif self.at(beginning, "INCREMENT"):
                 word = self.advance().word
                 value = self.integer() if self.accept("WITH", "BY") else None
                 options.append((word, value))
@@ -247,8 +247,8 @@ class Statements(Keys):
             return self.alter_database()
         if word == "SEQUENCE":
             self.advance()
-            name = self.object_name()
-            return ast.CreateSequence(name, None, self._sequence_options(), alter=True)
+            name = self.local_name("ALTER SEQUENCE")
+            return ast.CreateSequence(name, None, self._sequence_options("RESTART"), alter=True)
         if word == "AUTHORIZATION":
             self.advance()
             self.expect("ON")
@@ -272,7 +272,7 @@ class Statements(Keys):
             self.advance()
             if_exists = self.if_exists()
             names = [self._dropped_object(word)]
-            while self.accept(","):
+            while word not in ("TYPE", "SCHEMA") and self.accept(","):
                 names.append(self._dropped_object(word))
             if word == "TRIGGER" and self.accept("ON") and not self.accept("DATABASE"):
                 self.expect("ALL")
@@ -356,9 +356,11 @@ class Statements(Keys):
         """Service Broker, text pointers, signatures."""
         word = self.tok.word
         following = _FOLLOWED_BY.get(word)
+        if following is not None and self.peek().word not in following:
+            raise self.error()
         self.advance()
         if following is not None:
-            self.expect(*following)
+            self.advance()
         return self.unsupported(word)
 
     def _line_number(self) -> ast.Statement:

@@ -202,7 +202,7 @@ class Tables(Dml):
 
     def _reference(self) -> ast.Reference:
         self.expect("REFERENCES")
-        table = self.object_name()
+        table = self.object_name(3)
         columns = self.name_list() if self.at("(") else ()
         actions = {"DELETE": "NO ACTION", "UPDATE": "NO ACTION"}
         while True:
@@ -293,7 +293,7 @@ class Tables(Dml):
         self.expect("INDEX")
         name = self.name()
         self.expect("ON")
-        table = self.object_name()
+        table = self.object_name(3)
         columns = self._sorted_columns() if self.at("(") else ()
         return ast.CreateIndex(table, self._index_rest(name, columns, unique, clustered))
 
@@ -303,13 +303,12 @@ class Tables(Dml):
         items: list[tuple[str, ast.Name]] = []
         while True:
             name = self.object_name()
-            if self.accept("ON"):
-                items.append((name.object, self.object_name()))
-            elif name.schema is not None:
+            if name.schema is None:
+                self.expect("ON")
+                items.append((name.object, self.object_name(3)))
+            else:
                 table = ast.Name(name.schema, name.database, name.server, pos=name.pos, line=name.line)
                 items.append((name.object, table))
-            else:
-                raise self.error()
             if self.at_words("WITH", "("):
                 self.advance()
                 self.skip_parentheses()
@@ -320,7 +319,7 @@ class Tables(Dml):
         """Behind ``ALTER INDEX``."""
         name = None if self.accept("ALL") else self.name()
         self.expect("ON")
-        table = self.object_name()
+        table = self.object_name(3)
         if self.accept("SET"):
             action = "SET"
             self.skip_parentheses()
@@ -341,7 +340,7 @@ class Tables(Dml):
 
     def alter_table(self) -> ast.Statement:
         """Behind ``ALTER TABLE``."""
-        name = self.object_name()
+        name = self.object_name(3)
         with_check = True
         if self.at("WITH") and self.peek().word in ("CHECK", "NOCHECK"):
             self.advance()

@@ -60,7 +60,7 @@ class TypeNames(Cursor):
             self.advance()
             return ast.TypeName(ast.Name("cursor", pos=start.pos, line=start.line), _SIMPLE["cursor"])
         else:
-            name = self.object_name()
+            name = self.object_name(2)
             if name.schema is not None and name.schema.lower() != "sys":
                 self._unknown_length()
                 return ast.TypeName(name, None)
