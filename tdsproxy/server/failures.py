@@ -72,6 +72,7 @@ DISK_FAILURES: Final = (
     apsw.FullError,
     apsw.IOError,
     apsw.NotADBError,
+    OSError,
 )
 """What the state of files and disk causes, wherever a statement happens to read or write."""
 
@@ -112,7 +113,9 @@ def sqlite_errors(line: int = 1, database: str = "") -> Iterator[None]:
             f" database ({error}).",
             line,
         ) from error
-    except (apsw.IOError, apsw.CantOpenError) as error:
+    except ConnectionError:
+        raise
+    except (apsw.IOError, apsw.CantOpenError, OSError) as error:
         raise disk_error(error, line, database) from error
     except apsw.SQLError as error:
         if "integer overflow" in str(error):
@@ -149,7 +152,7 @@ def unforeseen(error: Exception, database: str) -> Iterator[Reply]:
     yield Done(Command.NONE, error=True)
 
 
-def disk_error(error: apsw.Error, line: int, database: str) -> SqlError:
+def disk_error(error: apsw.Error | OSError, line: int, database: str) -> SqlError:
     """For a disk that fails."""
     return SqlError.of(
         823,

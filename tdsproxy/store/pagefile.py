@@ -13,6 +13,7 @@ has the one of ``unix``, with the pages as they lie on the disk, behind its meth
 from __future__ import annotations
 
 import ctypes
+import errno
 
 import apsw
 
@@ -88,7 +89,7 @@ class PageFile:
         size = ctypes.c_int64()
         code = self._methods.xFileSize(self._file, ctypes.byref(size))
         if code != _OK:
-            raise OSError(f"SQLite cannot tell the size of the file (code {code})")
+            raise OSError(errno.EIO, f"SQLite cannot tell the size of the file (code {code})")
         return size.value
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
