@@ -32,6 +32,7 @@ CAMPAIGNS = {
     "fuzz": Campaign("scripts.campaigns.fuzz", 20_000),
     "codec": Campaign("scripts.campaigns.codec", 1_000_000),
     "power": Campaign("scripts.campaigns.power", 1_000),
+    "faults": Campaign("scripts.campaigns.faults", 1_000),
     "soak": Campaign("scripts.campaigns.soak", 1_200),
     "media": Campaign("scripts.campaigns.media", 400),
     "big": Campaign("scripts.campaigns.big", 10),

@@ -34,13 +34,13 @@ def compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc")
 
 
-def build_shim(directory: Path) -> Path:
+def build_shim(directory: Path, name: str = "power_shim") -> Path:
     """The library. Raises OSError, subprocess.CalledProcessError."""
     found = compiler()
     if found is None:
         raise FileNotFoundError("there is no C compiler")
-    library = directory / "power_shim.so"
-    source = Path(__file__).with_name("power_shim.c")
+    library = directory / f"{name}.so"
+    source = Path(__file__).with_name(f"{name}.c")
     subprocess.run(
         [found, "-O1", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, timeout=60
     )
