@@ -17,6 +17,7 @@ from typing import Final
 
 from tdsproxy.catalog.names import SHOWN_DATA_DIRECTORY
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.error_log_files import log_file, read_log
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.messages import OsError
 from tdsproxy.commands.paths import SHOWN_BACKUP_DIRECTORY
@@ -232,11 +233,15 @@ def _drives(context: Context, values: Sequence[Value]) -> list[Row]:
 
 
 def _error_log(context: Context, values: Sequence[Value]) -> list[Row]:
-    """Time, source and text of each line of the keeper's log; the lines of a traceback follow its first.
-    Raises CommandError 22004 for an older log: there is one."""
-    if _number(values, 0) != 0:
-        missing = OsError.FILE_NOT_FOUND
-        raise fail(22004, "xp_readerrorlog", missing.value, _words(missing))
+    """Time, source and text of each entry of the current error log (0) or an older one; of the keeper's own
+    log where there is none yet. Raises CommandError 22004 for a log that is not there."""
+    number = _number(values, 0)
+    try:
+        return list(read_log(log_file(context.env.catalog.store, number)))
+    except FileNotFoundError:
+        if number != 0:
+            missing = OsError.FILE_NOT_FOUND
+            raise fail(22004, "xp_readerrorlog", missing.value, _words(missing)) from None
     log = context.env.catalog.store / ERROR_LOG
     try:
         lines = log.read_text("utf-8", "replace").splitlines()

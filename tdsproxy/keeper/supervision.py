@@ -1,25 +1,479 @@
-"""What the keeper does for whoever operates the store, beside running statements: its procedures.
+"""What the keeper does for whoever operates the store, beside running statements: it counts them, writes the
+error log, watches that what was promised holds, and runs retention and trial restores.
 
-Everything is loaded when it is first asked for, so that the keeper starts fast.
+What it needs is loaded when it is first asked for, so that the keeper starts fast.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import datetime as dt
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
 
 from tdsproxy.commands.context import Context
-from tdsproxy.tsql.values import Value
+from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.keeper.error_log import (
+    BACKUP_NUMBERS,
+    RESTORE_NUMBERS,
+    ErrorLog,
+    ErrorLogHandler,
+    backup_text,
+    restore_text,
+)
+from tdsproxy.log.records import LogError
+from tdsproxy.store.errors import StoreError
+from tdsproxy.tsql import ast
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
+from tdsproxy.tsql.replies import Done, Message, Reply, Rows
+from tdsproxy.tsql.values import DateTime, Value
 
-Rows = list[tuple[Value, ...]]
-Procedure = Callable[[Context, Sequence[Value]], Rows]
+if TYPE_CHECKING:
+    from tdsproxy.agent.notices import Condition, Facts
+    from tdsproxy.agent.notifier import Notifier
+    from tdsproxy.agent.settings import Settings
+    from tdsproxy.keeper.metrics import Counters
+
+Procedure = Callable[[Context, Sequence[Value]], list[tuple[Value, ...]]]
+Run = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
+
+_ERROR: Final = 11
+_SHOWN_PAGE: Final = 8192
+_PROCEDURE: Final = "EXEC"
+_TROUBLE: Final = (OSError, apsw.Error, StoreError, LogError, SqlError)
+_log = logging.getLogger(__name__)
 
 
-def _retention(context: Context, values: Sequence[Value]) -> Rows:
-    from tdsproxy.agent.retention_run import procedures
+@dataclass(slots=True)
+class _Seen:
+    """What is seen of a statement while it runs."""
 
-    context.env.catalog.operations.make()
-    return procedures(lambda database: None)["sp_retention"](context, values)
+    failed: bool = False
+    errors: list[Message] = field(default_factory=list)
+    first_cell: Value = None
+
+    def note(self, messages: Iterable[Message]) -> None:
+        found = [message for message in messages if message.severity >= _ERROR]
+        self.errors += found
+        self.failed = self.failed or bool(found)
 
 
-PROCEDURES: Final[dict[str, Procedure]] = {"sp_retention": _retention}
+class Supervision:
+    """Usable from any thread. ``bind`` gives it the environment, and the way to run statements, before the
+    first one."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self.errors = ErrorLog(store)
+        self._env: CommandEnvironment | None = None
+        self._run: Run | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._guard = threading.Lock()
+        self._counters: Counters | None = None
+        self._notifier: Notifier | None = None
+        self._settings: Settings | None = None
+        self._settings_error: str | None = None
+        self._conditions: list[Condition] = []
+        self._handler = ErrorLogHandler(self.errors)
+        logging.getLogger("tdsproxy").addHandler(self._handler)
+
+    def bind(self, env: CommandEnvironment, run: Run) -> None:
+        self._env, self._run = env, run
+        env.catalog.operations.make()
+
+    @property
+    def procedures(self) -> dict[str, Procedure]:
+        """Of ``CommandEnvironment``."""
+        return {
+            "sp_retention": self._retention,
+            "sp_metrics": self._metrics,
+            "sp_doctor": self._doctor,
+            "sp_trial_restore": self._trial,
+            "sp_cycle_errorlog": self._cycle,
+        }
+
+    # ------------------------------------------------------------------ each statement
+
+    def follow(
+        self, request: NativeRequest, replies: Generator[Reply, None, None], cancelled: Callable[[], bool]
+    ) -> Generator[Reply, None, None]:
+        """``replies``; when they have ended, the statement is counted and told to the error log."""
+        start = time.monotonic()
+        seen = _Seen()
+        ended = False
+        with closing(replies):
+            try:
+                for reply in replies:
+                    if isinstance(reply, Message):
+                        seen.note([reply])
+                    elif isinstance(reply, Done):
+                        seen.failed = seen.failed or reply.error
+                    elif isinstance(reply, Rows) and seen.first_cell is None and reply.rows:
+                        seen.first_cell = reply.rows[0][0]
+                    yield reply
+                ended = True
+            except SqlError as error:
+                seen.note(error.messages)
+                seen.failed = ended = True
+                raise
+            finally:
+                result = "failed" if seen.failed else "done"
+                if cancelled() or not ended:
+                    result = "cancelled"
+                try:
+                    self._ended(request, seen, result, time.monotonic() - start)
+                except _TROUBLE:
+                    _log.exception("the end of a statement can't be told")
+
+    def _ended(self, request: NativeRequest, seen: _Seen, result: str, seconds: float) -> None:
+        from tdsproxy.agent import notices
+
+        if request.text.lstrip()[:4].upper() == _PROCEDURE:
+            if "sp_verify_restore" in request.text and seen.first_cell == "damaged":
+                self._told(notices.FAILED_VERIFY, "media", "A trial restore found a damaged backup.")
+            return
+        statement = _parsed(request)
+        kind = _kind(statement)
+        self._counted().statement(kind, result, seconds)
+        match statement:
+            case ast.Backup():
+                name = _said(statement.database, request) or request.session.database
+                self._backup_ended(statement, name, seen, result)
+            case ast.Restore(kind="DATABASE" | "LOG"):
+                name = _said(statement.database, request) or ""
+                if result == "done":
+                    self._restored(name)
+                elif result == "failed":
+                    self._failed(notices.FAILED_RESTORE, name, f"RESTORE {statement.kind} failed", seen)
+            case ast.Restore(kind="VERIFYONLY") if result == "failed":
+                self._failed(notices.FAILED_VERIFY, "media", "RESTORE VERIFYONLY failed", seen)
+            case _:
+                return
+
+    def _backup_ended(self, statement: ast.Backup, name: str, seen: _Seen, result: str) -> None:
+        from tdsproxy.agent import notices
+
+        if result == "done":
+            self._backed_up(name)
+            return
+        text = (
+            f"BACKUP failed to complete the command BACKUP {statement.kind} {name}. Check the backup"
+            " application log for detailed messages."
+        )
+        self.errors.error("Backup", 3041, 16, 1, text, database=name)
+        if result == "failed":
+            self._failed(notices.FAILED_BACKUP, name, f"BACKUP {statement.kind} of '{name}' failed", seen)
+
+    def _backed_up(self, name: str) -> None:
+        assert self._env is not None
+        found = self._env.catalog.operations.newest_backup(name)
+        if found is None:
+            return
+        kind = _class(found["type"])
+        values = _values(found)
+        self.errors.write(
+            "Backup",
+            backup_text(kind, values),
+            number=BACKUP_NUMBERS[kind],
+            severity=10,
+            database=values["database"],
+        )
+        word = {"D": "full", "I": "differential", "L": "log"}.get(kind, "file")
+        self._counted().backed_up(
+            str(values["database"]), word, int(str(found["compressed_backup_size"] or 0))
+        )
+
+    def _restored(self, name: str) -> None:
+        assert self._env is not None
+        found = self._env.catalog.operations.newest_restore(name)
+        if found is None:
+            return
+        kind = _class(found["type"])
+        values = {**_values(found), "database": name}
+        self.errors.write(
+            "Backup", restore_text(kind, values), number=RESTORE_NUMBERS[kind], severity=10, database=name
+        )
+
+    def _failed(self, kind: str, subject: str, what: str, seen: _Seen) -> None:
+        reason = seen.errors[0].text if seen.errors else "it ended without a message"
+        self._told(kind, subject, f"{what}: {reason}")
+
+    def _told(self, kind: str, subject: str, text: str) -> None:
+        """An event: to whoever is to be told."""
+        from tdsproxy.agent.notices import EVENT, Notice
+
+        self._counted().notice(kind)
+        self.errors.append("Server", text)
+        self._sender().send(Notice(kind, subject, text, EVENT))
+
+    def _counted(self) -> Counters:
+        with self._guard:
+            if self._counters is None:
+                from tdsproxy.keeper.metrics import Counters
+
+                self._counters = Counters()
+            return self._counters
+
+    # ------------------------------------------------------------------ the watch
+
+    def start(self) -> None:
+        """From now on it is looked whether what was promised holds."""
+        self._thread = threading.Thread(target=self._watch, name="supervision", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._notifier is not None:
+            self._notifier.close()
+        logging.getLogger("tdsproxy").removeHandler(self._handler)
+
+    def settings(self) -> Settings:
+        """As they are now; those before, when they can't be read."""
+        from tdsproxy.agent.settings import Settings, SettingsError, read_settings
+
+        try:
+            self._settings, self._settings_error = read_settings(self._store), None
+        except (SettingsError, OSError) as error:
+            if self._settings_error is None:
+                _log.error("the settings of operation can't be used: %s", error)
+            self._settings_error = str(error)
+        return self._settings or Settings()
+
+    def _sender(self) -> Notifier:
+        from tdsproxy.agent.notifier import Mail, Notifier
+
+        assert self._env is not None
+        given = self.settings().notices
+        with self._guard:
+            mail = None
+            if given.mail is not None:
+                file = given.mail.password_file
+                mail = Mail(
+                    given.mail.host,
+                    tuple(given.mail.to),
+                    given.mail.sender,
+                    given.mail.port,
+                    given.mail.user,
+                    None if file is None else Path(file),
+                    given.mail.starttls,
+                )
+            wanted = (tuple(given.webhooks), mail)
+            if self._notifier is None or self._notifier.goes_to != wanted:
+                if self._notifier is not None:
+                    self._notifier.close()
+                self._notifier = Notifier(*wanted, self._env.identity.server_name)
+            return self._notifier
+
+    def _watch(self) -> None:
+        from tdsproxy.agent.notices import Watch
+
+        assert self._env is not None
+        given = self.settings()
+        watch = Watch(given.notices.repeat_hours * 3600)
+        last_job = self._env.catalog.operations.last_job_run()
+        began = time.monotonic()
+        due = {"retention": began, "trials": began}
+        while not self._stop.wait(given.notices.interval_seconds):
+            given = self.settings()
+            try:
+                self._look(watch, given)
+                last_job = self._look_at_jobs(last_job)
+            except _TROUBLE:
+                _log.exception("the store can't be watched")
+            every = {"retention": given.retention.every_hours, "trials": given.trials.every_hours}
+            for what, hours in every.items():
+                if hours > 0 and time.monotonic() - due[what] >= hours * 3600:
+                    due[what] = time.monotonic()
+                    self._by_itself(what, given)
+
+    def _look(self, watch: Any, given: Settings) -> None:
+        from tdsproxy.agent.notices import conditions
+
+        for notice in watch.look(conditions(self.facts(), given.notices.objectives), time.monotonic()):
+            self._counted().notice(notice.kind)
+            self.errors.append("Server", notice.text)
+            self._sender().send(notice)
+        self._conditions = watch.present
+
+    def _look_at_jobs(self, last: int) -> int:
+        from tdsproxy.agent.notices import FAILED_JOB
+
+        assert self._env is not None
+        for number, name, message in self._env.catalog.operations.failed_jobs(last):
+            self._told(FAILED_JOB, name, f"The job '{name}' failed. {message}".strip())
+            last = number
+        return last
+
+    def facts(self) -> Facts:
+        """How the store stands now."""
+        from tdsproxy.agent.notices import DatabaseFacts, Facts
+        from tdsproxy.commands.status import database_statuses, trials_by_database
+
+        env = self._env
+        assert env is not None
+        proven = trials_by_database(env)
+        now = env.clock()
+        found = []
+        for item in database_statuses(env):
+            database = env.catalog.databases.find(item.name)
+            if database is None or database.source is not None:
+                continue
+            found.append(
+                DatabaseFacts(
+                    item.name,
+                    (now - database.created).total_seconds(),
+                    {kind: last.seconds_ago for kind, last in item.last.items()},
+                    item.capture_lag is not None,
+                    None if item.chain_ok else item.chain_reason or "commits may be missing",
+                    item.capture_lag,
+                    proven.get(item.name.lower()),
+                )
+            )
+        free = {}
+        for directory in {env.catalog.store, env.paths.backup_directory}:
+            if directory.exists():
+                usage = shutil.disk_usage(directory)
+                free[str(directory)] = (usage.free, usage.total)
+        taken = sum(item.compressed_size for item in env.catalog.history.listed(None))
+        return Facts(tuple(found), free, taken)
+
+    def _by_itself(self, what: str, given: Settings) -> None:
+        """Retention or a trial restore, when it is due."""
+        from tdsproxy.agent.notices import FAILED_RETENTION
+
+        run, env = self._run, self._env
+        assert run is not None
+        assert env is not None
+        text = "EXEC sp_retention @a1" if what == "retention" else "EXEC sp_trial_restore"
+        if what == "retention" and not given.retention.databases:
+            return
+        session = SessionContext("sa", server_roles=frozenset({"sysadmin"}), application="tdsproxy")
+        try:
+            failed = []
+            for reply in run(NativeRequest(text, session, variables={"@a1": "0"}), self._stop):
+                if isinstance(reply, Message) and reply.severity >= _ERROR:
+                    failed.append(reply.text)
+                elif isinstance(reply, Rows):
+                    failed += [f"{row[5]!s}: {row[6]!s}" for row in reply.rows if row[0] == "failed"]
+            for reason in failed:
+                self._told(FAILED_RETENTION if what == "retention" else "failed trial", "store", reason)
+        except _TROUBLE:
+            _log.exception("%s can't run", what)
+
+    # ------------------------------------------------------------------ procedures
+
+    def _retention(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        from tdsproxy.agent.retention_run import procedures
+
+        rules = self.settings().retention
+        return procedures(rules.of)["sp_retention"](context, values)
+
+    def _metrics(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        from tdsproxy.keeper.exposition import Metric
+        from tdsproxy.keeper.metrics import store_metrics
+
+        _require_admin(context, "sp_metrics")
+        raised = Metric("tdsproxy_conditions", "gauge", "What is wrong now: 1 for each.")
+        for item in self._conditions:
+            raised.add(1, kind=item.kind, subject=item.subject)
+        found = [*self._counted().metrics(), *store_metrics(context.env), raised]
+        return [(json.dumps(metric.plain(), ensure_ascii=False),) for metric in found]
+
+    def _doctor(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        from tdsproxy.commands.doctor import examine
+
+        _require_admin(context, "sp_doctor")
+        quick = bool(values) and str(values[0]) == "1"
+        self.settings()
+        rows = examine(context, quick=quick, settings_error=self._settings_error)
+        return [(item.level, item.subject, item.text, item.remedy) for item in rows]
+
+    def _trial(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        from tdsproxy.agent.notices import FAILED_VERIFY
+        from tdsproxy.commands.trial_restores import trial_restore
+
+        _require_admin(context, "sp_trial_restore")
+        rows = trial_restore(context, values, self.settings().trials.databases)
+        for row in rows:
+            if row[2] != "1":
+                self._told(
+                    FAILED_VERIFY, str(row[0]), f"The trial restore of '{row[0]!s}' failed: {row[5]!s}"
+                )
+        return rows
+
+    def _cycle(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        _require_admin(context, "sp_cycle_errorlog")
+        self.errors.cycle()
+        return []
+
+
+def _require_admin(context: Context, procedure: str) -> None:
+    """Raises CommandError 229."""
+    if not context.is_admin:
+        raise fail(229, "EXECUTE", procedure, "mssqlsystemresource", "sys")
+
+
+def _parsed(request: NativeRequest) -> ast.Statement | None:
+    from tdsproxy.tsql.native import parse_native
+
+    try:
+        return parse_native(request.text, quoted_identifier=request.session.quoted_identifier)
+    except SyntaxError_:
+        return None
+
+
+def _kind(statement: ast.Statement | None) -> str:
+    match statement:
+        case ast.Backup() if any(option.name.upper() == "DIFFERENTIAL" for option in statement.options):
+            return "backup_differential"
+        case ast.Backup():
+            return f"backup_{statement.kind.lower()}"
+        case ast.Restore():
+            return f"restore_{statement.kind.lower()}"
+        case None:
+            return "other"
+    return {"AlterDatabase": "alter_database", "CreateDatabase": "create_database"}.get(
+        type(statement).__name__, "other"
+    )
+
+
+def _said(operand: ast.Operand | None, request: NativeRequest) -> str | None:
+    if operand is None:
+        return None
+    if operand.variable is not None:
+        value = request.variables.get(operand.variable.lower())
+        return value if isinstance(value, str) else None
+    return None if operand.value is None else str(operand.value)
+
+
+def _class(kind: Value) -> str:
+    """D, I, L or F (files and parts)."""
+    return {"G": "I", "Q": "I", "P": "F"}.get(str(kind), str(kind))
+
+
+def _values(found: dict[str, Value]) -> dict[str, Any]:
+    created = found["database_creation_date"]
+    return {
+        "database": found["database_name"],
+        "created": created.to_python() if isinstance(created, DateTime) else dt.datetime(1900, 1, 1),
+        "pages": -(-int(str(found["backup_size"] or 0)) // _SHOWN_PAGE),
+        "first": int(str(found["first_lsn"] or 0)),
+        "last": int(str(found["last_lsn"] or 0)),
+        "base": int(str(found["differential_base_lsn"] or 0)),
+        "devices": str(found["devices"]).split("\n"),
+        "position": int(str(found["position"] or 1)),
+    }

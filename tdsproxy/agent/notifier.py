@@ -1,0 +1,140 @@
+"""Sending notices: a POST of JSON to webhooks, a mail through an SMTP server. A thread of its own, so that
+nothing else waits for a receiver; what can't be delivered is tried again, then told to the log.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import queue
+import smtplib
+import threading
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tdsproxy.agent.notices import Notice
+
+_TIMEOUT: Final = 10.0
+_PAUSES: Final = (1.0, 5.0, 25.0)
+_MOST_WAITING: Final = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An SMTP server and who is written to. ``password_file`` holds the password of ``user``."""
+
+    host: str
+    to: tuple[str, ...]
+    sender: str
+    port: int = 25
+    user: str | None = None
+    password_file: Path | None = None
+    starttls: bool = False
+
+
+class Notifier:
+    """``send`` returns at once; ``close`` delivers what waits, for a bounded time."""
+
+    def __init__(
+        self,
+        webhooks: tuple[str, ...],
+        mail: Mail | None,
+        server: str,
+        *,
+        pauses: tuple[float, ...] = _PAUSES,
+    ) -> None:
+        self.goes_to = (webhooks, mail)
+        self._webhooks = webhooks
+        self._mail = mail
+        self._server = server
+        self._pauses = pauses
+        self._waiting: queue.Queue[tuple[Notice, str] | None] = queue.Queue(_MOST_WAITING)
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def send(self, notice: Notice) -> None:
+        if not self._webhooks and self._mail is None:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+            self._thread.start()
+        moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        try:
+            self._waiting.put_nowait((notice, moment))
+        except queue.Full:
+            _log.error("too many notices wait: one about %s is dropped", notice.subject)
+
+    def close(self, seconds: float = 5.0) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            notice, moment = item
+            for url in self._webhooks:
+                self._try(f"the webhook at {urlsplit(url).hostname}", self._poster(url, notice, moment))
+            if self._mail is not None:
+                self._try(f"mail through {self._mail.host}", self._mailer(self._mail, notice, moment))
+
+    def _try(self, what: str, deliver: Callable[[], None]) -> None:
+        for pause in (*self._pauses, None):
+            try:
+                deliver()
+                return
+            except (OSError, ValueError, smtplib.SMTPException) as error:
+                # What the error says may hold the address with its secrets: its kind is enough.
+                reason = getattr(error, "code", None) or getattr(error, "smtp_code", None)
+                said = f"{type(error).__name__}{'' if reason is None else f' {reason}'}"
+                if pause is None or self._closing.wait(pause):
+                    _log.error("a notice can't be delivered to %s: %s", what, said)
+                    return
+
+    def _poster(self, url: str, notice: Notice, moment: str) -> Callable[[], None]:
+        body = json.dumps(self._plain(notice, moment), ensure_ascii=False).encode()
+
+        def post() -> None:
+            request = urllib.request.Request(
+                url, body, {"Content-Type": "application/json", "User-Agent": "tdsproxy"}, method="POST"
+            )
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                answer.read(1024)
+
+        return post
+
+    def _plain(self, notice: Notice, moment: str) -> dict[str, Any]:
+        """``text`` is what chat services show of a webhook's JSON."""
+        return {
+            "text": f"[{self._server}] {notice.text}",
+            "server": self._server,
+            "time": moment,
+            "kind": notice.kind,
+            "subject": notice.subject,
+            "state": notice.state,
+        }
+
+    def _mailer(self, mail: Mail, notice: Notice, moment: str) -> Callable[[], None]:
+        message = EmailMessage()
+        message["From"], message["To"] = mail.sender, ", ".join(mail.to)
+        message["Subject"] = f"[{self._server}] {notice.kind}: {notice.subject} ({notice.state})"
+        message.set_content(f"{notice.text}\n\n{moment}\n")
+
+        def post() -> None:
+            with smtplib.SMTP(mail.host, mail.port, timeout=_TIMEOUT) as server:
+                if mail.starttls:
+                    import ssl
+
+                    server.starttls(context=ssl.create_default_context())
+                if mail.user is not None and mail.password_file is not None:
+                    server.login(mail.user, mail.password_file.read_text(encoding="utf-8").strip())
+                server.send_message(message)
+
+        return post
