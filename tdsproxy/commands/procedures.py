@@ -19,6 +19,7 @@ from tdsproxy.commands import (
     restore_plan,
     restore_ranges,
     restore_verification,
+    status,
 )
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
@@ -37,6 +38,7 @@ _PROCEDURES: Final[dict[str, Procedure]] = {
     **restore_plan.PROCEDURES,
     **restore_ranges.PROCEDURES,
     **restore_verification.PROCEDURES,
+    **status.PROCEDURES,
 }
 
 

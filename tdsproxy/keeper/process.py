@@ -37,7 +37,7 @@ from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
-from tdsproxy.keeper.supervision import PROCEDURES
+from tdsproxy.keeper.supervision import Supervision
 from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
@@ -115,6 +115,7 @@ class Keeper:
     def __init__(self, options: KeeperOptions) -> None:
         self._options = options
         self._audit = Audit(options.store)
+        self._supervision = Supervision(options.store)
         for path in remove_leftovers(options.store):
             _log.info("removed %s, left behind by a restore that was killed", path)
         self._catalog = initialise(options.store)
@@ -128,7 +129,7 @@ class Keeper:
             self._sessions,
             DatabaseLocks(),
             ServerIdentity.of_this_machine(options.server_name),
-            procedures=PROCEDURES,
+            procedures=self._supervision.procedures,
             logs=LogService(
                 options.store,
                 report=_report_log,
@@ -142,6 +143,7 @@ class Keeper:
         self._agent = StoreAgent(self._environment, options, self._run)
         self._environment = replace(self._environment, agent=self._agent)
         self._orphaned = False
+        self._supervision.bind(self._environment, self._run)
         begin(self._environment)
         self._sync = self._begin_sync()
         self._log_events = None if self._logs is None else LogEvents(self._logs, self._catalog)
@@ -159,6 +161,7 @@ class Keeper:
         server = await asyncio.start_unix_server(self._accept, sock=listener)
         self._watch_idle(max(_FIRST_CLIENT_SECONDS, self._options.idle_seconds))
         self._executor.submit(_warm_up)
+        self._supervision.start()
         tending = asyncio.create_task(self._tend_logs())
         try:
             await self._stopping.wait()
@@ -169,6 +172,7 @@ class Keeper:
             with suppress(FileNotFoundError):
                 (self._options.store / SOCKET_NAME).unlink()
             server.close()
+            await asyncio.to_thread(self._supervision.close)
             await self._end_statements()
             for connection in list(self._connections):
                 connection.close()
@@ -273,7 +277,8 @@ class Keeper:
         from tdsproxy.commands.dispatch import run
 
         replies = run(request, replace(self._environment, cancelled=cancelled))
-        return self._audit.follow(request, replies, cancelled.is_set)
+        audited = self._audit.follow(request, replies, cancelled.is_set)
+        return self._supervision.follow(request, audited, cancelled.is_set)
 
 
 def _report_log(text: str) -> None:
