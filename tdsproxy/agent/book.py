@@ -18,7 +18,7 @@ from uuid import UUID
 
 import apsw
 
-from tdsproxy.agent.schedule import Schedule, date_number, duration_number, time_number
+from tdsproxy.agent.schedule import Schedule, date_number, date_of, duration_number, time_number
 from tdsproxy.catalog.agent_schema import AGENT_TABLES
 from tdsproxy.catalog.catalog import MSDB
 from tdsproxy.catalog.file import CatalogFile, Row
@@ -96,6 +96,19 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class JobSummary:
+    """A job at a glance. ``last_run`` and ``next_run`` are local."""
+
+    id: UUID
+    name: str
+    enabled: bool
+    last_outcome: str
+    last_run: str | None
+    last_message: str | None
+    next_run: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Unfinished:
     """A run that was going on when the agent ended."""
 
@@ -145,7 +158,7 @@ class JobBook:
             "SELECT job_id, name, owner_sid, start_step_id, enabled, notify_level_eventlog, delete_level,"
             " EXISTS (SELECT 1 FROM sysjobservers s WHERE s.job_id = j.job_id)"
             " FROM sysjobs j WHERE job_id = ?",
-            (_guid(job_id),),
+            (sql_guid(job_id),),
         )
         if not rows:
             return None
@@ -154,7 +167,7 @@ class JobBook:
             "SELECT step_id, step_name, subsystem, command, database_name, on_success_action,"
             " on_success_step_id, on_fail_action, on_fail_step_id, retry_attempts, retry_interval,"
             " output_file_name, flags FROM sysjobsteps WHERE job_id = ? ORDER BY step_id",
-            (_guid(job_id),),
+            (sql_guid(job_id),),
         )
         return Job(
             UUID(str(row[0])),
@@ -167,6 +180,25 @@ class JobBook:
             _int(row[5]),
             _int(row[6]),
         )
+
+    def jobs(self) -> list[JobSummary]:
+        """All jobs, by name."""
+        rows = self._file.read(
+            "SELECT j.job_id, j.name, j.enabled, s.last_run_outcome, s.last_run_date, s.last_run_time,"
+            " s.last_outcome_message FROM sysjobs j LEFT JOIN sysjobservers s ON s.job_id = j.job_id"
+            " ORDER BY j.name"
+        )
+        return [
+            JobSummary(
+                UUID(str(row[0])),
+                str(row[1]),
+                bool(row[2]),
+                RunStatus(_int(row[3] if row[3] is not None else 5)).name.lower(),
+                None if not row[4] else f"{date_of(_int(row[4]))} {_clock(_int(row[5]))}",
+                None if row[6] is None else str(row[6]),
+            )
+            for row in rows
+        ]
 
     def attachments(self) -> list[Attachment]:
         """The enabled schedules of enabled jobs that have a server."""
@@ -228,7 +260,7 @@ class JobBook:
             self._file.read(
                 "UPDATE sysjobschedules SET next_run_date = ?, next_run_time = ? WHERE job_id = ?"
                 " AND schedule_id = ?",
-                (date, time, _guid(attachment.job_id), attachment.schedule_id),
+                (date, time, sql_guid(attachment.job_id), attachment.schedule_id),
             )
             self._activity(session, attachment.job_id, {"next_scheduled_run_date": _moment(next_run)})
 
@@ -252,7 +284,7 @@ class JobBook:
                     row.retries,
                     date_number(row.started),
                     time_number(row.started),
-                    _guid(row.job_id),
+                    sql_guid(row.job_id),
                     row.step,
                 ),
             )
@@ -273,7 +305,7 @@ class JobBook:
                     date_number(row.started),
                     time_number(row.started),
                     duration_number(row.seconds),
-                    _guid(row.job_id),
+                    sql_guid(row.job_id),
                 ),
             )
             self._activity(
@@ -291,12 +323,12 @@ class JobBook:
             number = self._history(row)
             self._file.read(
                 "UPDATE sysjobservers SET last_run_outcome = ?, last_outcome_message = ? WHERE job_id = ?",
-                (int(row.status), row.message, _guid(run.job_id)),
+                (int(row.status), row.message, sql_guid(run.job_id)),
             )
             self._file.read(
                 "UPDATE sysjobactivity SET stop_execution_date = ?, job_history_id = ? WHERE job_id = ?"
                 " AND start_execution_date IS NOT NULL AND stop_execution_date IS NULL",
-                (str(ended.isoformat(" ", "milliseconds")), number, _guid(run.job_id)),
+                (str(ended.isoformat(" ", "milliseconds")), number, sql_guid(run.job_id)),
             )
 
         self._write(work)
@@ -306,10 +338,10 @@ class JobBook:
 
         def work() -> None:
             schedules = self._file.read(
-                "SELECT schedule_id FROM sysjobschedules WHERE job_id = ?", (_guid(job_id),)
+                "SELECT schedule_id FROM sysjobschedules WHERE job_id = ?", (sql_guid(job_id),)
             )
             for table in ("sysjobschedules", "sysjobhistory", "sysjobservers", "sysjobsteps", "sysjobs"):
-                self._file.read(f"DELETE FROM {table} WHERE job_id = ?", (_guid(job_id),))
+                self._file.read(f"DELETE FROM {table} WHERE job_id = ?", (sql_guid(job_id),))
             for (number,) in schedules:
                 self._file.read(
                     "DELETE FROM sysschedules WHERE schedule_id = ? AND schedule_id NOT IN"
@@ -325,7 +357,7 @@ class JobBook:
         columns = {name: _moment(v) if isinstance(v, dt.datetime) else v for name, v in values.items()}
         self._file.read(
             "INSERT OR IGNORE INTO sysjobactivity (session_id, job_id) VALUES (?, ?)",
-            (session, _guid(job_id)),
+            (session, sql_guid(job_id)),
         )
         table = _TABLES["sysjobactivity"]
         self._file.read(
@@ -334,7 +366,7 @@ class JobBook:
             (
                 *(to_storage(value, table.column(name).type) for name, value in columns.items()),
                 session,
-                _guid(job_id),
+                sql_guid(job_id),
             ),
         )
 
@@ -366,7 +398,7 @@ class JobBook:
         self._file.read(
             "DELETE FROM sysjobhistory WHERE job_id = ?1 AND instance_id <= (SELECT instance_id FROM"
             " sysjobhistory WHERE job_id = ?1 ORDER BY instance_id DESC LIMIT 1 OFFSET ?2)",
-            (_guid(job_id), _ROWS_OF_JOB),
+            (sql_guid(job_id), _ROWS_OF_JOB),
         )
         self._file.read(
             "DELETE FROM sysjobhistory WHERE instance_id <= (SELECT instance_id FROM sysjobhistory"
@@ -393,8 +425,13 @@ class JobBook:
                 _log.warning("msdb is locked by a transaction: the agent waits for it")
 
 
-def _guid(value: UUID) -> str:
+def sql_guid(value: UUID) -> str:
+    """As a uniqueidentifier lies in SQLite."""
     return str(value).upper()
+
+
+def _clock(number: int) -> str:
+    return f"{number // 10000:02d}:{number // 100 % 100:02d}:{number % 100:02d}"
 
 
 def _moment(value: dt.datetime | None) -> DateTime | None:

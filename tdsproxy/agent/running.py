@@ -38,6 +38,13 @@ class Clock(Protocol):
         ...
 
 
+class Zoned(Clock, Protocol):
+    """A clock on a wall."""
+
+    @property
+    def zone(self) -> dt.tzinfo: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StepWork:
     """What a runner is to do: ``text`` in ``database`` as ``login``."""

@@ -11,15 +11,16 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
 
 import apsw
 
-from tdsproxy.agent.book import Attachment, HistoryRow, Job, JobBook, RunStatus, Unfinished
-from tdsproxy.agent.running import Clock, Invocation, JobRun, Outcome, RunState, Source, StepRunner
+from tdsproxy.agent.book import Attachment, HistoryRow, Job, JobBook, JobSummary, RunStatus, Unfinished
+from tdsproxy.agent.running import Invocation, JobRun, Outcome, RunState, Source, StepRunner, Zoned
 from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
+from tdsproxy.agent.timetable import CRON, next_cron
 from tdsproxy.catalog.logins import Login
 from tdsproxy.tsql.errors import SqlError
 
@@ -28,15 +29,9 @@ _LATE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 20.0
 _IDLE_SECONDS: Final = 600.0
+_FOREVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _SHUTDOWN: Final = "Shutdown Sequence 0"
 _log = logging.getLogger(__name__)
-
-
-class Zoned(Clock, Protocol):
-    """A clock on a wall."""
-
-    @property
-    def zone(self) -> dt.tzinfo: ...
 
 
 class Logins(Protocol):
@@ -54,15 +49,6 @@ class Finished:
     status: RunStatus
     message: str
     ended: dt.datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Upcoming:
-    """The next run of a job by one of its schedules, in UTC."""
-
-    job_id: UUID
-    schedule: str
-    due: dt.datetime | None
 
 
 @dataclass(slots=True)
@@ -113,6 +99,7 @@ class Agent:
         """How many runs ended how, by job name and status in lower case."""
         self.listeners: list[Callable[[Finished], None]] = []
         self.extras: list[Extra] = []
+        self._extra_due: dt.datetime | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -150,7 +137,7 @@ class Agent:
         """Whether a time will come at which something is to run."""
         with self._guard:
             planned = any(found.due is not None for found in self._plan.values())
-        return self._thread is not None and (planned or bool(self.extras))
+        return self._thread is not None and (planned or self._extra_due is not None)
 
     def close(self) -> None:
         """Stops the jobs that run, and returns when they have ended."""
@@ -195,17 +182,25 @@ class Agent:
                     self._launch_planned(planned, now)
                     started.add(planned.attachment.job_id)
                 self._replan(planned, session, now)
-            next_extra = [extra.tick(now) for extra in self.extras]
-        else:
-            next_extra = []
+            self._extra_due = min(filter(None, [extra.tick(now) for extra in self.extras]), default=None)
         with self._guard:
-            dues = [found.due for found in self._plan.values() if found.due is not None]
-        return min([*dues, *(due for due in next_extra if due is not None)], default=None)
+            dues = [found.due for found in self._plan.values()]
+        return min(filter(None, [*dues, self._extra_due]), default=None)
 
-    def upcoming(self) -> list[Upcoming]:
-        """The next run of each schedule."""
-        with self._guard:
-            return [Upcoming(p.attachment.job_id, p.attachment.name, p.due) for p in self._plan.values()]
+    def jobs(self) -> list[JobSummary]:
+        """All jobs, with their next runs."""
+        now = self._clock.now()
+        soonest: dict[UUID, dt.datetime] = {}
+        for attachment in self._book.attachments():
+            with self._guard:
+                planned = self._plan.get((attachment.job_id, attachment.schedule_id))
+            due = self._next(attachment, now) if planned is None else planned.due
+            if due is not None and due < soonest.get(attachment.job_id, _FOREVER):
+                soonest[attachment.job_id] = due
+        return [
+            replace(job, next_run=self._clock.local(soonest[job.id])) if job.id in soonest else job
+            for job in self._book.jobs()
+        ]
 
     def _look(self, session: int, now: dt.datetime) -> None:
         """Takes over what has changed in msdb."""
@@ -217,7 +212,10 @@ class Agent:
         for attachment in self._book.attachments():
             key = (attachment.job_id, attachment.schedule_id)
             known = self._plan.get(key)
-            unchanged = known is not None and known.attachment.schedule == attachment.schedule
+            unchanged = known is not None and (known.attachment.schedule, known.attachment.name) == (
+                attachment.schedule,
+                attachment.name,
+            )
             if known is not None and unchanged and (attachment.next_run[0] or known.due is None):
                 seen[key] = known
                 continue
@@ -243,9 +241,14 @@ class Agent:
         return instant(wall, self._clock.zone)
 
     def _replan(self, planned: _Planned, session: int, now: dt.datetime) -> None:
-        planned.due = next_run(planned.attachment.schedule, now, self._clock.zone)
+        planned.due = self._next(planned.attachment, now)
         local = None if planned.due is None else self._clock.local(planned.due)
         self._book.note_next_run(planned.attachment, session, local)
+
+    def _next(self, attachment: Attachment, now: dt.datetime) -> dt.datetime | None:
+        if attachment.name.startswith(CRON):
+            return next_cron(attachment.name.removeprefix(CRON), now, self._clock.zone)
+        return next_run(attachment.schedule, now, self._clock.zone)
 
     def _look_for_idleness(self, now: dt.datetime) -> None:
         """Schedules for an idle machine run once in each time of idleness, when it has lasted a while."""
@@ -255,7 +258,7 @@ class Agent:
         elif self._idle_since is None:
             self._idle_since = now
         elif (now - self._idle_since).total_seconds() >= _IDLE_SECONDS:
-            self._idle_since = dt.datetime.max.replace(tzinfo=dt.UTC)
+            self._idle_since = _FOREVER
             for planned in waiting:
                 self._launch_planned(planned, now, Source.IDLE)
 
@@ -273,6 +276,11 @@ class Agent:
             self._report(error.messages[0].text)
 
     # ------------------------------------------------------------------ jobs
+
+    def start_by(self, who: str, job_id: UUID) -> None:
+        """As a schedule starts a job, for a reason that is no time. Raises as ``start``."""
+        self.begin()
+        self._launch(job_id, Invocation(Source.ALERT, who))
 
     def start(self, job_id: UUID, step: str | None, login: str) -> None:
         """A user starts a job. Raises SqlError 14262, 22022."""

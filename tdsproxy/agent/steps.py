@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import queue
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,13 @@ from tdsproxy.tsql.script import split_batches
 
 NativeRunner = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
 
+PolicyRunner = Callable[[str, str, str, threading.Event], Iterator[Message]]
+"""Runs an action of a policy: source, name, action."""
+
 _NATIVE: Final = (ast.Backup, ast.Restore)
+_POLICY: Final = re.compile(
+    r"EXEC msdb\.managed_backup\.sp_run_policy N'((?:[^']|'')*)', N'((?:[^']|'')*)', N'(\w+)'$"
+)
 _FIRST_SPID: Final = 10
 _SPIDS: Final = 40
 """Session numbers of native steps: below those of clients, which begin at 51."""
@@ -40,7 +47,8 @@ _log = logging.getLogger(__name__)
 
 class AgentSteps:
     """Implements ``running.StepRunner``. ``server`` runs what is not native; ``find_login`` knows the
-    roles of a job's owner; ``write`` writes an output file, its name as the job says it."""
+    roles of a job's owner; ``write`` writes an output file, its name as the job says it; ``policy`` runs what
+    the jobs of policies are for."""
 
     def __init__(
         self,
@@ -48,17 +56,27 @@ class AgentSteps:
         server: ServerProcess,
         find_login: Callable[[str], Login | None],
         write: Callable[[str, str, bool], None],
+        policy: PolicyRunner,
     ) -> None:
         self._native = native
         self._server = server
         self._find_login = find_login
         self._write = write
+        self._policy = policy
         self._spids = itertools.cycle(range(_FIRST_SPID, _FIRST_SPID + _SPIDS))
 
     def run(self, work: StepWork, cancelled: threading.Event) -> Iterator[Message | str]:
         if work.subsystem.upper() != "TSQL":
             raise StepError(f"The {work.subsystem} subsystem failed to load")
         login = self._find_login(work.login)
+        policy = _POLICY.match(work.text)
+        if policy is not None and login is not None and "sysadmin" in login.roles:
+            source, name = (part.replace("''", "'") for part in policy.group(1, 2))
+            try:
+                yield from self._policy(source, name, policy[3], cancelled)
+            except SqlError as error:
+                yield from error.messages
+            return
         statements = native_statements(work.text)
         if statements is None or login is None or "sysadmin" not in login.roles:
             yield from self._server.run(work, cancelled)

@@ -6,22 +6,40 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from tdsproxy.catalog.names import name_key
+from tdsproxy.commands.context import Context
 from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.file_procedures import Procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper.options import KeeperOptions
-from tdsproxy.tsql.replies import Reply
+from tdsproxy.tsql.replies import Message, Reply
+from tdsproxy.tsql.values import Value
 
 if TYPE_CHECKING:
+    from tdsproxy.agent.policy_book import PolicyBook
+    from tdsproxy.agent.policy_runs import PolicyRuns
+    from tdsproxy.agent.policy_watch import PolicyWatch
     from tdsproxy.agent.service import Agent
     from tdsproxy.agent.steps import ServerProcess
     from tdsproxy.catalog.logins import Login
+    from tdsproxy.keeper.agency_procedures import AgencyProcedures
 
 _IDLE_LOAD: Final = 0.1
+_PROCEDURES: Final = (
+    "sp_agent_jobs",
+    "sp_agent_policies",
+    "sp_agent_policy_put",
+    "sp_agent_policy_drop",
+    "sp_agent_policy_run",
+    "sp_agent_managed",
+    "sp_agent_managed_put",
+    "sp_agent_managed_switch",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +55,11 @@ class StoreAgent:
         self._environment = environment
         self._options = options
         self._run = run
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._agent: Agent | None = None
+        self._policies: PolicyBook | None = None
+        self._policy_runs: PolicyRuns | None = None
+        self._watch: PolicyWatch | None = None
         self._server: ServerProcess | None = None
         self._scheduling: threading.Thread | None = None
         self._closed = False
@@ -91,6 +112,26 @@ class StoreAgent:
             self._agent.close()
         if self._server is not None:
             self._server.close()
+        if self._policies is not None:
+            self._policies.close()
+
+    @property
+    def procedures(self) -> Mapping[str, Procedure]:
+        """What there is to be asked about jobs and policies, of ``CommandEnvironment``."""
+        return {name: partial(self._answer, name) for name in _PROCEDURES}
+
+    def _answer(self, name: str, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        return self._asked().procedures[name](context, values)
+
+    def _asked(self) -> AgencyProcedures:
+        from tdsproxy.keeper.agency_procedures import AgencyProcedures
+
+        with self._guard:
+            agent = self._make()
+            book, runs = self._policies, self._policy_runs
+        assert book is not None
+        assert runs is not None
+        return AgencyProcedures(lambda: agent, lambda: book, lambda: runs)
 
     # ------------------------------------------------------------------ making it
 
@@ -102,15 +143,44 @@ class StoreAgent:
         if self._agent is None:
             from tdsproxy.agent.book import JobBook
             from tdsproxy.agent.clock import SystemClock
+            from tdsproxy.agent.policy_book import PolicyBook
+            from tdsproxy.agent.policy_runs import PolicyRuns
+            from tdsproxy.agent.policy_watch import PolicyWatch, StoreChanges
             from tdsproxy.agent.service import Agent
             from tdsproxy.agent.steps import AgentSteps, ServerProcess
 
             environment = self._environment
+            clock = SystemClock()
+            catalog = environment.catalog
+            self._policies = PolicyBook(catalog.store, lambda: clock.local(clock.now()))
+            self._policy_runs = PolicyRuns(self._run, catalog.databases.all, catalog.history.listed, clock)
             self._server = ServerProcess(self._command())
-            steps = AgentSteps(self._run, self._server, self._login, self._write)
-            book = JobBook(environment.catalog.store, environment.identity.server_name)
-            self._agent = Agent(book, environment.catalog.logins, steps, SystemClock(), _report, _is_idle)
+            steps = AgentSteps(self._run, self._server, self._login, self._write, self._run_policy)
+            book = JobBook(catalog.store, environment.identity.server_name)
+            agent = Agent(book, catalog.logins, steps, clock, _report, _is_idle)
+            self._watch = PolicyWatch(
+                self._policies.all,
+                catalog.databases.all,
+                StoreChanges(catalog.store, environment.logs),
+                partial(agent.start_by, "the policy"),
+            )
+            agent.extras.append(self._watch)
+            watch = self._watch
+            agent.listeners.append(lambda finished: watch.finished(finished.job_id))
+            self._agent = agent
         return self._agent
+
+    def _run_policy(
+        self, source: str, name: str, action: str, cancelled: threading.Event
+    ) -> Iterator[Message]:
+        """What a policy's job does. Raises SqlError for a policy that is not there."""
+        from tdsproxy.agent.policy_book import CHANGE, job_id
+
+        only = None
+        if action == CHANGE:
+            assert self._watch is not None
+            only = sorted(self._watch.take(job_id(source, name, action)))
+        yield from self._asked().messages(source, name, action, cancelled, only or None)
 
     def _command(self) -> list[str]:
         options = self._options

@@ -39,6 +39,13 @@ def advance(lsn: int, size: int) -> int:
     return file * FILE_UNIT + block * BLOCK_UNIT + _SLOT
 
 
+def bytes_between(first: int, last: int) -> int:
+    """About how many bytes of log lie between two numbers."""
+    file, block, _ = parts(first)
+    last_file, last_block, _ = parts(last)
+    return ((last_file - file) * _BLOCKS_PER_FILE + last_block - block) * _SECTOR
+
+
 def format_lsn(lsn: int) -> str:
     """As ``DBCC LOG``, ``fn_dblog`` and ``lsn:`` write it: ``00000027:000000ac:0001``, in hexadecimal."""
     file, block, slot = parts(lsn)

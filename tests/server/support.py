@@ -10,8 +10,8 @@ from uuid import UUID
 
 from tdsproxy.agent.book import JobBook
 from tdsproxy.agent.clock import SystemClock
-from tdsproxy.agent.running import StepError, StepWork
-from tdsproxy.agent.service import Agent, Zoned
+from tdsproxy.agent.running import StepError, StepWork, Zoned
+from tdsproxy.agent.service import Agent
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks

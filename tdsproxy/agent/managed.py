@@ -1,0 +1,135 @@
+"""Managed backup: the settings that ``msdb.managed_backup``'s procedures write, and the policies they mean.
+
+Settings belong to one database, or (``*``) to the instance: to every user database without its own. With the
+system's schedule a full backup is taken each week and after 1 GB of log, a log backup every two hours and
+after 5 MB of log; a broken chain is bridged by a full backup whenever the next one finds it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from tdsproxy.agent.policies import AfterChange, Policy, Retention
+
+INSTANCE: Final = "*"
+SOURCE: Final = "managed"
+DEFAULT_DAYS: Final = 30
+_NO_ENCRYPTION: Final = "NO_ENCRYPTION"
+_CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})$")
+_MEGABYTE: Final = 1 << 20
+_GIGABYTE: Final = 1 << 30
+
+
+class ManagedSettings(msgspec.Struct, frozen=True):
+    """``days_of_week`` as the procedure takes it: ``Monday | Friday``; times are ``HH:mm``."""
+
+    enabled: bool = False
+    url: str | None = None
+    days: int | None = None
+    algorithm: str | None = None
+    encryptor_type: str | None = None
+    encryptor: str | None = None
+    custom: bool = False
+    full: str = "Weekly"
+    days_of_week: str | None = None
+    begin: str = "00:00"
+    duration: str | None = None
+    log: str = "02:00"
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings that hold for a database: its own, filled up from those of the instance."""
+
+    settings: ManagedSettings
+    own: bool
+
+
+def effective(own: ManagedSettings | None, instance: ManagedSettings | None) -> Effective:
+    base = instance or ManagedSettings()
+    if own is None:
+        return Effective(base, own=False)
+    filled = {
+        name: getattr(base, name)
+        for name in ("url", "days", "algorithm", "encryptor_type", "encryptor")
+        if getattr(own, name) is None
+    }
+    return Effective(msgspec.structs.replace(own, **filled), own=True)
+
+
+def policies_of(settings: dict[str, ManagedSettings], *, switched_on: bool) -> list[Policy]:
+    """By database name in any case; ``INSTANCE`` for the instance."""
+    if not switched_on:
+        return []
+    instance = settings.get(INSTANCE)
+    made: list[Policy] = []
+    named = [name for name in settings if name != INSTANCE]
+    for name in named:
+        found = effective(settings[name], instance).settings
+        if found.enabled:
+            made += _policies(name, (name,), (), found)
+    if instance is not None and instance.enabled:
+        made += _policies("instance", (INSTANCE,), tuple(named), instance)
+    return made
+
+
+def _policies(
+    name: str, databases: tuple[str, ...], exclude: tuple[str, ...], given: ManagedSettings
+) -> list[Policy]:
+    days = float(given.days or DEFAULT_DAYS)
+    encrypted = given.algorithm is not None and given.algorithm.upper() != _NO_ENCRYPTION
+    policy = Policy(
+        f"managed backup of {name}",
+        databases,
+        exclude,
+        (given.url or "",),
+        full=_full(given),
+        log=_log(given),
+        after_change=None if given.custom else AfterChange(log_bytes=5 * _MEGABYTE),
+        compression="default",
+        encryption_algorithm=given.algorithm if encrypted else None,
+        certificate=given.encryptor if encrypted else None,
+        retention=Retention(0, 0, 0, 0, age_days=days, window_days=days),
+    )
+    if given.custom:
+        return [policy]
+    growth = Policy(
+        f"managed backup of {name} by growth",
+        databases,
+        exclude,
+        policy.destinations,
+        after_change=AfterChange(log_bytes=_GIGABYTE, kind="full"),
+        compression="default",
+        encryption_algorithm=policy.encryption_algorithm,
+        certificate=policy.certificate,
+        retention=policy.retention,
+    )
+    return [policy, growth]
+
+
+def minutes_of(text: str) -> int | None:
+    """Of ``HH:mm``; None when it is none."""
+    match = _CLOCK.match(text.strip())
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        return None
+    return int(match[1]) * 60 + int(match[2])
+
+
+def _full(given: ManagedSettings) -> str:
+    if not given.custom:
+        return "weekly sun 00:00"
+    if given.full.lower() == "daily":
+        return f"daily {given.begin}"
+    days = ",".join(part.strip().lower() for part in (given.days_of_week or "Sunday").split("|"))
+    return f"weekly {days} {given.begin}"
+
+
+def _log(given: ManagedSettings) -> str | None:
+    if not given.custom:
+        return "every 2h"
+    minutes = minutes_of(given.log) or 0
+    return f"every {minutes}m" if minutes else None

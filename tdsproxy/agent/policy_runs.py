@@ -1,0 +1,188 @@
+"""What a policy does when its time has come: backups of the databases that it covers, trials, retention.
+
+Everything is a native statement that the keeper runs, with names and values as variables.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
+
+from tdsproxy.agent.policies import SYSTEM_NAMES, Policy, Retention
+from tdsproxy.agent.running import Zoned
+from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.catalog.listing import ListedSet
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.tsql.replies import Message, Reply, Rows
+from tdsproxy.tsql.values import Value
+
+NativeRunner = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
+
+SPID: Final = 9
+"""The session number of what policies run: below those of clients and of jobs."""
+_ERROR: Final = 11
+_NO_BASE: Final = frozenset({3035, 4214})
+"""No full backup to build on."""
+_WORDS: Final = {"full": ("DATABASE", "FULL", "bak"), "differential": ("DATABASE", "DIFF", "bak")}
+_LOG: Final = ("LOG", "LOG", "trn")
+_log = logging.getLogger(__name__)
+
+
+class PolicyRuns:
+    """Usable from any thread. ``databases`` are those of the store, ``sets`` one's backup sets by msdb."""
+
+    def __init__(
+        self,
+        native: NativeRunner,
+        databases: Callable[[], Iterable[Database]],
+        sets: Callable[[str], Sequence[ListedSet]],
+        clock: Zoned,
+    ) -> None:
+        self._native = native
+        self._databases = databases
+        self._sets = sets
+        self._clock = clock
+
+    def run(
+        self, policy: Policy, action: str, cancelled: threading.Event, only: Iterable[str] | None = None
+    ) -> Iterator[Message]:
+        """``action``: full, differential, log, verify or retention; ``only`` these databases."""
+        wanted = None if only is None else {name.lower() for name in only}
+        for database in self._covered(policy):
+            if cancelled.is_set() or (wanted is not None and database.name.lower() not in wanted):
+                continue
+            if action == "verify":
+                yield from self._verify(database.name, cancelled)
+            elif action == "retention":
+                yield from self._retain(policy, database.name, cancelled)
+            else:
+                yield from self._back_up(policy, action, database, cancelled)
+
+    def _covered(self, policy: Policy) -> list[Database]:
+        return [
+            database
+            for database in self._databases()
+            if database.name.lower() != "tempdb"
+            and policy.covers(database.name)
+            and database.state is DatabaseState.ONLINE
+            and database.standby is None
+        ]
+
+    # ------------------------------------------------------------------ backups
+
+    def _back_up(
+        self, policy: Policy, action: str, database: Database, cancelled: threading.Event
+    ) -> Iterator[Message]:
+        simple = database.recovery_model is RecoveryModel.SIMPLE
+        if action == "log" and (simple or database.name.lower() in SYSTEM_NAMES):
+            return
+        if action == "differential" and database.name.lower() == "master":
+            action = "full"
+        messages = list(self._backup(policy, action, database.name, cancelled))
+        if action != "full" and any(message.number in _NO_BASE for message in messages):
+            yield Message(
+                0, 10, 1, f"Database '{database.name}' has no full backup to build on: one is taken first."
+            )
+            yield from self._backup(policy, "full", database.name, cancelled)
+            if action == "differential":
+                return
+            messages = list(self._backup(policy, action, database.name, cancelled))
+        yield from messages
+        failed = any(message.severity >= _ERROR for message in messages)
+        if action == "full" and policy.retention is not None and not failed:
+            yield from self._retain(policy, database.name, cancelled)
+
+    def _backup(
+        self, policy: Policy, action: str, database: str, cancelled: threading.Event
+    ) -> Iterator[Message]:
+        what, word, extension = _WORDS.get(action, _LOG)
+        stamp = self._clock.local(self._clock.now())
+        name = f"{database}_{word}_{stamp:%Y%m%d_%H%M%S}_{stamp.microsecond // 1000:03d}.{extension}"
+        options = ["CHECKSUM", "NAME = @name"]
+        options.append("FORMAT" if len(policy.destinations) > 1 else "INIT")
+        if action == "differential":
+            options.append("DIFFERENTIAL")
+        if policy.compression == "default":
+            options.append("COMPRESSION")
+        elif policy.compression:
+            options.append(f"COMPRESSION (ALGORITHM = {policy.compression})")
+        if policy.encryption_algorithm:
+            quoted = (policy.certificate or "").replace("]", "]]")
+            options.append(
+                f"ENCRYPTION (ALGORITHM = {policy.encryption_algorithm}, SERVER CERTIFICATE = [{quoted}])"
+            )
+            options.append("FORMAT")
+        variables: dict[str, Value] = {"@database": database, "@name": f"{policy.name}: {action} backup"}
+        devices = []
+        for place, destination in enumerate(policy.destinations):
+            variables[f"@device{place}"] = self._device(destination, database, name, cancelled)
+            kind = "URL" if "://" in destination else "DISK"
+            devices.append(f"{'MIRROR TO' if place else 'TO'} {kind} = @device{place}")
+        unique = list(dict.fromkeys(options))
+        if "FORMAT" in unique and "INIT" in unique:
+            unique.remove("INIT")
+        text = f"BACKUP {what} @database {' '.join(devices)} WITH {', '.join(unique)}"
+        for reply in self._ask(text, variables, cancelled):
+            if isinstance(reply, Message):
+                yield reply
+
+    def _device(self, destination: str, database: str, name: str, cancelled: threading.Event) -> str:
+        folder = destination.replace("{database}", database).rstrip("/")
+        if not folder:
+            return name
+        if "://" not in folder:
+            for reply in self._ask("EXEC xp_create_subdir @a1", {"@a1": folder}, cancelled):
+                if isinstance(reply, Message) and reply.severity >= _ERROR:
+                    _log.debug("%s", reply.text)  # the backup itself will say what is wrong, if something is
+        return f"{folder}/{name}"
+
+    # ------------------------------------------------------------------ trial restores, retention
+
+    def _verify(self, database: str, cancelled: threading.Event) -> Iterator[Message]:
+        fulls = [found for found in self._sets(database) if found.type == "D"]
+        if not fulls:
+            yield Message(0, 10, 1, f"Database '{database}' has no full backup to verify.")
+            return
+        newest = fulls[-1]
+        values: dict[str, Value] = {"@a1": "\n".join(newest.devices), "@a2": str(newest.position)}
+        for reply in self._ask("EXEC sp_verify_restore @a1, @a2", values, cancelled):
+            if isinstance(reply, Message):
+                yield reply
+            elif isinstance(reply, Rows):
+                sound = bool(reply.rows) and reply.rows[0][0] == "sound"
+                for row in reply.rows:
+                    severity = 10 if sound else 16
+                    said = f"{row[0]!s}. {row[1]!s}"
+                    words = f"Trial restore of the newest full backup of '{database}': {said}"
+                    yield Message(0 if sound else 50000, severity, 1, words)
+
+    def _retain(self, policy: Policy, database: str, cancelled: threading.Event) -> Iterator[Message]:
+        if policy.retention is None:
+            return
+        values: dict[str, Value] = {"@a1": "0", "@a2": database, "@a3": retention_text(policy.retention)}
+        deleted = 0
+        for reply in self._ask("EXEC sp_retention @a1, @a2, @a3", values, cancelled):
+            if isinstance(reply, Message):
+                yield reply
+            elif isinstance(reply, Rows):
+                deleted += sum(row[0] == "deleted" for row in reply.rows)
+                for row in reply.rows:
+                    if row[0] == "failed":
+                        yield Message(50000, 16, 1, f"Retention could not delete {row[5]!s}: {row[6]!s}")
+        if deleted:
+            yield Message(0, 10, 1, f"Retention deleted {deleted} backup sets of '{database}'.")
+
+    def _ask(self, text: str, variables: Mapping[str, Value], cancelled: threading.Event) -> Iterator[Reply]:
+        session = SessionContext(
+            login="sa", spid=SPID, server_roles=frozenset({"sysadmin"}), application="tdsproxy policy"
+        )
+        return self._native(NativeRequest(text, session, variables=dict(variables)), cancelled)
+
+
+def retention_text(retention: Retention) -> str:
+    """As ``sp_retention`` takes it."""
+    return json.dumps({name: value for name, value in asdict(retention).items() if value is not None})

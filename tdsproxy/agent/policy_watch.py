@@ -1,0 +1,168 @@
+"""Backups because much has changed: what each database's log has grown by since its last one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+from uuid import UUID
+
+from tdsproxy.agent.policies import AfterChange, Policy
+from tdsproxy.agent.policy_book import CHANGE, job_id
+from tdsproxy.catalog.databases import Database
+from tdsproxy.log.lsn import bytes_between
+from tdsproxy.log.records import LogError
+from tdsproxy.log.service import LogService
+from tdsproxy.tsql.errors import SqlError
+
+_LOOK: Final = dt.timedelta(seconds=1)
+
+
+class Changes(Protocol):
+    """What has been written to a database."""
+
+    def position(self, database: Database) -> tuple[int, bool]:
+        """A number that grows with each change, and whether it is a position in a log."""
+        ...
+
+    def bytes_between(self, first: int, last: int) -> int:
+        """Of the log between two positions."""
+        ...
+
+    def commits_between(self, database: Database, first: int, last: int) -> int:
+        """Of the log between two positions."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A database as one policy sees it."""
+
+    base: int
+    """Where the log was when the last backup began, or the watch."""
+    position: int
+    changed: dt.datetime | None = None
+    commits: int = 0
+    backed_up: dt.datetime | None = None
+    rebase: bool = False
+    """What was seen while the backup ran may be its own doing."""
+
+
+class PolicyWatch:
+    """Implements ``service.Extra``. ``start`` starts a job and raises SqlError when it refuses."""
+
+    def __init__(
+        self,
+        policies: Callable[[], list[tuple[str, Policy]]],
+        databases: Callable[[], Iterable[Database]],
+        changes: Changes,
+        start: Callable[[UUID], None],
+    ) -> None:
+        self._policies = policies
+        self._databases = databases
+        self._changes = changes
+        self._start = start
+        self._guard = threading.Lock()
+        self._seen: dict[tuple[UUID, UUID], _Seen] = {}
+        self._due: dict[UUID, set[str]] = {}
+
+    def take(self, job: UUID) -> set[str]:
+        """The databases for which a job was started; they wait no longer."""
+        with self._guard:
+            return self._due.pop(job, set())
+
+    def finished(self, job: UUID) -> None:
+        """A job has ended."""
+        for (watched, _), seen in list(self._seen.items()):
+            if watched == job:
+                seen.rebase = True
+
+    def tick(self, now: dt.datetime) -> dt.datetime | None:
+        watched = [(s, p, p.after_change) for s, p in self._policies() if p.after_change is not None]
+        for source, policy, change in watched:
+            job = job_id(source, policy.name, CHANGE)
+            ready = {
+                database.name
+                for database in self._databases()
+                if policy.covers(database.name) and self._look(job, database, change, now)
+            }
+            if ready:
+                self._begin(job, ready)
+        return now + _LOOK if watched else None
+
+    def _begin(self, job: UUID, ready: set[str]) -> None:
+        with self._guard:
+            self._due.setdefault(job, set()).update(ready)
+        try:
+            self._start(job)
+        except SqlError:
+            return  # it still runs: what it does not take is started when it has ended
+
+    def _look(self, job: UUID, database: Database, change: AfterChange, now: dt.datetime) -> bool:
+        """Whether the database has changed enough."""
+        position, is_log = self._changes.position(database)
+        seen = self._seen.get((job, database.guid))
+        if seen is None or position < seen.base:
+            self._seen[job, database.guid] = _Seen(position, position)
+            return False
+        if seen.rebase and not is_log:
+            seen.base = seen.position = position
+            seen.changed = None
+        seen.rebase = False
+        if position > seen.position:
+            if is_log and change.commits is not None:
+                seen.commits += self._changes.commits_between(database, seen.position, position)
+            seen.position, seen.changed = position, now
+        if seen.position == seen.base or seen.changed is None:
+            return database.name in self._due.get(job, ())
+        enough = (
+            (
+                change.quiet_seconds is not None
+                and (now - seen.changed).total_seconds() >= change.quiet_seconds
+            )
+            or (is_log and change.commits is not None and seen.commits >= change.commits)
+            or (
+                is_log
+                and change.log_bytes is not None
+                and self._changes.bytes_between(seen.base, seen.position) >= change.log_bytes
+            )
+        )
+        if seen.backed_up is not None:
+            enough = enough and (now - seen.backed_up).total_seconds() >= change.at_most_every
+        if enough:
+            seen.base, seen.commits, seen.backed_up = seen.position, 0, now
+        return enough
+
+
+class StoreChanges:
+    """Implements ``Changes``: by the log where it is kept, else by the files' times."""
+
+    def __init__(self, store: Path, logs: LogService | None) -> None:
+        self._store = store
+        self._logs = logs
+
+    def position(self, database: Database) -> tuple[int, bool]:
+        if self._logs is not None and self._logs.is_kept(database.guid):
+            return self._logs.status(database.guid).last_lsn or 0, True
+        newest = 0
+        path = database.path(self._store)
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            try:
+                newest = max(newest, file.stat().st_mtime_ns)
+            except OSError:
+                continue
+        return newest, False
+
+    def bytes_between(self, first: int, last: int) -> int:
+        return bytes_between(first, last)
+
+    def commits_between(self, database: Database, first: int, last: int) -> int:
+        if self._logs is None:
+            return 0
+        try:
+            return sum(1 for _ in self._logs.archive(database.guid).read(first, last))
+        except LogError:
+            return 0
