@@ -85,7 +85,7 @@ class TrialSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trial restores of the databases that fit, one database each ``every_hours``; 0: only when asked."""
 
     every_hours: float = 0.0
-    databases: list[str] = ["*"]
+    databases: tuple[str, ...] = ("*",)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,8 +38,6 @@ _SECRET_FILES: Final = (
     "service_master_key",
     "sa_password",
     "tls/key.pem",
-    "master.db",
-    "msdb.db",
     "audit.log",
     "errorlog",
     "operation.json",
