@@ -16,6 +16,7 @@ from tdsproxy.cli.recode import recode
 from tdsproxy.cli.restore import restore
 from tdsproxy.cli.run import run
 from tdsproxy.cli.serving import serving
+from tdsproxy.cli.status import doctor, status
 from tdsproxy.cli.verify import verify
 
 app = typer.Typer(
@@ -46,6 +47,8 @@ app.command()(run)
 app.command()(extract)
 app.command()(dump)
 app.command()(checksum)
+app.command()(status)
+app.command()(doctor)
 app.command()(catalog)
 app.command()(recode)
 app.add_typer(agent, name="agent")
