@@ -69,6 +69,10 @@ class ServeOptions:
     sync_secret_file: Path | None = None
     sync_key_file: Path | None = None
     sync_interval: float = 1.0
+    follow: str | None = None
+    follow_secret_file: Path | None = None
+    follow_key_file: Path | None = None
+    follow_interval: float = 1.0
     sa_password_file: Path | None = None
     tls: str = "wanted"
     tls_cert: Path | None = None
@@ -254,6 +258,10 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "sync_secret_file": _path,
     "sync_key_file": _path,
     "sync_interval": _seconds,
+    "follow": _text,
+    "follow_secret_file": _path,
+    "follow_key_file": _path,
+    "follow_interval": _seconds,
     "sa_password_file": _path,
     "tls": _choice(*TLS_MODES),
     "tls_cert": _path,
@@ -274,12 +282,12 @@ def read_config(path: Path) -> dict[str, object]:
         raise OptionError(f"The configuration file '{path}' can't be read: {reason}.") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"The configuration file '{path}' is not TOML: {error}.") from error
-    sync = data.pop("sync", None)
-    if isinstance(sync, dict):
-        # [sync] url = "...", secret_file = "...": the same as sync = "...", sync_secret_file = "...".
-        data |= {"sync" if key == "url" else f"sync_{key}": value for key, value in sync.items()}
-    elif sync is not None:
-        data["sync"] = sync
+    for name in ("sync", "follow"):
+        table = data.get(name)
+        if isinstance(table, dict):
+            # [sync] url = "...", secret_file = "...": the same as sync = "...", sync_secret_file = "...".
+            del data[name]
+            data |= {name if key == "url" else f"{name}_{key}": value for key, value in table.items()}
     normal = {key.replace("-", "_"): value for key, value in data.items()}
     unknown = sorted(key for key in normal if key not in _READERS)
     if unknown:
@@ -320,6 +328,15 @@ def sync_options(options: ServeOptions) -> SyncOptions | None:
     if options.sync is None:
         return None
     return SyncOptions(options.sync, options.sync_secret_file, options.sync_key_file, options.sync_interval)
+
+
+def follow_options(options: ServeOptions) -> SyncOptions | None:
+    """For the keeper."""
+    from tdsproxy.keeper.options import SyncOptions
+
+    if options.follow is None:
+        return None
+    return SyncOptions(options.follow, options.follow_secret_file, None, options.follow_interval)
 
 
 def names() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from tdsproxy.cli.common import (
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.native import Statement
 from tdsproxy.cli.offline import restore_offline
-from tdsproxy.cli.restore_all import restore_all
+from tdsproxy.cli.restore_all import restore_all, take_over
 from tdsproxy.cli.shell import Outcome, progress_bar, run_statement, show
 
 if TYPE_CHECKING:
@@ -83,7 +83,12 @@ def restore(
         bool, typer.Option("--dry-run", help="Only print what would be used, and the statements.")
     ] = False,
     all_: Annotated[
-        bool, typer.Option("--all", help="A whole store that was synchronised (serve --sync), from --from.")
+        bool,
+        typer.Option(
+            "--all",
+            help="A whole store that was synchronised (serve --sync), from --from; with --recovery: a standby"
+            " (serve --follow) takes over.",
+        ),
     ] = False,
     origin: Annotated[
         str | None, typer.Option("--from", help="With --all: the URL of the object store.", metavar="URL")
@@ -116,6 +121,11 @@ def restore(
 ) -> None:
     """RESTORE DATABASE or LOG, also while the store is being served."""
     if all_ or origin is not None:
+        if all_ and recovery and origin is None and database is None:
+            take_over(
+                place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file), as_json=as_json
+            )
+            return
         if not all_ or origin is None or database is not None:
             raise CommandError("--all and --from go together, and without the name of a database.")
         options = place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file)

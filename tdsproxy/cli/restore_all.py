@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.fetch import Origin
     from tdsproxy.keeper.sync_layout import Manifest
 
-SECRET_VARIABLE = "TDSPROXY_OBJECT_SECRET"
+SECRET_VARIABLE: Final = "TDSPROXY_OBJECT_SECRET"
+_END_SECONDS: Final = 120.0
+_POLL_SECONDS: Final = 0.05
 
 
 def restore_all(
@@ -128,3 +130,48 @@ def _restore(options: ServeOptions, database: str) -> str:
     except CommandError as error:
         return str(error)
     return ""
+
+
+def take_over(options: ServeOptions, *, as_json: bool) -> None:
+    """A standby follows no more, and its databases are open to their users. Raises CommandError."""
+    from tdsproxy.cli.shell import run_statement
+    from tdsproxy.keeper.follow import DIRECTORY, END_FILE, read_follow_state
+    from tdsproxy.keeper.launch import is_listening
+
+    begun = time.monotonic()
+    state = read_follow_state(options.store)
+    if state is None:
+        raise CommandError(f"The store '{options.store}' is no standby.")
+    if not state.get("ended"):
+        (options.store / DIRECTORY / END_FILE).touch()
+        # A keeper that follows does so once more; without one, what has arrived is what there is.
+        while is_listening(options.store) and not (read_follow_state(options.store) or {}).get("ended"):
+            if time.monotonic() - begun > _END_SECONDS:
+                raise CommandError("The keeper of the standby does not stop following.")
+            time.sleep(_POLL_SECONDS)
+    state = read_follow_state(options.store) or {}
+    states: dict[str, str] = {}
+    for name in state.get("databases", {}):
+        try:
+            run_statement(options, "RESTORE DATABASE @n WITH RECOVERY", {"@n": name})
+            states[name] = ""
+        except CommandError as error:
+            states[name] = str(error)
+    seconds = time.monotonic() - begun
+    through = state.get("through_ns")
+    moment = dt.datetime.fromtimestamp(through / 1e9).astimezone() if through else None
+    if as_json:
+        import json
+
+        shown = {
+            "databases": states,
+            "through": None if moment is None else moment.isoformat(),
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+    else:
+        for name, problem in states.items():
+            typer.echo(f"{name}: {problem or 'recovered'}")
+        typer.echo(f"Everything up to {moment} is here; it took {seconds:.1f} seconds.")
+    if any(states.values()):
+        raise typer.Exit(1)

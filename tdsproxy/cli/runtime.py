@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tdsproxy.cli import logs
 from tdsproxy.cli.accounts import ensure_sa, given_password
 from tdsproxy.cli.errors import CommandError
-from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, sync_options
+from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, follow_options, sync_options
 
 if TYPE_CHECKING:
     from tdsproxy.frontend.handshake import HandshakeSettings
@@ -46,6 +46,8 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
     logs.configure(options.log_level, as_json=options.log_json)
     password = given_password(options.sa_password_file, os.environ)
     _make_store(options.store)
+    if options.follow is not None:
+        _begin_to_follow(options)
     if options.databases:
         _place(options)
     if options.upstream is not None:
@@ -63,6 +65,16 @@ def _make_store(store: Path) -> None:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
+
+
+def _begin_to_follow(options: ServeOptions) -> None:
+    """A standby begins with what the other store was synchronised to. Raises CommandError."""
+    if (options.store / "master.db").exists() or options.follow is None:
+        return
+    from tdsproxy.cli.restore_all import fetch_store, open_origin
+
+    origin = open_origin(options, options.follow, options.follow_secret_file)
+    fetch_store(options, origin, options.follow_key_file)
 
 
 def _place(options: ServeOptions) -> None:
@@ -104,6 +116,7 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         s3_http=options.s3_http,
         ca_file=options.ca_file,
         sync=sync_options(options),
+        follow=follow_options(options),
     )
 
 
@@ -183,13 +196,15 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
 
     # first of all: while its process starts, the rest is imported here
     launch = _Task(lambda: ensure_keeper(_keeper_options(options)), "keeper start")
+    from tdsproxy.cli.local_server import BesideUpstream
     from tdsproxy.frontend.certificates import CertificateError
     from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.start import connect
     from tdsproxy.proxy.session import ProxySession, ProxySettings
 
     try:
-        settings = ProxySettings(_handshake(options), _upstream(options, upstream), _limit(options))
+        beside = BesideUpstream(options.store, options.backup_dir, _keeper_options(options))
+        settings = ProxySettings(_handshake(options), _upstream(options, upstream), _limit(options), beside)
         launch.result()
         keeper = await connect(_keeper_options(options), serves=True)
     except CertificateError as error:
@@ -201,6 +216,7 @@ async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
             options, lambda stream: ProxySession(stream, keeper, settings), settings.handshake
         )
     finally:
+        await asyncio.to_thread(beside.close)
         await keeper.close()
 
 

@@ -48,6 +48,19 @@ SyncKeyFile = Annotated[
     ),
 ]
 SyncInterval = Annotated[float | None, typer.Option("--sync-interval", help="Seconds between two looks. [1]")]
+FollowUrl = Annotated[
+    str | None,
+    typer.Option("--follow", help="URL that another store is synchronised to: be its standby."),
+]
+FollowSecretFile = Annotated[
+    Path | None, typer.Option("--follow-secret-file", help="Its credential, as SECRET has it.")
+]
+FollowKeyFile = Annotated[
+    Path | None, typer.Option("--follow-key-file", help="The passphrase that the other store seals by.")
+]
+FollowInterval = Annotated[
+    float | None, typer.Option("--follow-interval", help="Seconds between two looks. [1]")
+]
 PasswordFile = Annotated[
     Path | None,
     typer.Option("--sa-password-file", help="File with the password of sa (or TDSPROXY_SA_PASSWORD)."),
@@ -124,6 +137,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     "sync_secret_file": SyncSecretFile,
     "sync_key_file": SyncKeyFile,
     "sync_interval": SyncInterval,
+    "follow": FollowUrl,
+    "follow_secret_file": FollowSecretFile,
+    "follow_key_file": FollowKeyFile,
+    "follow_interval": FollowInterval,
     "sa_password_file": PasswordFile,
     "tls": Tls,
     "no_tls": NoTls,

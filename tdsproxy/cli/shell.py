@@ -62,7 +62,7 @@ def run_statement(
 
 @contextmanager
 def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
-    from tdsproxy.cli.options import sync_options
+    from tdsproxy.cli.options import follow_options, sync_options
     from tdsproxy.keeper.address import KeeperUnavailable
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.keeper.start import connect_sync
@@ -80,6 +80,7 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         s3_http=options.s3_http,
         ca_file=options.ca_file,
         sync=sync_options(options),
+        follow=follow_options(options),
     )
     try:
         keeper = connect_sync(wanted)

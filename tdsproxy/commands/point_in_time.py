@@ -78,7 +78,7 @@ def complete(
     while True:
         reading: list[LogStep[Place]] = []
         try:
-            result = roll_forward(image, _chained(plan.logs, reading), stop_at(stop), env.cancelled)
+            result = roll_forward(image, chained(plan.logs, reading), stop_at(stop), env.cancelled)
             break
         except MediaError:
             # Pages from before the damage may be in the image already. They are whole, so the same log from
@@ -92,9 +92,9 @@ def complete(
     if result.reached:
         lsn = max(lsn, result.last_lsn or lsn)
     elif used:
-        lsn = _end(used[-1])
+        lsn = end_of(used[-1])
     if used:
-        fork = _fork_at(used, lsn)
+        fork = fork_of(used, lsn)
     reached = result.reached or (stop.mark is None and plan.reached)
     said += [told(step) for step in used]
     said += doubts(used, stop.time)
@@ -124,7 +124,7 @@ def _backed(
     for step in steps:
         if step.first_lsn >= lsn:
             continue
-        until = min(lsn, _end(step))
+        until = min(lsn, end_of(step))
         if not isinstance(step.source.place, Archive):
             before = step.source.fork_at(until - 1)
             continue
@@ -147,21 +147,23 @@ def _backed(
             break
     if backed is None:
         return None, True
-    forks = {step.source.fork_at(max(backed, step.first_lsn)) for step in steps if _end(step) > backed}
+    forks = {step.source.fork_at(max(backed, step.first_lsn)) for step in steps if end_of(step) > backed}
     return backed, forks == {before}
 
 
-def _chained(steps: Sequence[LogStep[Place]], reading: list[LogStep[Place]]) -> Iterator[Transaction]:
+def chained(steps: Sequence[LogStep[Place]], reading: list[LogStep[Place]]) -> Iterator[Transaction]:
+    """The transactions of the steps; ``reading`` gets each step when it is begun."""
     for step in steps:
         reading.append(step)
         yield from read(step)
 
 
-def _end(step: LogStep[Place]) -> int:
+def end_of(step: LogStep[Place]) -> int:
+    """Up to where (exclusive) the step leads."""
     return step.source.last_lsn if step.until_lsn is None else step.until_lsn
 
 
-def _fork_at(steps: Sequence[LogStep[Place]], lsn: int) -> UUID:
+def fork_of(steps: Sequence[LogStep[Place]], lsn: int) -> UUID:
     """The fork on which the log that led to ``lsn`` lies."""
-    step = next((step for step in steps if step.first_lsn < lsn <= _end(step)), steps[-1])
+    step = next((step for step in steps if step.first_lsn < lsn <= end_of(step)), steps[-1])
     return step.source.fork_at(lsn - 1) if lsn > step.first_lsn else step.source.fork_at(lsn)

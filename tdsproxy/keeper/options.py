@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """Where the store is synchronised to. ``secret_file`` holds the credential; without it, the store's own
-    for the URL is used. ``key_file`` holds a passphrase: only with it the service master key is sent, sealed
-    by it. ``interval`` in seconds."""
+    """Where the store is synchronised to, or which one it follows. ``secret_file`` holds the credential;
+    without it, the store's own for the URL is used. ``key_file`` holds a passphrase: only with it the service
+    master key is sent, sealed by it. ``interval`` in seconds."""
 
     url: str
     secret_file: Path | None = None
@@ -42,6 +42,7 @@ class KeeperOptions:
     s3_http: tuple[str, ...] = ()
     ca_file: Path | None = None
     sync: SyncOptions | None = None
+    follow: SyncOptions | None = None
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -67,6 +68,10 @@ class KeeperOptions:
                 words += ["--sync-secret-file", str(self.sync.secret_file)]
             if self.sync.key_file is not None:
                 words += ["--sync-key-file", str(self.sync.key_file)]
+        if self.follow is not None:
+            words += ["--follow", self.follow.url, "--follow-interval", str(self.follow.interval)]
+            if self.follow.secret_file is not None:
+                words += ["--follow-secret-file", str(self.follow.secret_file)]
         words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
         return [*words, "--log-level", self.log_level]
 
@@ -102,11 +107,17 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--sync-secret-file", type=Path)
     parser.add_argument("--sync-key-file", type=Path)
     parser.add_argument("--sync-interval", type=float, default=1.0)
+    parser.add_argument("--follow")
+    parser.add_argument("--follow-secret-file", type=Path)
+    parser.add_argument("--follow-interval", type=float, default=1.0)
     parser.add_argument("--ready-fd", type=int)
     found = parser.parse_args(words)
     sync = None
     if found.sync:
         sync = SyncOptions(found.sync, found.sync_secret_file, found.sync_key_file, found.sync_interval)
+    follow = None
+    if found.follow:
+        follow = SyncOptions(found.follow, found.follow_secret_file, None, found.follow_interval)
     options = KeeperOptions(
         found.store,
         found.backup_dir,
@@ -121,5 +132,6 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         tuple(found.s3_http),
         found.ca_file,
         sync,
+        follow,
     )
     return options, found.ready_fd

@@ -44,6 +44,7 @@ from tdsproxy.store.install import remove_leftovers
 from tdsproxy.tsql.replies import Reply
 
 if TYPE_CHECKING:
+    from tdsproxy.keeper.follow import Follow
     from tdsproxy.keeper.sync import Sync
 
 EXIT_OWNED = 3
@@ -146,6 +147,7 @@ class Keeper:
         self._supervision.bind(self._environment, self._run)
         begin(self._environment)
         self._sync = self._begin_sync()
+        self._follow = self._begin_to_follow()
         self._log_events = None if self._logs is None else LogEvents(self._logs, self._catalog)
         self._executor = ThreadPoolExecutor(_WORKERS, "statement")
         self._connections: dict[ClientConnection, asyncio.Task[None]] = {}
@@ -181,6 +183,8 @@ class Keeper:
             self._executor.shutdown(wait=True, cancel_futures=True)
             if self._log_events is not None:
                 self._log_events.close()
+            if self._follow is not None:
+                await asyncio.to_thread(self._follow.close)
             if self._sync is not None:
                 await asyncio.to_thread(self._sync.close)
             if self._logs is not None:
@@ -195,6 +199,15 @@ class Keeper:
         sync = Sync(self._environment, self._options.sync)
         sync.start()
         return sync
+
+    def _begin_to_follow(self) -> Follow | None:
+        if self._options.follow is None:
+            return None
+        from tdsproxy.keeper.follow import Follow
+
+        follow = Follow(replace(self._environment, cancelled=threading.Event()), self._options.follow)
+        follow.start()
+        return follow
 
     async def _tend_logs(self) -> None:
         """What is kept of the logs shrinks as time goes by, too."""

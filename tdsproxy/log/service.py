@@ -291,6 +291,13 @@ class LogService:
                 found.append(kept.archive)
         return found
 
+    def reopen(self, guid: uuid.UUID) -> None:
+        """The archives of a database that is not captured here are looked at anew: somebody else appends to
+        them."""
+        with self._lock:
+            for key in [key for key in self._idle if key[0] == guid]:
+                self._idle.pop(key).close()
+
     # ------------------------------------------------------------------ what backups change
 
     def chain_begun(self, guid: uuid.UUID, first_lsn: int) -> None:

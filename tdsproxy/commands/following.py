@@ -1,0 +1,104 @@
+"""A standby's databases: rolled forward by the log that arrives from elsewhere, readable in between.
+
+What arrives are segments of the other store's archive, below ``STORE/log`` as if they had been captured here.
+The database stays in STANDBY, and its image is always further than what readers see, never behind: whoever
+takes over recovers the image.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tdsproxy.backup.image import roll_forward
+from tdsproxy.backup.plan import LogStep, Moment, Point, TooEarly, find_plan
+from tdsproxy.catalog.databases import Database, DatabaseState
+from tdsproxy.catalog.recovery import Redo
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.failure import fail
+from tdsproxy.commands.file_procedures import Procedure, Row
+from tdsproxy.commands.log_sources import Place, Sources
+from tdsproxy.commands.media_failures import sql_failures
+from tdsproxy.commands.point_in_time import chained, end_of, fork_of
+from tdsproxy.commands.recovery import image_name, image_path, show_standby, take_image
+from tdsproxy.tsql.values import Value
+
+_UNDO_SUFFIX: Final = ".undo"
+
+
+def undo_file(store: Path, database: Database) -> Path:
+    """Of a database in STANDBY by following."""
+    return store / f"{database.file}{_UNDO_SUFFIX}"
+
+
+def follow_log(context: Context, values: Sequence[Value]) -> list[Row]:
+    """As far as the log leads that has arrived: the LSN, and the time of the last commit (ns since 1970).
+
+    The second value tells whether readers are to see it. Raises CommandError 229, 3117, 911.
+    """
+    if not context.is_admin:
+        raise fail(229, "EXECUTE", "sp_follow_log", "master", "sys")
+    name = str(values[0])
+    database = context.env.database(name)
+    if database is None:
+        raise fail(911, name)
+    if database.redo is None or (database.state is not DatabaseState.RESTORING and database.standby is None):
+        raise fail(3117)
+    show = len(values) < 2 or str(values[1]) != "0"
+    with sql_failures(name, database.data_path):
+        redo = _advance(context, database, database.redo)
+        if show and _shown(database) != redo.lsn:
+            current = context.env.catalog.databases.by_id(database.id)
+            show_standby(context.env, current or database, undo_file(context.env.catalog.store, database))
+    return [(str(redo.lsn), str(redo.ns))]
+
+
+def _shown(database: Database) -> int | None:
+    """The LSN of the content that readers see."""
+    if database.standby is None or database.redo is None:
+        return None
+    try:
+        return int(msgspec.json.decode(Path(database.standby).read_bytes())["lsn"])
+    except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError):
+        return None
+
+
+def _advance(context: Context, database: Database, redo: Redo) -> Redo:
+    env = context.env
+    if env.logs is None:
+        return redo
+    env.logs.reopen(database.guid)
+    sources = Sources.of(context, database)
+    start = Point(redo.lsn, redo.fork, redo.base_guid, redo.ns, redo.ns)
+    try:
+        plan = find_plan(start, (), sources.logs, sources.forks, Moment(time.time_ns()))
+    except TooEarly:  # the clock here is behind the one there
+        return redo
+    if not plan.logs or end_of(plan.logs[-1]) <= redo.lsn:
+        return redo
+    if not redo.image:
+        redo = msgspec.structs.replace(redo, image=image_name(env, take_image(env, database)))
+    begun = msgspec.structs.replace(redo, unfinished=True)
+    env.catalog.databases.update(database.id, redo=begun)
+    reading: list[LogStep[Place]] = []
+    result = roll_forward(image_path(env, redo), chained(plan.logs, reading), None, env.cancelled)
+    lsn = end_of(plan.logs[-1])
+    after = msgspec.structs.replace(
+        redo,
+        lsn=lsn,
+        fork=fork_of(plan.logs, lsn),
+        ns=max(redo.ns, result.last_committed_ns or 0),
+        base=redo.base and not result.transactions,
+        rolled=True,
+        ends_chain=True,
+        unfinished=False,
+    )
+    env.catalog.databases.update(database.id, redo=after)
+    return after
+
+
+PROCEDURES: Final[dict[str, Procedure]] = {"sp_follow_log": follow_log}

@@ -1,0 +1,221 @@
+"""Following another store through an object store: this one is its standby.
+
+Media and log that arrive there are fetched every second or so; every database of it is kept in STANDBY,
+rolled forward as far as the log has arrived. ``STORE/.follow/state.json`` tells how far that is. Whoever
+takes over writes ``STORE/.follow/end``: a last round, and then nothing is followed any more.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.following import undo_file
+from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.commands.url_devices import find_secret
+from tdsproxy.keeper import sync_layout as layout
+from tdsproxy.keeper.fetch import NotFetched, Origin, place
+from tdsproxy.keeper.options import SyncOptions
+from tdsproxy.keeper.sync_layout import FileEntry, Manifest
+from tdsproxy.objects.errors import ObjectError
+from tdsproxy.objects.secret import read_secret
+from tdsproxy.objects.url import parse_url
+from tdsproxy.tsql.replies import Message, Reply, Rows
+from tdsproxy.tsql.values import Value
+
+DIRECTORY: Final = ".follow"
+STATE_FILE: Final = "state.json"
+END_FILE: Final = "end"
+_ERROR: Final = 11
+_POLL_SECONDS: Final = 0.1
+# What readers see is made anew by copying the whole database, so not all the time.
+_SHARE_OF_COPYING: Final = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class StatementFailed(Exception):
+    """A statement of our own; the text is SQL Server's."""
+
+
+class Follow:
+    """A thread of the keeper."""
+
+    def __init__(self, env: CommandEnvironment, options: SyncOptions) -> None:
+        self._env = env
+        self._options = options
+        self._store = env.catalog.store
+        self._directory = self._store / DIRECTORY
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self._have: dict[str, FileEntry] = {}
+        self._databases: dict[str, dict[str, Any]] = {}
+        self._show_at: dict[str, float] = {}
+        self._through_ns = 0
+        self._said: str | None = None
+
+    def start(self) -> None:
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """What is there stays as it is, to be followed on."""
+        self._stop.set()
+        self._env.cancelled.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        end = self._directory / END_FILE
+        if end.exists():
+            _log.info("this store has taken over: it follows nothing")
+            return
+        while not self._stop.is_set():
+            last = end.exists()
+            self._guarded_round()
+            if last:
+                self._write_state(ended=True)
+                return
+            waited = time.monotonic() + self._options.interval
+            while time.monotonic() < waited and not end.exists():
+                if self._stop.wait(_POLL_SECONDS):
+                    return
+
+    def _guarded_round(self) -> None:
+        try:
+            self._round()
+        except (ObjectError, OSError, apsw.Error, NotFetched) as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                _log.warning("%s cannot be followed: %s", self._options.url, error)
+        else:
+            if self._said is not None:
+                _log.info("%s is followed again", self._options.url)
+            self._said = None
+        self._write_state()
+
+    def _round(self) -> None:
+        url = parse_url(self._options.url, object_needed=False)
+        path = self._options.secret_file
+        secret = read_secret(url, path) if path is not None else find_secret(self._env, url)
+        origin = Origin(url, secret, self._env.reaching)
+        manifest = origin.manifest()
+        self._fetch(origin, manifest)
+        for database in self._env.catalog.databases.all():
+            if database.is_system or database.source is not None or not database.file:
+                continue
+            try:
+                self._follow(database)
+            except StatementFailed as error:
+                self._databases.setdefault(database.name, {})["error"] = str(error)
+        self._through_ns = manifest.through_ns
+
+    def _fetch(self, origin: Origin, manifest: Manifest) -> None:
+        backup = self._env.paths.backup_directory
+        for name, entry in manifest.files.items():
+            if not name.startswith(f"{layout.BACKUP}/") or self._have.get(name) == entry:
+                continue
+            target = place(self._store, backup, name)
+            if not target.exists() or target.stat().st_size != entry.size:
+                origin.file(entry, target)
+            self._have[name] = entry
+        for name, segment in manifest.segments.items():
+            target = self._store / name
+            if target.exists() and target.stat().st_size > segment.size:
+                # It was cut off there by a crash, and went on otherwise.
+                target.unlink()
+            origin.segment(name, segment, target)
+
+    def _follow(self, database: Database) -> None:
+        known = self._databases.setdefault(database.name, {"lsn": None, "ns": None, "error": None})
+        if database.redo is None:
+            if database.state is not DatabaseState.RESTORING:
+                known["error"] = "it is not a copy any more"
+                return
+            self._restore_base(database)
+        if database.recovery_model is RecoveryModel.SIMPLE:
+            return
+        now = time.monotonic()
+        show = now >= self._show_at.get(database.name, 0.0)
+        ((lsn, ns),) = self._rows(
+            "EXEC sp_follow_log @a1, @a2", {"@a1": database.name, "@a2": str(int(show))}
+        )
+        if show:
+            spent = time.monotonic() - now
+            self._show_at[database.name] = now + spent / _SHARE_OF_COPYING
+        known.update(lsn=_text(lsn), ns=int(ns) if isinstance(ns, str) else None, error=None)
+
+    def _restore_base(self, database: Database) -> None:
+        """The last full backup, and the last differential on it."""
+        steps = [row for row in self._rows("EXEC sp_restore_plan @a1", {"@a1": database.name}) if row[1]]
+        steps = [row for row in steps if row[0] != "log"]
+        if not steps:
+            raise StatementFailed("no full backup of it has arrived")
+        for number, (_, devices, position, _, _) in enumerate(steps):
+            names = _text(devices).split("\n")
+            variables: dict[str, Value] = {f"@d{place}": name for place, name in enumerate(names)}
+            variables |= {"@n": database.name, "@u": str(undo_file(self._store, database))}
+            kinds = ["URL" if "://" in name else "DISK" for name in names]
+            media = ", ".join(f"{kind} = @d{place}" for place, kind in enumerate(kinds))
+            replace_ = "REPLACE, " if number == 0 else ""
+            text = f"RESTORE DATABASE @n FROM {media} WITH FILE = {_text(position)}, {replace_}STANDBY = @u"
+            for _ in self._rows(text, variables):
+                pass
+
+    def _rows(self, text: str, variables: dict[str, Value]) -> list[tuple[Value, ...]]:
+        """The rows of a statement of our own. Raises StatementFailed."""
+        from tdsproxy.commands.dispatch import run
+
+        session = SessionContext(login="sa", server_roles=frozenset({"sysadmin"}), application="tdsproxy")
+        env = replace(self._env, cancelled=self._env.cancelled)
+        replies: Iterator[Reply] = run(NativeRequest(text, session, variables=variables), env)
+        found: list[tuple[Value, ...]] = []
+        failed: str | None = None
+        for reply in replies:
+            if isinstance(reply, Rows):
+                found += reply.rows
+            elif isinstance(reply, Message) and reply.severity >= _ERROR:
+                failed = failed or reply.text
+        if failed is not None:
+            raise StatementFailed(failed)
+        return found
+
+    def _write_state(self, *, ended: bool = False) -> None:
+        path = self._directory / STATE_FILE
+        temporary = path.with_suffix(".new")
+        body = {
+            "url": self._options.url,
+            "updated_ns": time.time_ns(),
+            "through_ns": self._through_ns or None,
+            "databases": self._databases,
+            "error": self._said,
+            "ended": ended,
+        }
+        with suppress(OSError):
+            temporary.write_text(json.dumps(body))
+            temporary.replace(path)
+
+
+def _text(value: Value) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def read_follow_state(store: Path) -> dict[str, Any] | None:
+    """How far a standby is: ``url``, ``through_ns`` (everything up to this time has arrived and was applied;
+    the lag is the time since), ``updated_ns``, ``databases`` (``lsn``, ``ns`` of the last commit, ``error``),
+    ``error``, ``ended`` (it has taken over). None when it is no standby."""
+    try:
+        found = json.loads((store / DIRECTORY / STATE_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
