@@ -200,11 +200,12 @@ def create_database_file(path: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         finally:
             connection.close()
-    except apsw.Error:
+        sync_directory(path.parent)
+    except (apsw.Error, OSError):
         with contextlib.suppress(OSError):
             path.unlink()
+        remove_side_files(path)
         raise
-    sync_directory(path.parent)
 
 
 def remove_side_files(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tdsproxy.catalog import catalog
 from tdsproxy.catalog.databases import is_sqlite
 
 MAKE = """
@@ -65,3 +67,15 @@ def test_what_is_no_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.db"
     path.write_bytes(content)
     assert not is_sqlite(path)
+
+
+def test_a_database_file_that_cannot_be_made_durable_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "the disk fails", str(path))
+
+    monkeypatch.setattr(catalog, "sync_directory", fail)
+    with pytest.raises(OSError, match="the disk fails"):
+        catalog.create_database_file(tmp_path / "fresh.db")
+    assert list(tmp_path.iterdir()) == []
