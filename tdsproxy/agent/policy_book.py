@@ -1,7 +1,7 @@
 """Policies in msdb: where they are kept, and the jobs that they become.
 
-A policy's actions are jobs like all others, so that what they did, when they run next, and how to start one by
-hand is where a DBA looks for it. Their ids come from the policy's name: a policy that is written again keeps
+A policy's actions are jobs like all others, so that what they did, when they run next, and how to start one
+by hand is where a DBA looks for it. Their ids come from the policy's name: one that is written again keeps
 its history. The settings of managed backup become a policy of the source ``managed``.
 """
 
@@ -93,7 +93,7 @@ class PolicyBook:
             self._drop_job(job_id(source, name, action), history=True)
 
     def managed(self) -> dict[str, str]:
-        """The settings of managed backup as JSON, by database in lower case, ``*`` for the instance."""
+        """The settings of managed backup as JSON, by database, ``*`` for the instance."""
         rows = self._file.read("SELECT database_name, settings FROM __tds_managed_backup")
         return {str(name): str(text) for name, text in rows}
 

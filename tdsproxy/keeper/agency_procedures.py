@@ -131,7 +131,7 @@ class AgencyProcedures:
         """A row for each database and (``*``) the instance: name, whether it has settings of its own, its
         settings as JSON; the first row is the switch."""
         _require_admin(context, "sp_agent_managed")
-        known = self._settings()
+        known = _by_key(self._settings())
         instance = known.get(INSTANCE)
         rows: list[Row] = [("", "1" if self._switched_on(context) else "0", "")]
         rows.append((INSTANCE, "1", _json(instance or ManagedSettings())))
@@ -149,10 +149,10 @@ class AgencyProcedures:
             found = context.env.database(name)
             if found is None:
                 raise fail(911, name)
-            name = found.name.lower()
+            name = found.name
         changes = json.loads(str(values[1]))
-        known = self._settings()
-        settings = msgspec.structs.replace(known.get(name, ManagedSettings()), **changes)
+        known = _by_key(self._settings())
+        settings = msgspec.structs.replace(known.get(name.lower(), ManagedSettings()), **changes)
         self._policies().put_managed(name, _json(settings))
         self._renew(context)
         return []
@@ -176,6 +176,10 @@ class AgencyProcedures:
     @staticmethod
     def _switched_on(context: Context) -> bool:
         return context.env.catalog.setting(SWITCH) != "off"
+
+
+def _by_key(settings: dict[str, ManagedSettings]) -> dict[str, ManagedSettings]:
+    return {name.lower(): found for name, found in settings.items()}
 
 
 def _json(settings: ManagedSettings) -> str:

@@ -142,7 +142,8 @@ class Keeper:
         )
         self._logs = self._environment.logs
         self._agent = StoreAgent(self._environment, options, self._run)
-        self._environment = replace(self._environment, agent=self._agent)
+        asked = {**self._supervision.procedures, **self._agent.procedures}
+        self._environment = replace(self._environment, agent=self._agent, procedures=asked)
         self._orphaned = False
         self._supervision.bind(self._environment, self._run)
         begin(self._environment)

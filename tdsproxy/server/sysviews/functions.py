@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from tdsproxy.server.sysviews import managed_backup
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
 from tdsproxy.server.sysviews.properties import listed
 from tdsproxy.server.sysviews.scope import Scope
@@ -146,6 +147,7 @@ def _file_system(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
             }
 
 
+_MANAGED: Final = frozenset({"managed_backup"})
 TABLE_FUNCTIONS: Final = {
     item.name.lower(): item
     for item in (
@@ -250,6 +252,28 @@ TABLE_FUNCTIONS: Final = {
             (t.SMALLINT, t.INT),
             _input_buffer,
             1,
+        ),
+        TableFunction(
+            "fn_backup_db_config",
+            parse_columns(managed_backup.DATABASE_COLUMNS),
+            (t.SYSNAME,),
+            managed_backup.database_config,
+            1,
+            _MANAGED,
+        ),
+        TableFunction(
+            "fn_backup_instance_config",
+            parse_columns(managed_backup.INSTANCE_COLUMNS),
+            (),
+            managed_backup.instance_config,
+            schemas=_MANAGED,
+        ),
+        TableFunction(
+            "fn_is_master_switch_on",
+            parse_columns(managed_backup.SWITCH_COLUMNS),
+            (),
+            managed_backup.master_switch,
+            schemas=_MANAGED,
         ),
         TableFunction(
             "STRING_SPLIT",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from tdsproxy.server.procedures.define import SystemProcedure
 from tdsproxy.server.procedures.jobs.asking import PROCEDURES as ASKING
 from tdsproxy.server.procedures.jobs.help_bodies import BODIES as HELP
 from tdsproxy.server.procedures.jobs.job_bodies import BODIES as JOBS
+from tdsproxy.server.procedures.jobs.managed import PROCEDURES as MANAGED
+from tdsproxy.server.procedures.jobs.managed import SCHEMA
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
 from tdsproxy.server.procedures.jobs.other_bodies import BODIES as OTHERS
 from tdsproxy.server.procedures.jobs.schedule_bodies import BODIES as SCHEDULES
@@ -15,9 +18,18 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
 from tdsproxy.tsql.parser import parse
 
-__all__ = ["ASKING", "MESSAGES", "agent_procedure"]
+__all__ = ["MESSAGES", "agent_procedure", "asking_procedure"]
 
 _BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS}
+
+
+def asking_procedure(name: str, schema: str | None, database: str) -> SystemProcedure | None:
+    """One of msdb's procedures that ask the agent: of jobs, or of the schema managed_backup."""
+    if database.lower() != "msdb":
+        return None
+    if (schema or "dbo").lower() == SCHEMA:
+        return MANAGED.get(name.lower())
+    return ASKING.get(name.lower()) if (schema or "dbo").lower() == "dbo" else None
 
 
 def agent_procedure(name: str, schema: str | None, database: str) -> StoredProcedure | None:
