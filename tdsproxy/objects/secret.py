@@ -21,7 +21,7 @@ def secret_of(url: ObjectUrl, text: str) -> Secret:
             return Secret(S3_IDENTITY, value)
         case Kind.AZURE:
             return Secret(SAS_IDENTITY if "sig=" in value else url.account, value)
-        case Kind.GCS:
+        case Kind.GCS | Kind.FOLDER:
             return Secret("service account", value)
 
 

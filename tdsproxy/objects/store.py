@@ -43,8 +43,9 @@ class Bucket:
     upload only the part that failed.
     """
 
-    def __init__(self, store: ObjectStore, writing: Writing) -> None:
+    def __init__(self, store: ObjectStore, writing: Writing, *, has_tags: bool = True) -> None:
         self._store = store
+        self._has_tags = has_tags
         self._attributes = {"Storage-Class": writing.storage_class} if writing.storage_class else None
 
     def find(self, key: str) -> Found | None:
@@ -89,8 +90,11 @@ class Bucket:
         import obstore
 
         mode: Any = "create" if new else "overwrite"
-        if only is not None:
+        if only is not None and self._has_tags:
             mode = {"e_tag": only}
+        elif only is not None and ((found := self.find(key)) is None or found.tag != only):
+            # A folder has no conditional writes: this is as near as it comes.
+            raise ObjectError(Reason.CHANGED)
         with _failures():
             put = obstore.put(
                 self._store, key, data, mode=mode, attributes=self._attributes, use_multipart=False
@@ -183,6 +187,9 @@ def open_bucket(
             case Kind.GCS:
                 options = _gcs(secret, reaching)
                 return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing)
+            case Kind.FOLDER:
+                folder = obstore.store.LocalStore(url.bucket, automatic_cleanup=True, mkdir=True)
+                return Bucket(folder, writing, has_tags=False)
     except (obstore.exceptions.BaseError, ValueError, TypeError):
         # The library's words could show the secret.
         raise ObjectError(Reason.BAD_CREDENTIAL) from None

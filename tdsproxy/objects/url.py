@@ -7,6 +7,8 @@
     https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH
     http://127.0.0.1:10000/ACCOUNT/CONTAINER/PATH       an Azure emulator, on loopback only
     gs://BUCKET/PATH
+
+and, where a whole store is sent to or comes from, ``file:///FOLDER``.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ _SCHEME: Final = re.compile(r"(?:s3|gs|https?)://", re.IGNORECASE)
 _HOSTED: Final = re.compile(r"(?P<bucket>.+?)\.(?P<host>s3[.-][a-z0-9.-]*amazonaws\.com)", re.IGNORECASE)
 _REGION: Final = re.compile(r"s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com", re.IGNORECASE)
 _BLOB: Final = ".blob."
+_FILE: Final = "file://"
 
 
 class Kind(Enum):
@@ -32,6 +35,7 @@ class Kind(Enum):
     S3 = "s3"
     AZURE = "azure"
     GCS = "gcs"
+    FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ def is_loopback(host: str) -> bool:
 def parse_url(text: str, *, object_needed: bool = True) -> ObjectUrl:
     """Raises ObjectError BAD_URL. Without ``object_needed`` it may name a bucket, or a folder in one."""
     bad = ObjectError(Reason.BAD_URL)
+    if text.lower().startswith(_FILE) and not object_needed:
+        folder = text[len(_FILE) :].rstrip("/")
+        if not folder.startswith("/") or "\0" in folder or ".." in folder.split("/"):
+            raise bad
+        return ObjectUrl(Kind.FOLDER, text, "", folder, "")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +15,15 @@ from tdsproxy.keeper.fetch import NotFetched, Origin
 from tdsproxy.keeper.sync_layout import Manifest, ManifestDamaged, SegmentEntry, decode, encode
 from tdsproxy.keeper.sync_log import LogSender
 from tdsproxy.log.archive import Archive
+from tdsproxy.objects.errors import ObjectError
 from tdsproxy.objects.lease import SECONDS, Lease, LeaseTaken
 from tdsproxy.objects.options import Reaching, Secret
 from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import parse_url
+from tests.keeper.shop import Shop, ids, read_state, tdsproxy, wait_for
 from tests.log import support
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, S3Server, s3_server
-from tests.running import Running, running
+from tests.running import running
 
 CREDENTIAL = Secret(IDENTITY, f"{KEY}:{SECRET}")
 PASSPHRASE = "correct horse"
@@ -145,55 +143,6 @@ def test_a_missing_piece_is_noticed(tmp_path: Path, s3: S3Server) -> None:
     archive.close()
 
 
-class Shop:
-    """Rows that are acknowledged, with the time of the acknowledgement."""
-
-    def __init__(self, server: Running) -> None:
-        self._server = server
-        self._connection = server.connect()
-        self.rows: list[int] = []
-
-    def run(self, text: str) -> None:
-        cursor = self._connection.cursor()
-        cursor.execute(text)
-        while cursor.nextset():
-            pass
-
-    def insert(self) -> None:
-        number = len(self.rows)
-        self.run(f"INSERT shop.dbo.t VALUES ({number})")
-        self.rows.append(time.time_ns())
-
-    def state(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self._server.store / ".sync" / "state.json").read_text()))
-        except FileNotFoundError:
-            return {}
-
-    def wait(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not wanted(self.state()):
-            assert time.monotonic() < deadline, self.state()
-            time.sleep(0.05)
-
-    def shipped(self) -> None:
-        """Waits until all rows are in the object store."""
-        last = self.rows[-1]
-        self.wait(lambda state: (state.get("through_ns") or 0) > last and not state.get("files_waiting"))
-
-    def crash(self) -> None:
-        """Server and keeper are killed."""
-        os.kill(int((self._server.store / "keeper.lock").read_text()), signal.SIGKILL)
-        self._server.process.kill()
-        self._server.process.wait(60)
-
-
-def _tdsproxy(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tdsproxy", *words], capture_output=True, text=True, timeout=120, check=False
-    )
-
-
 @pytest.mark.slow
 def test_a_lost_machine_comes_back_from_the_object_store_alone(tmp_path: Path, s3: S3Server) -> None:
     url = f"{s3.bucket('lost')}/one"
@@ -206,39 +155,102 @@ def test_a_lost_machine_comes_back_from_the_object_store_alone(tmp_path: Path, s
     )
     with running(tmp_path / "store", "--config", str(config)) as server:
         shop = Shop(server)
-        shop.run("CREATE DATABASE shop")
-        shop.run("CREATE TABLE shop.dbo.t (id int)")
-        shop.run("BACKUP DATABASE shop TO DISK = 'shop.bak'")
         shop.run("CREATE LOGIN bob WITH PASSWORD = 'Sup3r!pass'")
         shop.run(f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'")
-        for _ in range(10):
-            shop.insert()
+        shop.insert(10)
         shop.run("BACKUP LOG shop TO DISK = 'shop.trn'")
-        for _ in range(10):
-            shop.insert()
+        shop.insert(10)
         shop.shipped()
-        while not shop.state().get("through_ns", 0) > shop.rows[-1]:
-            shop.insert()
+        shop.insert(5)
         safe = shop.state()["through_ns"]
         shop.crash()
-    promised = [number for number, at in enumerate(shop.rows) if at <= safe]
+    promised = shop.until(safe)
+    assert len(promised) >= 20
     shutil.rmtree(tmp_path / "store")
     words = ("restore", "--all", "--from", url, "--store", str(tmp_path / "new"), "--json")
-    done = _tdsproxy(*words, "--secret-file", str(secret), "--key-file", str(key))
+    done = tdsproxy(*words, "--secret-file", str(secret), "--key-file", str(key))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["databases"] == {"shop": ""}
     assert told["keys"] is True
     assert 0 < told["fetched_seconds"] < told["seconds"]
-    assert _tdsproxy(*words, "--secret-file", str(secret)).returncode == 1
+    # What is there is not overwritten.
+    assert tdsproxy(*words, "--secret-file", str(secret)).returncode == 1
     with running(tmp_path / "new") as server:
         server.connect(user="bob", password="Sup3r!pass").close()
+        assert ids(server)[: len(promised)] == promised
         cursor = server.connect().cursor()
-        cursor.execute("SELECT id FROM shop.dbo.t ORDER BY id")
-        found = [row[0] for row in cursor.fetchall()]
-        assert found[: len(promised)] == promised
         # The secrets have come along, and so has the history.
         cursor.execute(f"BACKUP DATABASE shop TO URL = '{url}/after.bak'")
         cursor.execute("SELECT COUNT(*) FROM msdb.dbo.backupset")
         assert cursor.fetchall() == [(3,)]
         cursor.connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["object store", "folder"])
+def test_a_standby_takes_over(tmp_path: Path, s3: S3Server, kind: str) -> None:
+    folder = tmp_path / "shared"
+    url = f"{s3.bucket('standby')}/one" if kind == "object store" else f"file://{folder}"
+    secret = tmp_path / "secret"
+    secret.write_text(f"{KEY}:{SECRET}" if kind == "object store" else "")
+    sync = ("--sync", url, "--sync-secret-file", str(secret), "--sync-interval", "0.2")
+    follow = ("--follow", url, "--follow-secret-file", str(secret), "--follow-interval", "0.2")
+    with running(tmp_path / "store", *sync) as server:
+        shop = Shop(server)
+        shop.insert(3)
+        shop.run("BACKUP LOG shop TO DISK = 'shop.trn'")
+        shop.insert(3)
+        shop.shipped()
+        with running(tmp_path / "standby", *follow) as standby:
+
+            def followed() -> dict[str, Any]:
+                return read_state(standby.store, ".follow")
+
+            for _ in range(2):
+                shop.insert(5)
+                last = shop.rows[-1]
+                wait_for(lambda last=last: (followed().get("through_ns") or 0) > last)
+                wait_for(lambda: len(ids(standby)) == len(shop.rows))
+            cursor = standby.connect().cursor()
+            with pytest.raises(Exception, match="read-only"):
+                cursor.execute("INSERT shop.dbo.t VALUES (-1)")
+            cursor.execute("SELECT is_in_standby FROM sys.databases WHERE name = 'shop'")
+            assert cursor.fetchall() == [(True,)]
+            shop.insert(5)
+            shown = followed()["through_ns"]
+            shop.crash()
+            done = tdsproxy("restore", "--all", "--recovery", "--store", str(standby.store), "--json")
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["databases"] == {"shop": ""}
+            promised = shop.until(shown)
+            assert len(promised) >= 16
+            assert ids(standby)[: len(promised)] == promised
+            cursor.execute("INSERT shop.dbo.t VALUES (-1)")
+            cursor.connection.close()
+        if kind == "folder":
+            return
+        # It follows no more when it is started again as it was.
+        with running(tmp_path / "standby", *follow) as standby:
+            assert ids(standby)[0] == -1
+            assert read_state(standby.store, ".follow")["ended"]
+
+
+def test_a_folder_is_as_good_as_a_bucket(tmp_path: Path) -> None:
+    bucket = open_bucket(parse_url(f"file://{tmp_path}/x", object_needed=False), None, Reaching())
+    tag = bucket.write("a/b", b"1", new=True)
+    with pytest.raises(ObjectError, match="exists"):
+        bucket.write("a/b", b"2", new=True)
+    other = bucket.write("a/b", b"22", only=tag)
+    with pytest.raises(ObjectError, match="changed"):
+        bucket.write("a/b", b"3", only=tag)
+    assert bucket.read_all("a/b") == (b"22", other)
+    bucket.upload("c", [bytes(1 << 20)] * 7, 5 << 20, 2)
+    assert {found.key: found.size for found in bucket.list("")} == {"a/b": 2, "c": 7 << 20}
+    bucket.remove(["a/b", "not/there"])
+    assert [found.key for found in bucket.list("")] == ["c"]
+    for text in ("file://relative", "file:///a/../b"):
+        with pytest.raises(ObjectError):
+            parse_url(text, object_needed=False)
+    with pytest.raises(ObjectError):
+        parse_url("file:///a/b")
