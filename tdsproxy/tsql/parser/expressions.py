@@ -120,9 +120,11 @@ class Expressions(TypeNames):
 
     def postfix(self, found: ast.Expr) -> ast.Expr:
         """COLLATE, AT TIME ZONE and xml methods behind a primary."""
+        collated = False
         while True:
             word = self.tok.word
-            if word == "COLLATE":
+            if word == "COLLATE" and not collated:
+                collated = True
                 self.advance()
                 found = ast.Collate(found, self.name(), pos=found.pos, line=found.line)
             elif word == "." and self.peek().value in _XML_METHODS and self.peek(2).word == "(":

@@ -85,7 +85,7 @@ class Flow(Security):
             columns, constraints, indexes = self.table_elements()
             self.expect(")")
             return ast.Declaration(name, None, None, columns, constraints, indexes)
-        type_name = self.type_name()
+        type_name = self.type_name(cursor=True)
         value = self.expression() if self.accept("=") else None
         return ast.Declaration(name, type_name, value)
 

@@ -23,6 +23,19 @@ _KEY_OBJECTS: Final[tuple[tuple[tuple[str, ...], bool], ...]] = (
 )
 """The objects, and whether a name follows."""
 
+_VERBS: Final = {
+    "CREATE": frozenset(
+        {"MASTER", "CERTIFICATE", "SYMMETRIC", "ASYMMETRIC", "CREDENTIAL", "DATABASE", "CRYPTOGRAPHIC"}
+    ),
+    "OPEN": frozenset({"MASTER", "SYMMETRIC"}),
+    "CLOSE": frozenset({"MASTER", "SYMMETRIC", "ALL"}),
+    "BACKUP": frozenset({"MASTER", "SERVICE", "SYMMETRIC", "CERTIFICATE"}),
+    "RESTORE": frozenset({"MASTER", "SERVICE", "SYMMETRIC"}),
+}
+_VERBS["DROP"] = _VERBS["CREATE"]
+_VERBS["ALTER"] = _VERBS["CREATE"] | {"SERVICE"}
+"""The objects that a verb knows, by their first words."""
+
 _CLAUSES: Final = frozenset(
     {
         "WITH",
@@ -72,9 +85,9 @@ class Keys(Modules):
         if found is None:
             raise self.error()
         words, named = found
+        if words[0] not in _VERBS[verb]:
+            raise self.error()
         self.accept_words(*words)
-        if verb == "DROP":
-            self.accept_words("IF", "EXISTS")
         name = self.name() if named else None
         clauses: list[tuple[str, ast.Operand]] = []
         while self.tok.word in _CLAUSES or self.at_words("DROP", "ENCRYPTION"):

@@ -107,7 +107,7 @@ class Modules(Flow):
             name = self.variable()
             self.new_variable(name, token)
             self.accept("AS")
-            type_name = self.type_name()
+            type_name = self.type_name(cursor=True)
             self.accept("VARYING")
             if not self.accept_words("NOT", "NULL"):
                 self.accept("NULL")

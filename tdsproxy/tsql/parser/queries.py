@@ -13,6 +13,11 @@ from tdsproxy.tsql.parser.sources import Sources
 _ASSIGNMENTS: Final = frozenset({"=", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|="})
 _SET_OPERATORS: Final = frozenset({"UNION", "EXCEPT"})
 
+_FOR_OPTIONS: Final = {
+    "XML": ("TYPE", "ROOT", "ELEMENTS", "BINARY", "XMLDATA", "XMLSCHEMA"),
+    "JSON": ("ROOT", "INCLUDE_NULL_VALUES", "WITHOUT_ARRAY_WRAPPER"),
+}
+
 
 class Queries(Sources):
     """Reads query expressions."""
@@ -51,14 +56,14 @@ class Queries(Sources):
             operator = self.advance().word
             if operator == "UNION" and self.accept("ALL"):
                 operator = "UNION ALL"
-            right = self._intersections()
+            right = _without_own_into(self._intersections())
             left = ast.SetOperation(operator, left, right, pos=left.pos, line=left.line)
         return left
 
     def _intersections(self) -> ast.Query:
         left = self._query_primary()
         while self.accept("INTERSECT"):
-            right = self._query_primary()
+            right = _without_own_into(self._query_primary())
             left = ast.SetOperation("INTERSECT", left, right, pos=left.pos, line=left.line)
         return left
 
@@ -145,15 +150,16 @@ class Queries(Sources):
             return None
         self.advance()
         self.advance()
-        mode = self.expect("PATH", "RAW", "AUTO", "EXPLICIT").word
+        modes = ("PATH", "AUTO") if kind == "JSON" else ("PATH", "RAW", "AUTO", "EXPLICIT")
+        mode = self.expect(*modes).word
         path = None
-        if self.accept("("):
+        if kind == "XML" and mode in ("PATH", "RAW") and self.accept("("):
             path = self.string()
             self.expect(")")
         options: list[str] = []
         root = None
         while self.accept(","):
-            word = self.word()
+            word = self.expect(*_FOR_OPTIONS[kind]).word
             if word == "BINARY":
                 self.expect("BASE64")
                 word = "BINARY BASE64"
@@ -164,8 +170,9 @@ class Queries(Sources):
                 if self.accept("("):
                     root = self.string()
                     self.expect(")")
-            elif self.at("("):
-                self.skip_parentheses()
+            elif word == "XMLSCHEMA" and self.accept("("):
+                self.string()
+                self.expect(")")
             options.append(word)
         return ast.XmlClause(kind, mode, path, tuple(options), root)
 
@@ -178,7 +185,7 @@ class Queries(Sources):
             self.accept("ALL")
         top = self.top() if self.at("TOP") else None
         items = self.select_items()
-        into = self.object_name() if self.accept("INTO") else None
+        into = self.object_name(3) if self.accept("INTO") else None
         if into is not None and self.accept("ON"):
             self.name()
         sources = self.sources() if self.accept("FROM") else ()
@@ -262,17 +269,21 @@ class Queries(Sources):
 
     def _group(self) -> tuple[tuple[ast.Expr, ...], _Sets | None]:
         """The expressions, and the grouping sets where ROLLUP, CUBE or GROUPING SETS makes some."""
-        self.accept("ALL")
+        every = self.accept("ALL")
         sets: _Sets = ((),)
         special = False
         while True:
             special = special or self._at_sets()
+            if every and special:
+                raise self.error()
             made = self._grouping_item()
             sets = tuple(one + other for one in sets for other in made)
             if not self.accept(","):
                 break
         if self.at("WITH") and self.peek().word in ("ROLLUP", "CUBE"):
             self.advance()
+            if every or special:
+                raise self.error()
             parts = tuple((expr,) for expr in sets[0])
             return sets[0], _rolled(parts) if self.advance().word == "ROLLUP" else _cubed(parts)
         if not special:
@@ -347,6 +358,14 @@ def unordered_operands(query: ast.Query) -> ast.Query:
         if operand.order and operand is not query:
             raise error(156, "Incorrect syntax near the keyword 'ORDER'.", operand.order[0].expr.line)
     return query
+
+
+def _without_own_into(operand: ast.Query) -> ast.Query:
+    """What stands behind UNION and its like. Raises SqlError 196."""
+    if isinstance(operand, ast.Select) and operand.into is not None:
+        text = "SELECT INTO must be the first query in a statement containing a UNION, INTERSECT or EXCEPT operator."
+        raise error(196, text, operand.line)
+    return operand
 
 
 def _whole_into(query: ast.SetOperation) -> ast.Query:

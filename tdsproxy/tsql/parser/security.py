@@ -69,6 +69,9 @@ class Security(Databases):
         """Behind ``CREATE USER`` or ``ALTER USER``."""
         name = self.name()
         login = schema = None
+        without_login = False
+        if alter and not self.at("WITH"):
+            raise self.error()
         if self.accept("FOR", "FROM"):
             if self.accept("LOGIN"):
                 login = self.name()
@@ -80,6 +83,7 @@ class Security(Databases):
                 self.name()
         elif self.accept("WITHOUT"):
             self.expect("LOGIN")
+            without_login = True
         if self.at("WITH") and self.peek(2).word == "=":
             self.advance()
             while True:
@@ -92,7 +96,7 @@ class Security(Databases):
                     login = value
                 if not self.accept(","):
                     break
-        return ast.CreateUser(name, login, schema, alter)
+        return ast.CreateUser(name, login, schema, alter, without_login)
 
     def role(self, action: str, *, server: bool) -> ast.Statement:
         """Behind ``CREATE | ALTER | DROP [SERVER] ROLE``."""

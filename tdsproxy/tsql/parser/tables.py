@@ -185,9 +185,7 @@ class Tables(Dml):
             self.expect("KEY")
             kind = "PRIMARY KEY"
         clustered = self._clustered()
-        columns = self._sorted_columns() if self.at("(") and not in_column else ()
-        if in_column and self.at("("):
-            columns = self._sorted_columns()
+        columns = () if in_column and not self.at("(") else self._sorted_columns()
         self._index_options()
         return ast.Constraint(kind, name, columns, clustered=clustered)
 
@@ -289,12 +287,12 @@ class Tables(Dml):
         """Behind CREATE, at ``[UNIQUE] [CLUSTERED | NONCLUSTERED] [COLUMNSTORE] INDEX``."""
         unique = self.accept("UNIQUE")
         clustered = self._clustered()
-        self.accept("COLUMNSTORE")
+        whole = self.accept("COLUMNSTORE") and clustered
         self.expect("INDEX")
         name = self.name()
         self.expect("ON")
         table = self.object_name(3)
-        columns = self._sorted_columns() if self.at("(") else ()
+        columns = () if whole and not self.at("(") else self._sorted_columns()
         return ast.CreateIndex(table, self._index_rest(name, columns, unique, clustered))
 
     def drop_index(self) -> ast.Statement:

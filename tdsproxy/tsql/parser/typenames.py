@@ -46,8 +46,9 @@ _SYNONYMS: Final = {"character": "char", "dec": "decimal"}
 class TypeNames(Cursor):
     """Reads type names."""
 
-    def type_name(self, *, cast: bool = False) -> ast.TypeName:
-        """A type. Without a length the character and binary types have 30 in CAST and CONVERT, else 1."""
+    def type_name(self, *, cast: bool = False, cursor: bool = False) -> ast.TypeName:
+        """A type. Without a length the character and binary types have 30 in CAST and CONVERT, else 1.
+        ``cursor``: of a variable, which may be one."""
         start = self.tok
         if self.at("NATIONAL"):
             self.advance()
@@ -56,7 +57,7 @@ class TypeNames(Cursor):
             self.advance()
             self.expect("PRECISION")
             return ast.TypeName(ast.Name("float", pos=start.pos, line=start.line), types.FLOAT)
-        elif self.at("CURSOR"):
+        elif cursor and self.at("CURSOR"):
             self.advance()
             return ast.TypeName(ast.Name("cursor", pos=start.pos, line=start.line), _SIMPLE["cursor"])
         else:
