@@ -18,7 +18,8 @@ from typing import Any, Final
 import apsw
 
 from tdsproxy.catalog import names, recovery
-from tdsproxy.catalog.file import CatalogFile, Row
+from tdsproxy.catalog.file import CatalogFile, Memo, Row
+from tdsproxy.catalog.placement import Placement
 from tdsproxy.catalog.recovery import Fork, Kept, LogChain, PageRedo, Redo
 from tdsproxy.store.errors import DatabaseUnreadable
 from tdsproxy.store.file_keys import connect
@@ -273,13 +274,21 @@ class Databases:
     def __init__(self, file: CatalogFile, store: Path) -> None:
         self._file = file
         self._store = store
+        self._found: Memo[Database | None] = Memo(file)
+        self.placement = Placement(file, store)
 
     def all(self) -> list[Database]:
         """In the order of their ids."""
         return [_database(row) for row in self._file.read(f"{_SELECT} ORDER BY id")]
 
     def find(self, name: str) -> Database | None:
+        return self._found.get(name, lambda: self._read(name))
+
+    def _read(self, name: str) -> Database | None:
         rows = self._file.read(f"{_SELECT} WHERE key = ?", (names.name_key(name),))
+        if not rows:
+            file = self.placement.file_of(name)
+            rows = [] if file is None else self._file.read(f"{_SELECT} WHERE file = ?", (file,))
         return _database(rows[0]) if rows else None
 
     def by_id(self, id_: int) -> Database | None:
@@ -450,7 +459,8 @@ class Databases:
     # ------------------------------------------------------------------ files that come and go
 
     def refresh(self) -> None:
-        """Adopts SQLite files that were put into the store, and notes which files are missing.
+        """Adopts SQLite files that were put into the store, or that the configuration names, and notes which
+        files are missing.
 
         An adopted database is in recovery model SIMPLE. One whose file has gone is RECOVERY_PENDING until
         the file is there again.
@@ -461,6 +471,9 @@ class Databases:
                 name = names.database_name(entry.name)
                 if name is not None and entry.is_file():
                     found[entry.name] = name
+        for name, file in self.placement.files():
+            if is_sqlite(self._store / file):
+                self._adopt(name, file)
         known = self.all()
         files = {database.file for database in known}
         for file, name in sorted(found.items()):

@@ -27,7 +27,7 @@ _VALUES: Final = {
     "--ready-file": "ready_file",
     "--log-level": "log_level",
 }
-_LISTS: Final = {"--allow-dir": "allow_dir", "--path-map": "path_map"}
+_LISTS: Final = {"--allow-dir": "allow_dir", "--path-map": "path_map", "--database": "databases"}
 _FLAGS: Final[dict[str, tuple[str, Any]]] = {"--no-tls": ("tls", "off"), "--log-json": ("log_json", True)}
 _PROXY_ONLY: Final = frozenset({"--upstream"})
 

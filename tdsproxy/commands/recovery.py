@@ -190,7 +190,8 @@ def _kept(
     if installed is None or installed.undo is None:
         return None
     former = database.redo.former if database.redo is not None else None
-    copy = str(installed.undo.relative_to(env.catalog.store))
+    undo, store = installed.undo, env.catalog.store
+    copy = str(undo.relative_to(store) if undo.is_relative_to(store) else undo)
     return msgspec.structs.replace(former or former_of(database, lsn), copy=copy, ns=time.time_ns())
 
 

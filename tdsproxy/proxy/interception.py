@@ -13,10 +13,12 @@ from tdsproxy.frontend.channel import PacketChannel
 from tdsproxy.frontend.handler import RpcParameter
 from tdsproxy.frontend.replies import Format
 from tdsproxy.proxy.answer import Answer
+from tdsproxy.proxy.local import LocalServer, is_local_procedure
 from tdsproxy.proxy.natives import KeeperRuns, NativeRuns, Origin
+from tdsproxy.proxy.own_session import OwnSession
 from tdsproxy.proxy.plan import Part, Plan, make_plan
 from tdsproxy.proxy.probe import HELD_BACK, Held, Probe, SessionFacts, carried, without_assignment
-from tdsproxy.proxy.remote_interpreter import is_programme
+from tdsproxy.proxy.remote_interpreter import Claim, claim
 from tdsproxy.proxy.remote_run import Ended, Programme, RemoteRun
 from tdsproxy.proxy.rpcs import (
     Handles,
@@ -41,9 +43,9 @@ from tdsproxy.tds.packets import (
 from tdsproxy.tds.rpc import ProcId, RpcCall, RpcParam, build_rpc, parse_rpc
 from tdsproxy.tds.types import intn
 from tdsproxy.tsql import types as sql
+from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.evaluator import Argument
-from tdsproxy.tsql.gate import may_be_native
 from tdsproxy.tsql.replies import Command, Done, DoneKind, ReturnStatus, ReturnValue
 from tdsproxy.tsql.scalar import TypedValue
 
@@ -76,6 +78,7 @@ class Interception:
         keeper: KeeperRuns,
         format_: Format,
         origin: Origin,
+        local: LocalServer | None = None,
     ) -> None:
         self._client = client
         self._leg = leg
@@ -84,6 +87,7 @@ class Interception:
         self._attentions = 0
         self._talk = Talk(leg)
         self._natives = NativeRuns(keeper, origin, self._talk)
+        self._own = OwnSession(local, origin)
 
     @property
     def has_handles(self) -> bool:
@@ -94,10 +98,15 @@ class Interception:
         """The session was reset."""
         self._handles.clear()
 
+    def close(self) -> None:
+        """The connection has ended."""
+        self._own.close()
+
     def cancel(self) -> None:
         """An attention came while ``run`` is at work, or the client went."""
         self._attentions += 1
         self._talk.interrupt()
+        self._own.cancel()
 
     def take_attentions(self) -> int:
         """How many attentions are to be acknowledged."""
@@ -122,7 +131,7 @@ class Interception:
             return Outcome.NOT_OURS
         answer = Answer(self._client, self._leg, self._format)
         try:
-            plan = await _off_the_loop(len(batch.text), lambda: _judge(batch.text))
+            plan = await _off_the_loop(len(batch.text), lambda: self._judge(batch.text))
         except SyntaxError_ as error:
             await answer.end(error.messages)
             return Outcome.ANSWERED
@@ -134,10 +143,18 @@ class Interception:
         run = _Run(plan, batch.headers, status, {})
         return await self._execute(run, answer)
 
+    def _judge(self, text: str) -> Plan | Programme | None:
+        """What is to be done about a batch; None: nothing. Raises SyntaxError_."""
+        found = claim(text, local=self._own.is_possible)
+        if found is Claim.NO:
+            return None
+        plan = make_plan(text) if found is Claim.NATIVE else None
+        return plan or Programme(text, in_msdb=found is Claim.IN_MSDB)
+
     async def _programme(
         self, programme: Programme, headers: AllHeaders, status: int, answer: Answer
     ) -> Outcome:
-        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer)
+        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer, self._own)
         try:
             ran = await run.run(programme)
         except Interrupted:
@@ -267,7 +284,8 @@ class Interception:
             await Answer(self._client, self._leg, self._format, in_rpc=True).end(error.messages)
             return Outcome.ANSWERED
         if not any(
-            plan is not None or self._is_own(said) for plan, (_c, said) in zip(plans, calls, strict=True)
+            plan is not None or self._is_own(said) or self._is_local(call)
+            for plan, (call, said) in zip(plans, calls, strict=True)
         ):
             return Outcome.NOT_OURS
         answer = Answer(self._client, self._leg, self._format, in_rpc=True)
@@ -299,11 +317,29 @@ class Interception:
         variables = declared_variables(declarations)
         if variables is None:
             return None
-        if may_be_native(text.encode("utf-16-le", "surrogatepass")):
+        values = [each.value for each in said.arguments]
+        found = claim(text, values=values, local=self._own.is_possible)
+        if found is Claim.NATIVE:
             plan = make_plan(text, declared=variables)
             if plan is not None:
                 return plan
-        return _rpc_programme(text, declarations, said.arguments)
+        if found is Claim.NO or any(each.type is None for each in said.arguments):
+            return None  # a table can't be handed on from here
+        return _rpc_programme(text, declarations, said.arguments, in_msdb=found is Claim.IN_MSDB)
+
+    def _is_local(self, call: RpcCall) -> bool:
+        return (
+            self._own.is_possible
+            and isinstance(call.procedure, str)
+            and is_local_procedure(split_name(call.procedure))
+        )
+
+    async def _local_call(self, call: RpcCall, headers: AllHeaders, status: int, answer: Answer) -> int:
+        """The call of a procedure of ours, msdb's for instance."""
+        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer, self._own)
+        if not await run.call(rpc_request(call)):
+            return await self._pass_call(call, None, headers, 0, answer)
+        return 0
 
     def _is_own(self, said: StatementCall | None) -> bool:
         return said is not None and said.handle in self._handles
@@ -318,6 +354,8 @@ class Interception:
         answer: Answer,
     ) -> int:
         """One call of an RPC message; the reset bits that are still to be sent."""
+        if self._is_local(call):
+            return await self._local_call(call, headers, status, answer)
         if said is None or (plan is None and not (said.kind is Kind.UNPREPARE and self._is_own(said))):
             return await self._pass_call(call, said, headers, status, answer)
         if said.kind is not Kind.EXECUTE and said.handle is not None:
@@ -355,7 +393,7 @@ class Interception:
     ) -> int:
         """A call whose statement is interpreted; the reset bits that are still to be sent."""
         ended = Ended()
-        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer)
+        run = RemoteRun(self._talk, self._natives, self._format, headers, status, answer, self._own)
         await run.run(programme, ended)
         shift = _ORDINALS[said.kind]
         for reply in ended.replies:
@@ -409,30 +447,20 @@ class _Run:
         return build_batch(text, self.headers, version)
 
 
-def _rpc_programme(text: str, declarations: str, arguments: Sequence[RpcParameter]) -> Programme | None:
-    """What an RPC runs when it has to be interpreted. Raises SyntaxError_."""
-    if any(each.type is None for each in arguments):
-        return None  # a table: it can't be handed on from here
-    if not is_programme(text, values=[each.value for each in arguments]):
-        return None
+def _rpc_programme(
+    text: str, declarations: str, arguments: Sequence[RpcParameter], *, in_msdb: bool
+) -> Programme:
+    """What an RPC runs when it has to be interpreted."""
     given = [TypedValue(value, sql.nvarchar(sql.MAX)) for value in (text, declarations)]
     passed = [Argument(None, each) for each in given]
     for each in arguments:
         value = None if each.default or each.type is None else TypedValue(each.value, each.type)
         passed.append(Argument(each.name or None, value, _kept if each.output else None))
-    return Programme(text, tuple(passed))
+    return Programme(text, tuple(passed), in_msdb=in_msdb)
 
 
 def _kept(_made: TypedValue) -> None:
     """An output's value: the interpreter keeps it for the answer."""
-
-
-def _judge(text: str) -> Plan | Programme | None:
-    """What is to be done about a batch; None: nothing. Raises SyntaxError_."""
-    plan = make_plan(text)
-    if plan is not None:
-        return plan
-    return Programme(text) if is_programme(text) else None
 
 
 async def _off_the_loop(size: int, work: Callable[[], T]) -> T:

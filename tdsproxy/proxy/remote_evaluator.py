@@ -14,6 +14,7 @@ from typing import Any, Final
 from tdsproxy.frontend.values import from_wire, sql_type
 from tdsproxy.proxy.exchange import Exchange, Piece, Standing, Statement
 from tdsproxy.proxy.literals import literal
+from tdsproxy.proxy.local import sets_recovery
 from tdsproxy.proxy.plan import type_text
 from tdsproxy.proxy.probe import SessionFacts
 from tdsproxy.proxy.rewriting import statement as rewritten
@@ -46,6 +47,8 @@ TRIED: Final = frozenset({349, 350, 243, 351})
 _SCOPES: Final = frozenset({wire.EnvChangeType.DATABASE, wire.EnvChangeType.COLLATION})
 """What a USE of ours changes: the way into a scope and out of it has no token (captured)."""
 
+_SOURCES: Final = frozenset({"EXEC", "EXECUTE", "SELECT", "VALUES"})
+
 _KINDS: Final = {
     wire.TokenType.DONE: DoneKind.BATCH,
     wire.TokenType.DONEPROC: DoneKind.PROC,
@@ -74,6 +77,10 @@ class Link:
 
     def pass_on(self, raw: bytes) -> None:
         """Tokens for the client as they are."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises Cancelled when an attention has come."""
         raise NotImplementedError
 
 
@@ -160,13 +167,13 @@ class RemoteEvaluator:
     def enter(self, frame: Frame) -> None:
         frame.storage["database"] = self.facts.database
         if frame.database is not None:
-            self._run(Statement(f"USE {_bracketed(frame.database)}"))
+            self._run(Statement(f"USE {bracketed(frame.database)}"))
 
     def leave(self, frame: Frame) -> Iterator[Reply]:
         self.drop_tables(frame)
         before = frame.storage.get("database")
         if isinstance(before, str) and before != self.facts.database:
-            self._run(Statement(f"USE {_bracketed(before)}"))
+            self._run(Statement(f"USE {bracketed(before)}"))
         return iter(())
 
     def drop_tables(self, frame: Frame) -> None:
@@ -197,7 +204,7 @@ class RemoteEvaluator:
         return batch
 
     def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
-        if isinstance(statement, ast.NativeStatement):
+        if isinstance(statement, ast.NativeStatement) or sets_recovery(statement):
             return self._native(statement, frame)
         if isinstance(statement, ast.Declare):
             return self._declare_tables(statement, frame)
@@ -213,7 +220,7 @@ class RemoteEvaluator:
             raise SqlError.of(102, 15, 1, "Incorrect syntax: this expression can't be evaluated here.")
         return found
 
-    def _native(self, statement: ast.NativeStatement, frame: Frame) -> Iterator[Reply]:
+    def _native(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         variables = {
             name: cell.value
             for name, cell in frame.variables.items()
@@ -353,15 +360,19 @@ class RemoteEvaluator:
     # ----------------------------------------------------------------- INSERT ... EXEC
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:
-        head = _insert_head(self._excerpt(statement).text)
+        head = head_of(self._excerpt(statement).text)
         count = 0
         for columns, rows in results:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[start : start + ROWS_AT_ONCE]
-                excerpt = Excerpt(f"{head} VALUES {_values(columns, some)}", statement.line)
+                excerpt = Excerpt(f"{head} VALUES {values_text(columns, some)}", statement.line)
                 self._asked(rewritten(excerpt, frame, self._sets(frame)), frame)
                 count += len(some)
-        yield Done(Command.INSERT, count)
+        yield self.inserted(count)
+
+    @staticmethod
+    def inserted(count: int) -> Done:
+        return Done(Command.INSERT, count)
 
     # ----------------------------------------------------------------- types and tables
 
@@ -457,7 +468,7 @@ def _rows(piece: Piece, columns: tuple[Column, ...]) -> list[tuple[Value, ...]]:
     ]
 
 
-def _values(columns: Iterable[Column], rows: Iterable[tuple[object, ...]]) -> str:
+def values_text(columns: Iterable[Column], rows: Iterable[tuple[object, ...]]) -> str:
     types = [column.type for column in columns]
     return ", ".join(
         "(" + ", ".join(literal(value, type_) for value, type_ in zip(row, types, strict=True)) + ")"  # type: ignore[arg-type]
@@ -465,15 +476,15 @@ def _values(columns: Iterable[Column], rows: Iterable[tuple[object, ...]]) -> st
     )
 
 
-def _insert_head(text: str) -> str:
-    """An INSERT ... EXEC up to its EXEC."""
+def head_of(text: str) -> str:
+    """An INSERT up to the EXEC, the query or the values that it takes its rows from."""
     depth = 0
     for token in tokenize(text):
         depth += (token.word == "(") - (token.word == ")")
-        if depth == 0 and token.kind is Kind.KEYWORD and token.word in ("EXEC", "EXECUTE"):
+        if depth == 0 and token.kind is Kind.KEYWORD and token.word in _SOURCES:
             return text[: token.pos]
     return text
 
 
-def _bracketed(name: str) -> str:
+def bracketed(name: str) -> str:
     return "[" + name.replace("]", "]]") + "]"

@@ -6,9 +6,12 @@ statement, in a scope of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 
+from tdsproxy.proxy.local import MSDB, is_local, may_be_local, may_be_ours, sets_recovery
 from tdsproxy.proxy.plan import is_native_error
+from tdsproxy.proxy.remote_evaluator import RemoteEvaluator
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
@@ -23,27 +26,58 @@ from tdsproxy.tsql.state import Frame
 _STRINGS = (Kind.STRING, Kind.NSTRING)
 
 
-def is_programme(text: str, *, quoted_identifier: bool = True, values: Sequence[object] = ()) -> bool:
-    """Whether the text has to be interpreted here: it holds a native statement, wherever it stands, or runs
-    strings while one of its literals, or one of ``values``, may be one. Raises SyntaxError_ when a native
-    statement can't be parsed."""
+class Claim(Enum):
+    """Whether a text is ours. IN_MSDB: only where that is the current database. NATIVE: nothing in it is
+    about msdb, so that what stands around a native statement is the upstream's."""
+
+    NO = 0
+    IN_MSDB = 1
+    NATIVE = 2
+    YES = 3
+
+
+def claim(
+    text: str, *, quoted_identifier: bool = True, values: Sequence[object] = (), local: bool = False
+) -> Claim:
+    """Whether a text is ours: it holds a native statement, wherever it stands, or runs strings while one of
+    its literals, or one of ``values``, may be one; or, when ``local``, a statement is about msdb. Raises
+    SyntaxError_ when a native statement can't be parsed."""
     try:
         batch = parse(text, quoted_identifier=quoted_identifier)
     except SyntaxError_ as error:
         if is_native_error(error, text, quoted_identifier=quoted_identifier):
             raise
-        return False
+        return Claim.NO
+    if any(_sets_recovery(statement) for statement in batch.statements):
+        return Claim.YES
+    in_msdb = local and any(map(may_be_local, batch.statements))
+    enters = in_msdb and any(map(_enters_msdb, batch.statements))
+    if enters or (local and any(is_local(statement, "") for statement in batch.statements)):
+        return Claim.YES
     if native_statements(batch):
-        return True
-    if not any(_runs_strings(statement) for statement in batch.statements):
-        return False
-    tokens = tokenize(text, quoted_identifier=quoted_identifier)
-    literals = [token.value for token in tokens if token.kind in _STRINGS]
-    return any(_may_be_native(value) for value in (*literals, *values))
+        return Claim.YES if in_msdb else Claim.NATIVE
+    if any(_runs_strings(statement) for statement in batch.statements):
+        tokens = tokenize(text, quoted_identifier=quoted_identifier)
+        literals = [token.value for token in tokens if token.kind in _STRINGS]
+        if any(_may_be_ours(value, local=local) for value in (*literals, *values)):
+            return Claim.YES
+    return Claim.IN_MSDB if in_msdb else Claim.NO
 
 
-def _may_be_native(value: object) -> bool:
-    return isinstance(value, str) and may_be_native(value.encode("utf-16-le", "surrogatepass"))
+def _may_be_ours(value: object, *, local: bool) -> bool:
+    return isinstance(value, str) and (may_be_ours if local else may_be_native)(
+        value.encode("utf-16-le", "surrogatepass")
+    )
+
+
+def _sets_recovery(statement: ast.Statement) -> bool:
+    return sets_recovery(statement) or any(map(_sets_recovery, inner_statements(statement)))
+
+
+def _enters_msdb(statement: ast.Statement) -> bool:
+    if isinstance(statement, ast.Use):
+        return statement.database.lower() == MSDB
+    return any(map(_enters_msdb, inner_statements(statement)))
 
 
 def _runs_strings(statement: ast.Statement) -> bool:
@@ -60,7 +94,12 @@ def _runs_strings(statement: ast.Statement) -> bool:
 
 
 class RemoteInterpreter(Interpreter):
-    """For a ``RemoteEvaluator``."""
+    """For a ``RemoteEvaluator``. ``local``: statements about msdb are ours, too."""
+
+    def __init__(self, evaluator: RemoteEvaluator, cancelled: Callable[[], bool], *, local: bool) -> None:
+        super().__init__(evaluator, cancelled)
+        self._remote = evaluator
+        self._local = local
 
     def _leaf(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         match statement:
@@ -82,7 +121,7 @@ class RemoteInterpreter(Interpreter):
             if statement.at is not None:
                 return False
             text = "".join(str(self.scalar(part, frame).value or "") for part in statement.parts)
-            return _may_be_native(text) and self._is_programme(text, (), quoted=quoted)
+            return _may_be_ours(text, local=self._local) and self._claims(text, (), quoted=quoted)
         name = statement.procedure
         if not isinstance(name, ast.Name):
             called = frame.get(name.name)
@@ -94,20 +133,23 @@ class RemoteInterpreter(Interpreter):
             for argument in statement.arguments
             if argument.value is not None and not self._is_table(argument.value, frame)
         ]
-        if not values or not isinstance(values[0], str) or not any(map(_may_be_native, values)):
+        if not values or not isinstance(values[0], str):
             return False
-        return self._is_programme(values[0], values[1:], quoted=quoted)
+        if not any(_may_be_ours(value, local=self._local) for value in values):
+            return False
+        return self._claims(values[0], values[1:], quoted=quoted)
 
     @staticmethod
     def _is_table(value: ast.Expr, frame: Frame) -> bool:
         return isinstance(value, ast.Variable) and value.name.lower() in frame.tables
 
-    @staticmethod
-    def _is_programme(text: str, values: Sequence[object], *, quoted: bool) -> bool:
+    def _claims(self, text: str, values: Sequence[object], *, quoted: bool) -> bool:
         try:
-            return is_programme(text, quoted_identifier=quoted, values=values)
+            found = claim(text, quoted_identifier=quoted, values=values, local=self._local)
         except SyntaxError_:
             return True  # the interpreter says what is wrong with it
+        in_msdb = self._remote.facts.database.lower() == MSDB
+        return found in (Claim.YES, Claim.NATIVE) or (found is Claim.IN_MSDB and in_msdb)
 
     def _called(self, statement: ast.Execute | ast.ExecuteString, frame: Frame) -> Iterator[Reply]:
         """A call that the server runs whole: its tokens as they are, but within a string or an RPC of ours

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from tdsproxy.frontend.handler import RpcRequest
 from tdsproxy.frontend.replies import Format
-from tdsproxy.frontend.worker import SessionWorker
 from tdsproxy.proxy.answer import Answer
 from tdsproxy.proxy.exchange import Exchange, Statement
+from tdsproxy.proxy.local import MSDB
+from tdsproxy.proxy.local_evaluator import LocalEvaluator
 from tdsproxy.proxy.natives import NativeRuns
+from tdsproxy.proxy.own_session import OwnSession
 from tdsproxy.proxy.probe import SessionFacts
 from tdsproxy.proxy.remote_evaluator import Link, Passed, RemoteEvaluator
 from tdsproxy.proxy.remote_interpreter import RemoteInterpreter
@@ -39,6 +42,8 @@ class Programme:
 
     text: str
     arguments: tuple[Argument, ...] | None = None
+    in_msdb: bool = False
+    """It is ours only where msdb is the current database."""
 
 
 @dataclass(slots=True)
@@ -110,6 +115,10 @@ class _Link(Link):
         if self._answer.encoder.size > FULL:
             self.wait(self._answer.send())
 
+    def check(self) -> None:
+        if self.cancelled:
+            raise Cancelled
+
     def add(self, reply: Reply) -> None:
         if isinstance(reply, Passed):
             return
@@ -129,20 +138,36 @@ class RemoteRun:
         headers: AllHeaders,
         status: int,
         answer: Answer,
+        own: OwnSession,
     ) -> None:
         loop = asyncio.get_running_loop()
+        self._own = own
         self._link = _Link(loop, talk, natives, format_.version, headers, status, answer)
         self._version = format_.version
         self._answer = answer
 
     async def run(self, programme: Programme, ended: Ended | None = None) -> bool:
-        """False when the session runs no statements now (PARSEONLY, NOEXEC, FMTONLY): nothing was answered.
-        Raises Interrupted, ConnectionError, ProtocolError."""
-        worker = SessionWorker("programme")
+        """False when nothing was answered, as it is the upstream's after all: the session runs no statements
+        now (PARSEONLY, NOEXEC, FMTONLY), or msdb is not its database. Raises Interrupted, ConnectionError,
+        ProtocolError."""
+        return await self._own.submit(lambda: self._work(programme, ended))
+
+    async def call(self, request: RpcRequest) -> bool:
+        """Run a procedure in the session of the embedded server; see ``run``."""
+        return await self._own.submit(lambda: self._work_call(request))
+
+    def _work_call(self, request: RpcRequest) -> bool:
         try:
-            return await worker.submit(lambda: self._work(programme, ended))
-        finally:
-            worker.stop()
+            facts = self._first_facts()
+            session = None if facts is None else self._own.session(facts)
+            if session is None:
+                return False
+            for reply in session.run_rpc(request):
+                self._link.add(reply)
+            self._link.check()
+        except Cancelled:
+            raise Interrupted from None
+        return True
 
     def _work(self, programme: Programme, ended: Ended | None) -> bool:
         try:
@@ -154,8 +179,12 @@ class RemoteRun:
         facts = self._first_facts()
         if facts is None:
             return self._answer.begun
-        remote = RemoteEvaluator(self._link, facts, self._version)
-        interpreter = RemoteInterpreter(remote, lambda: self._link.cancelled)
+        if programme.in_msdb and facts.database.lower() != MSDB and not self._answer.begun:
+            return False
+        remote = self._evaluator(facts)
+        interpreter = RemoteInterpreter(
+            remote, lambda: self._link.cancelled, local=isinstance(remote, LocalEvaluator)
+        )
         options = Options(facts.nocount, facts.xact_abort, facts.quoted_identifier)
         frame = Frame(SessionState(), options, text=programme.text)
         try:
@@ -168,6 +197,12 @@ class RemoteRun:
             if not self._link.cancelled:
                 _leave(remote, frame)
         return True
+
+    def _evaluator(self, facts: SessionFacts) -> RemoteEvaluator:
+        session = self._own.session(facts)
+        if session is None:
+            return RemoteEvaluator(self._link, facts, self._version)
+        return LocalEvaluator(self._link, facts, self._version, session)
 
     def _hold_end(self, reply: Reply, ended: Ended) -> None:
         """The call's status, outputs and end wait for what the RPC has to say in between."""

@@ -19,6 +19,7 @@ from tdsproxy.frontend.streams import ByteStream
 from tdsproxy.frontend.worker import SessionLimit
 from tdsproxy.proxy.client_packets import ClientPackets
 from tdsproxy.proxy.interception import Interception, Outcome
+from tdsproxy.proxy.local import LocalServer, may_be_ours
 from tdsproxy.proxy.login import login_body, read_answer
 from tdsproxy.proxy.natives import KeeperRuns, Origin
 from tdsproxy.proxy.splice import MAX_ATTENTIONS, Splice
@@ -38,7 +39,6 @@ from tdsproxy.tds.packets import (
     packetize,
 )
 from tdsproxy.tds.versions import negotiate_version
-from tdsproxy.tsql.gate import may_be_native
 from tdsproxy.tsql.replies import Message as SqlMessage
 
 log = logging.getLogger(__name__)
@@ -61,11 +61,13 @@ _SEARCHED: Final = frozenset({PacketType.SQL_BATCH, PacketType.RPC})
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """``limit`` counts sessions, shared by the connections of one listener."""
+    """``limit`` counts sessions, shared by the connections of one listener. ``local`` answers what is about
+    msdb; without one it is the upstream's."""
 
     handshake: HandshakeSettings
     upstream: UpstreamSettings
     limit: SessionLimit
+    local: LocalServer | None = None
 
 
 class ProxySession:
@@ -79,6 +81,7 @@ class ProxySession:
         self._login_name: str | None = None
         self._expected = 0
         self._own: Interception | None = None
+        self._interception: Interception | None = None
         self._splice: Splice | None = None
         self._busy = False
         self._stopping = False
@@ -106,6 +109,8 @@ class ProxySession:
             self._client.close()
             if self._leg is not None:
                 self._leg.close()
+            if self._interception is not None:
+                self._interception.close()
             if self._login_name is not None:
                 self._settings.limit.leave(self._login_name)
 
@@ -201,7 +206,8 @@ class ProxySession:
 
     async def _converse(self, leg: UpstreamLeg, format_: Format, origin: Origin) -> None:
         packets = ClientPackets(self._client, lambda: self._urgent(leg), lambda: self._client_gone(leg))
-        interception = Interception(self._client, leg, self._keeper, format_, origin)
+        interception = Interception(self._client, leg, self._keeper, format_, origin, self._settings.local)
+        self._interception = interception
         splice = Splice(self._client, leg, lambda: interception.has_handles, self._answered)
         self._splice = splice
         while not self._stopping:
@@ -298,7 +304,7 @@ class ProxySession:
             await self._answer(failed_done(format_), leg)
             return
         body = first.payload if len(whole) == 1 else b"".join(packet.payload for packet in whole)
-        if may_be_native(body) or (first.type == PacketType.RPC and interception.has_handles):
+        if may_be_ours(body) or (first.type == PacketType.RPC and interception.has_handles):
             message = Message(first.type, first.status, body)
             if await self._intercept(message, packets, leg, interception, format_):
                 return

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Final
 
 from tdsproxy.frontend.channel import PacketChannel
+from tdsproxy.proxy.local import may_be_ours
 from tdsproxy.proxy.upstream import UpstreamLeg
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.packets import ATTENTION, HEADER_SIZE, PacketType, Status
-from tdsproxy.tsql.gate import may_be_native
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +83,10 @@ class Splice:
             self._upstream.write(ATTENTION)
             return True
         if kind == _RPC:
-            if self._has_handles() or may_be_native(data):
+            if self._has_handles() or may_be_ours(data):
                 return False
         elif kind == _BATCH:
-            if may_be_native(data):
+            if may_be_ours(data):
                 return False
         elif kind != _TRANSACTION:
             return False

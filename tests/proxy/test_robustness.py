@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from tdsproxy.frontend.replies import Format, ReplyEncoder
+from tdsproxy.proxy.remote_interpreter import Claim
 from tdsproxy.proxy.session import MAX_SEARCHED
 from tdsproxy.tds.headers import build_batch
 from tdsproxy.tds.login7 import Feature, Login7, parse_login7
@@ -311,11 +312,12 @@ async def test_a_long_batch_is_parsed_beside_the_loop() -> None:
         calls: list[bool] = []
         original = threading.current_thread()
 
-        def noting(*args: object, **more: object) -> None:
+        def noting(*args: object, **more: object) -> Claim:
             calls.append(threading.current_thread() is original)
+            return Claim.NO
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tdsproxy.proxy.interception.make_plan", noting)
+            patch.setattr("tdsproxy.proxy.interception.claim", noting)
             await wire.batch(text)
             assert len(await wire.dones()) == 1
             await wire.batch("SELECT 'a backup'")
