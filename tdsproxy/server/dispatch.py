@@ -149,6 +149,13 @@ class Dispatcher:
                 yield Done(Command.PARSE_ERROR)  # the number is INSERT BULK's, too (captured)
             case ast.Reconfigure():
                 yield from reconfigure(self._session, statement)
+            case ast.ExecuteAs():
+                name = self.scalar(statement.name, frame).value if statement.name is not None else None
+                self._session.impersonation.execute_as(statement, str(name))
+                yield Done(Command.PARSE_ERROR)
+            case ast.Revert():
+                self._session.impersonation.revert()
+                yield Done(Command.PARSE_ERROR)
             case ast.Declare() | ast.Checkpoint() | ast.Accepted() | ast.AlterIndex():
                 yield Done(Command.NONE)
             case _:
@@ -317,6 +324,7 @@ class Dispatcher:
     def enter(self, frame: Frame) -> None:
         """The current database is the caller's again when the frame ends."""
         frame.storage["caller_database"] = self._session.database
+        frame.storage["impersonations"] = self._session.impersonation.depth
         if frame.database is not None:
             self._session.move(frame.database)
 
@@ -324,6 +332,7 @@ class Dispatcher:
         self.sql.leave(frame)
         if frame.parent is not None:
             DATE_FORMAT.set(frame.parent.options.date_format)
+        self._session.impersonation.back_to(int(str(frame.storage["impersonations"])))
         caller = frame.storage.get("caller_database")
         if isinstance(caller, str) and caller != self._session.database:
             self._session.move(caller)

@@ -45,6 +45,14 @@ class Rights:
         self._find_user = find_user
         self._permission = permission
 
+    def as_login(self, login: Login) -> Rights:
+        """Those of another login."""
+        return Rights(login, self._find_database, self._find_user, self._permission)
+
+    def as_user(self, login: Login, database: str, user: UserFacts) -> Rights:
+        """Those of a user of one database, who is a stranger in all others."""
+        return _UserRights(login, self._find_database, self._find_user, self._permission, database, user)
+
     @property
     def server_roles(self) -> frozenset[str]:
         return self.login.roles
@@ -126,3 +134,21 @@ class Rights:
         """Raises SqlError 15247 without one of the fixed server roles."""
         if not self.is_sysadmin and not self.login.roles & set(roles):
             raise SqlError.of(15247, 16, 1, "User does not have permission to perform this action.")
+
+
+class _UserRights(Rights):
+    def __init__(
+        self,
+        login: Login,
+        find_database: Callable[[str], Database | None],
+        find_user: Callable[[str, bytes], UserFacts | None],
+        permission: Callable[[str, frozenset[str], str, str, str], str | None],
+        database: str,
+        user: UserFacts,
+    ) -> None:
+        super().__init__(login, find_database, find_user, permission)
+        self._database = database.lower()
+        self._only = user
+
+    def _user(self, database: str) -> UserFacts | None:
+        return self._only if database.lower() == self._database else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tdsproxy.catalog.logins import SA, SERVER_ROLES, Login
 from tdsproxy.server.grants import run_permission
+from tdsproxy.server.impersonation import new_sid
 from tdsproxy.server.passwords import hash_password, verify_password
 from tdsproxy.server.sysviews.security import DATABASE_ROLE_IDS
 from tdsproxy.server.users import Users
@@ -181,6 +182,9 @@ def _create_user(session: Session, statement: ast.CreateUser) -> None:
             1,
             f"User, group, or role '{statement.name}' already exists in the current database.",
         )
+    if statement.without_login:
+        users.create(statement.name, "S", new_sid(), statement.default_schema or "dbo")
+        return
     login = _login_for(session, statement.login or statement.name)
     if any(user.sid == login.sid for user in users.made()):
         raise SqlError.of(15063, 16, 1, "The login already has an account under a different user name.")

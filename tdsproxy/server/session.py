@@ -23,6 +23,7 @@ from tdsproxy.server.dispatch import Dispatcher
 from tdsproxy.server.failures import DISK_FAILURES, sqlite_errors, unforeseen
 from tdsproxy.server.grants import Grant, Grants, verdict
 from tdsproxy.server.identity import LANGUAGE
+from tdsproxy.server.impersonation import Impersonation
 from tdsproxy.server.marks import KeeperMarks
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
 from tdsproxy.server.rights import Rights
@@ -100,6 +101,7 @@ class Session:
         if engine.keeper is not None:
             self.workspace.on_commit = engine.note_commit
             self.evaluator.sql.transactions.marks = KeeperMarks(engine.keeper, login.name)
+        self.impersonation = Impersonation(self)
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
 
     # ------------------------------------------------------------------ frontend.handler.Session
@@ -165,6 +167,7 @@ class Session:
             self.values.clear()
             self.context_info = None
             self.prepared.clear()
+            self.impersonation.back_to(0)
             old = self._database
             try:
                 self._enter(self.request.database or "master")
@@ -465,7 +468,9 @@ class Session:
 
     def _refresh_login(self) -> None:
         login = self.engine.catalog.logins.find(self.rights.login.name)
-        if login is not None and login.roles != self.rights.login.roles:
+        if self.impersonation.active or login is None:
+            return
+        if login.roles != self.rights.login.roles:
             self.rights = Rights(login, self._find_database, self._find_user, self._permission)
 
     def users_table(self, database: str) -> Users:
@@ -527,6 +532,7 @@ class Session:
             spid=self._spid,
             login=self.rights.login.name,
             login_sid=self.rights.login.sid,
+            original_login=self.impersonation.original.name,
             database_id=self._database_id,
             login_time=self._logged_in,
             host=self.request.host,

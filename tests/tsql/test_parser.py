@@ -67,7 +67,7 @@ def kinds(text: str) -> list[str]:
          ["Dbcc", "Kill", "Checkpoint", "Reconfigure"]),
         ("MERGE t USING s ON 1 = 1 WHEN MATCHED THEN DELETE; SELECT 1", ["Merge", "QueryStatement"]),
         ("EXECUTE AS USER = 'x' REVERT UPDATE STATISTICS t SELECT 1",
-         ["Accepted", "Accepted", "Accepted", "QueryStatement"]),
+         ["ExecuteAs", "Revert", "Accepted", "QueryStatement"]),
         ("CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'p' DROP CERTIFICATE c", ["KeyStatement",
          "KeyStatement"]),
         ("INSERT BULK t ([a] int, b nvarchar(5) COLLATE Latin1_General_BIN2) WITH (TABLOCK)",

@@ -159,7 +159,7 @@ FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
     asks("SID_BINARY", 1, 1, t.varbinary(85), _account_sid),
     asks("SUSER_ID", 0, 1, t.INT, _login_id),
     asks("SYSTEM_USER", 0, 0, _NAME, _login_name),
-    asks("ORIGINAL_LOGIN", 0, 0, _NAME, _login_name),
+    asks("ORIGINAL_LOGIN", 0, 0, _NAME, lambda context: context.session.original_login),
     asks("USER_NAME", 0, 1, _NAME, _user_name),
     asks("USER", 0, 0, _NAME, _user_name),
     asks("CURRENT_USER", 0, 0, _NAME, _user_name),

@@ -91,6 +91,7 @@ class SessionFacts(msgspec.Struct, frozen=True):
     spid: int
     login: str
     login_sid: bytes
+    original_login: str
     database_id: int
     login_time: DateTime
     host: str = ""

@@ -92,7 +92,7 @@ def _sessions(scope: Scope) -> Iterator[Row]:
             "last_request_end_time": session.request_end,
             "is_user_process": 1,
             "original_security_id": session.login_sid,
-            "original_login_name": session.login,
+            "original_login_name": session.original_login,
             "authenticating_database_id": 1,
         }
 

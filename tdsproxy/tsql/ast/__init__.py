@@ -14,8 +14,10 @@ from tdsproxy.tsql.ast.administration import (
     Accepted,
     Checkpoint,
     Dbcc,
+    ExecuteAs,
     Kill,
     Reconfigure,
+    Revert,
     Unsupported,
 )
 from tdsproxy.tsql.ast.cursors import (
@@ -230,6 +232,7 @@ __all__ = [
     "DropUser",
     "ExecArgument",
     "Execute",
+    "ExecuteAs",
     "ExecuteString",
     "Exists",
     "Expr",
@@ -280,6 +283,7 @@ __all__ = [
     "Reference",
     "Restore",
     "Return",
+    "Revert",
     "Select",
     "SelectItem",
     "SetColumn",

@@ -41,3 +41,15 @@ class Accepted(Statement):
     """A statement that is read whole and does nothing here (UPDATE STATISTICS, SETUSER ...)."""
 
     words: str
+
+
+class ExecuteAs(Statement):
+    """``EXECUTE AS USER = 'name'``: ``kind`` is LOGIN, USER or CALLER."""
+
+    kind: str
+    name: Expr | None = None
+    no_revert: bool = False
+
+
+class Revert(Statement):
+    pass

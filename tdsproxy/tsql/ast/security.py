@@ -33,6 +33,7 @@ class CreateUser(Statement):
     login: str | None = None
     default_schema: str | None = None
     alter: bool = False
+    without_login: bool = False
 
 
 class DropUser(Statement):

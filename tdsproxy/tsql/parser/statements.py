@@ -88,15 +88,17 @@ class Statements(Keys):
         if self.peek().word == "AS" and self.peek(2).word in ("USER", "LOGIN", "CALLER", "OWNER", "SELF"):
             self.advance()
             self.advance()
-            words = ["EXECUTE AS", self.expect("USER", "LOGIN", "CALLER").word]
-            if words[1] != "CALLER":
+            kind = self.expect("USER", "LOGIN", "CALLER").word
+            name = None
+            if kind != "CALLER":
                 self.expect("=")
-                words.append(self.string() if self.tok.kind is not Kind.VARIABLE else self.variable())
-            if self.accept_words("WITH", "NO"):
+                name = self.expression()
+            no_revert = self.accept_words("WITH", "NO")
+            if no_revert:
                 self.expect("REVERT")
             elif self.accept_words("WITH", "COOKIE", "INTO"):
                 self.variable()
-            return ast.Accepted(" ".join(words))
+            return ast.ExecuteAs(kind, name, no_revert)
         return self.execute()
 
     # ------------------------------------------------------------------ CREATE, ALTER, DROP
@@ -333,7 +335,7 @@ class Statements(Keys):
         if self.accept_words("WITH", "COOKIE"):
             self.expect("=")
             self.variable()
-        return ast.Accepted("REVERT")
+        return ast.Revert()
 
     def _switch_trigger(self) -> ast.Statement:
         """``ENABLE TRIGGER names ON table``."""
