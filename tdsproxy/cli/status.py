@@ -94,7 +94,7 @@ def size(number: int) -> str:
         if amount < 1024 or unit == "GB":
             break
         amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+    return f"{amount:.{0 if unit == 'bytes' else 1}f} {unit}"
 
 
 def span(seconds: float) -> str:
@@ -125,8 +125,8 @@ def doctor(
         typer.echo(json.dumps({"findings": findings}, ensure_ascii=False))
     else:
         for item in findings:
-            typer.echo(f"{item['level']:<8} {item['subject']}: {item['text']}")
+            typer.echo(f"{item['level']!s:<8} {item['subject']!s}: {item['text']!s}")
             if item["remedy"]:
-                typer.echo(f"         -> {item['remedy']}")
+                typer.echo(f"         -> {item['remedy']!s}")
     if any(item["level"] == "error" for item in findings):
         raise typer.Exit(1)

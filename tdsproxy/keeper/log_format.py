@@ -1,4 +1,4 @@
-"""Logging of the long-running commands: lines for people, or JSON for machines, on standard error."""
+"""How long-running processes write their logs: lines for people, or JSON for machines, on standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import logging
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and error with a traceback."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the fields that the record has
+    besides, and error with a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
@@ -17,10 +18,11 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry, ensure_ascii=False, default=str)
 
 
 def configure(level: str, *, as_json: bool) -> None:
