@@ -78,6 +78,11 @@ class ServeOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     ready_file: Path | None = None
+    metrics: Address | None = None
+    http: Address | None = None
+    notices: dict[str, Any] | None = None
+    retention: dict[str, Any] | None = None
+    trials: dict[str, Any] | None = None
     log_level: str = "info"
     log_json: bool = False
 
@@ -124,6 +129,12 @@ def _path(value: object, name: str) -> Path:
 
 def _address(value: object, name: str) -> Address:
     return parse_address(_text(value, name))
+
+
+def _table(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise OptionError(f"'{name}' is a table of the configuration file.")
+    return {str(key): item for key, item in value.items()}
 
 
 def _list(value: object, name: str) -> list[str]:
@@ -267,6 +278,11 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "ready_file": _path,
+    "metrics": _address,
+    "http": _address,
+    "notices": _table,
+    "retention": _table,
+    "trials": _table,
     "log_level": _choice("debug", "info", "warning", "error"),
     "log_json": _flag,
 }

@@ -25,6 +25,8 @@ _VALUES: Final = {
     "--tls-cert": "tls_cert",
     "--tls-key": "tls_key",
     "--ready-file": "ready_file",
+    "--metrics": "metrics",
+    "--http": "http",
     "--log-level": "log_level",
 }
 _LISTS: Final = {"--allow-dir": "allow_dir", "--path-map": "path_map", "--database": "databases"}

@@ -11,22 +11,25 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from tdsproxy.cli import logs
 from tdsproxy.cli.accounts import ensure_sa, given_password
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, follow_options, sync_options
+from tdsproxy.keeper.log_format import configure
 
 if TYPE_CHECKING:
+    from tdsproxy.cli.web import Web
     from tdsproxy.frontend.handshake import HandshakeSettings
-    from tdsproxy.frontend.listener import Endpoint
+    from tdsproxy.frontend.listener import Endpoint, Listener
     from tdsproxy.frontend.streams import SocketStream
     from tdsproxy.frontend.worker import SessionLimit
     from tdsproxy.keeper.client import SyncKeeper
+    from tdsproxy.keeper.exposition import Metric
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.proxy.upstream import UpstreamSettings
 
@@ -43,13 +46,14 @@ UPSTREAM_DEADLINE: Final = 10.0
 
 def serve(options: ServeOptions, *, proxy: bool) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Raises CommandError and OptionError."""
-    logs.configure(options.log_level, as_json=options.log_json)
+    configure(options.log_level, as_json=options.log_json)
     password = given_password(options.sa_password_file, os.environ)
     _make_store(options.store)
     if options.follow is not None:
         _begin_to_follow(options)
     if options.databases:
         _place(options)
+    _note_operation(options)
     if options.upstream is not None:
         return _run(_serve_upstream(options, options.upstream))
     keeper = _KeeperStart(options, password)  # its process starts while this one goes on importing
@@ -58,6 +62,22 @@ def serve(options: ServeOptions, *, proxy: bool) -> int:
             return _run(_serve(options, make, handshake))
     finally:
         keeper.close()
+
+
+def _note_operation(options: ServeOptions) -> None:
+    """Leave the settings of operation where the keeper finds them. Raises CommandError."""
+    tables = {"notices": options.notices, "retention": options.retention, "trials": options.trials}
+    given = {name: table for name, table in tables.items() if table is not None}
+    if not given:
+        return
+    from tdsproxy.agent.settings import SettingsError, write_settings
+
+    try:
+        write_settings(options.store, given)
+    except SettingsError as error:
+        raise CommandError(f"The configuration can't be used: {error}.") from error
+    except OSError as error:
+        raise CommandError(f"The store '{options.store}' can't be written: {error.strerror}.") from error
 
 
 def _make_store(store: Path) -> None:
@@ -111,6 +131,7 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         allowed=options.allow_dir,
         mappings=options.path_map,
         log_level=options.log_level,
+        log_json=options.log_json,
         log_bytes=options.log_keep_size,
         log_seconds=options.log_keep_time,
         s3_http=options.s3_http,
@@ -320,14 +341,18 @@ async def _serve(
         host, port = await listener.start(wanted.host, wanted.port)
     except OSError as error:
         raise CommandError(f"Nothing can listen on {wanted}: {error.strerror or error}.") from error
+    watched = await _start_web(options, listener)
     if options.ready_file is not None:
-        _write_ready(options.ready_file, host, port)
+        places = {name: f"{web.host}:{web.port}" for name, web in watched.items()}
+        _write_ready(options.ready_file, host, port, places)
     print(f"ready: {Address(host, port)}", file=sys.stderr, flush=True)
     # What is loaded by now stays: the collector need not walk it again while requests wait.
     gc.collect()
     gc.freeze()
     await stop.wait()
     log.info("stopping")
+    for web in watched.values():
+        web.close()
     await listener.close(GRACE)
     if options.ready_file is not None:
         with contextlib.suppress(FileNotFoundError):
@@ -346,11 +371,41 @@ def _read_again(handshake: HandshakeSettings) -> None:
             log.error("%s The last one serves on.", error)
 
 
-def _write_ready(path: Path, host: str, port: int) -> None:
+async def _start_web(options: ServeOptions, listener: Listener) -> dict[str, Web]:
+    """What answers over HTTP, by the option's name. Raises CommandError."""
+    started: dict[str, Web] = {}
+    if options.metrics is None and options.http is None:
+        return started
+    from tdsproxy.cli import web
+
+    store = web.Store(_keeper_options(options))
+    begun = time.time()
+
+    def own() -> list[Metric]:
+        return web.server_metrics(listener.connections, *listener.traffic, begun)
+
+    wanted = (
+        ("metrics", options.metrics, web.metrics_routes(store, own)),
+        ("http", options.http, web.page_routes(store)),
+    )
+    for name, address, routes in wanted:
+        if address is None:
+            continue
+        served = web.Web(routes, frozenset({address.host.lower()}), store)
+        try:
+            await served.start(address.host, address.port)
+        except OSError as error:
+            raise CommandError(f"Nothing can listen on {address}: {error.strerror or error}.") from error
+        print(f"{name}: http://{Address(served.host, served.port)}", file=sys.stderr, flush=True)
+        started[name] = served
+    return started
+
+
+def _write_ready(path: Path, host: str, port: int, places: dict[str, str]) -> None:
     """Written beside and renamed: whoever waits for the file never reads half of it. Raises CommandError."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(json.dumps({"host": host, "port": port, "pid": os.getpid()}), encoding="utf-8")
+        scratch.write_text(json.dumps({"host": host, "port": port, "pid": os.getpid(), **places}), encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
         raise CommandError(f"The ready file '{path}' can't be written: {error.strerror}.") from error

@@ -105,6 +105,11 @@ ReadyFile = Annotated[
     typer.Option("--ready-file", help="File to write host, port and pid to when the port answers."),
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error. [info]")]
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", help="HOST:PORT for Prometheus (/metrics) and /healthz. [off]"),
+]
+Http = Annotated[str | None, typer.Option("--http", help="HOST:PORT of the status page. [off]")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")]
 
 Databases = Annotated[
@@ -150,6 +155,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "max_connections_per_login": MaxPerLogin,
     "login_timeout": LoginTimeout,
     "ready_file": ReadyFile,
+    "metrics": Metrics,
+    "http": Http,
     "log_level": LogLevel,
     "log_json": LogJson,
     "config": Config,

@@ -35,6 +35,8 @@ class Listener:
         self._backlog = backlog
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], Endpoint] = {}
+        self._streams: set[SocketStream] = set()
+        self._passed = (0, 0)
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Begin to accept; the address that was bound. Raises OSError."""
@@ -53,6 +55,7 @@ class Listener:
         return stream
 
     async def _run(self, stream: SocketStream, endpoint: Endpoint) -> None:
+        self._streams.add(stream)
         try:
             await endpoint.serve()
         except ConnectionError as error:
@@ -60,7 +63,16 @@ class Listener:
         except Exception:
             log.exception("connection from %s ended by an internal error", stream.peer)
         finally:
+            self._streams.discard(stream)
+            self._passed = (self._passed[0] + stream.received, self._passed[1] + stream.sent)
             stream.close()
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received from clients, and sent to them."""
+        streams = list(self._streams)
+        received = self._passed[0] + sum(stream.received for stream in streams)
+        return received, self._passed[1] + sum(stream.sent for stream in streams)
 
     @property
     def connections(self) -> int:

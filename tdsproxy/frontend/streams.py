@@ -101,6 +101,8 @@ class SocketStream(asyncio.Protocol):
         self._error: Exception | None = None
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._peer = ""
+        self.received = 0
+        self.sent = 0
         self._on_change: Callable[[], None] | None = None
         self._on_data: Callable[[bytes], bool] | None = None
         self._on_room: Callable[[], None] | None = None
@@ -119,6 +121,7 @@ class SocketStream(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        self.received += len(data)
         if self._decode is not None:
             self._received_encoded(self._decode, data)
         elif self._on_data is None or self._chunks or not self._on_data(data):
@@ -245,6 +248,7 @@ class SocketStream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._lost:
+            self.sent += len(data)
             self._transport.write(data)
 
     async def drain(self) -> None:

@@ -37,6 +37,7 @@ class KeeperOptions:
     idle_seconds: float = 5.0
     grace_seconds: float = 10.0
     log_level: str = "info"
+    log_json: bool = False
     log_bytes: int = 1 << 30
     log_seconds: float | None = None
     s3_http: tuple[str, ...] = ()
@@ -73,6 +74,8 @@ class KeeperOptions:
             if self.follow.secret_file is not None:
                 words += ["--follow-secret-file", str(self.follow.secret_file)]
         words += ["--idle", str(self.idle_seconds), "--grace", str(self.grace_seconds)]
+        if self.log_json:
+            words.append("--log-json")
         return [*words, "--log-level", self.log_level]
 
 
@@ -99,6 +102,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--idle", type=float, default=5.0)
     parser.add_argument("--grace", type=float, default=10.0)
     parser.add_argument("--log-level", default="info")
+    parser.add_argument("--log-json", action="store_true")
     parser.add_argument("--log-keep-size", type=int, default=1 << 30)
     parser.add_argument("--log-keep-time", type=float)
     parser.add_argument("--s3-http", action="append", default=[])
@@ -127,6 +131,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         found.idle,
         found.grace,
         found.log_level,
+        found.log_json,
         found.log_keep_size,
         found.log_keep_time,
         tuple(found.s3_http),

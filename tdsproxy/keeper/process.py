@@ -35,6 +35,7 @@ from tdsproxy.keeper.agency import StoreAgent
 from tdsproxy.keeper.audit import Audit
 from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
+from tdsproxy.keeper.log_format import configure
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.supervision import Supervision
@@ -322,9 +323,7 @@ async def _main(options: KeeperOptions, ready: int | None) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0, or ``EXIT_OWNED`` when another keeper owns the store."""
     options, ready = parse_arguments(sys.argv[1:] if words is None else words)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure(options.log_level, as_json=options.log_json)
     options = replace(options, store=options.store.absolute())
     options.store.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
