@@ -200,6 +200,16 @@ class JobBook:
             for row in rows
         ]
 
+    def history(self, job_id: UUID | None, limit: int) -> list[tuple[Value, ...]]:
+        """The newest rows as text: job, step, its name, status, date, time, duration, message."""
+        rows = self._file.read(
+            "SELECT j.name, h.step_id, h.step_name, h.run_status, h.run_date, h.run_time, h.run_duration,"
+            " h.message FROM sysjobhistory h JOIN sysjobs j ON j.job_id = h.job_id"
+            " WHERE ?1 IS NULL OR h.job_id = ?1 ORDER BY h.instance_id DESC LIMIT ?2",
+            (None if job_id is None else sql_guid(job_id), limit),
+        )
+        return [tuple(str(value) for value in row) for row in rows]
+
     def attachments(self) -> list[Attachment]:
         """The enabled schedules of enabled jobs that have a server."""
         rows = self._file.read(

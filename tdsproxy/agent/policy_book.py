@@ -21,6 +21,10 @@ from tdsproxy.catalog.catalog import MSDB
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.logins import SA_SID
 
+FILE: Final = "file"
+"""The source of the policies of the configuration file."""
+SHELL: Final = "shell"
+"""The source of those that ``tdsproxy agent schedule`` makes."""
 CHANGE: Final = "change"
 _CATEGORY: Final = 3
 _FIELDS: Final = tuple(Schedule.__slots__)

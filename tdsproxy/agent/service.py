@@ -23,6 +23,7 @@ from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, secon
 from tdsproxy.agent.timetable import CRON, next_cron
 from tdsproxy.catalog.logins import Login
 from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.values import Value
 
 _LATE_SECONDS: Final = 60.0
 """A run that begins so much after its time is late, and says so."""
@@ -186,6 +187,10 @@ class Agent:
         with self._guard:
             dues = [found.due for found in self._plan.values()]
         return min(filter(None, [*dues, self._extra_due]), default=None)
+
+    def history(self, job_id: UUID | None, limit: int) -> list[tuple[Value, ...]]:
+        """The newest rows of sysjobhistory: see ``JobBook.history``."""
+        return self._book.history(job_id, limit)
 
     def jobs(self) -> list[JobSummary]:
         """All jobs, with their next runs."""

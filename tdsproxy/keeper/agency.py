@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _IDLE_LOAD: Final = 0.1
 _PROCEDURES: Final = (
+    "sp_agent_history",
     "sp_agent_jobs",
     "sp_agent_policies",
     "sp_agent_policy_put",

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import msgspec
 
@@ -43,6 +44,7 @@ class AgencyProcedures:
     def procedures(self) -> dict[str, Procedure]:
         """Of ``CommandEnvironment``."""
         return {
+            "sp_agent_history": self._history,
             "sp_agent_jobs": self._jobs,
             "sp_agent_policies": self._list,
             "sp_agent_policy_put": self._put,
@@ -79,6 +81,12 @@ class AgencyProcedures:
                 )
             )
         return rows
+
+    def _history(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """A job's id or None, and how many of the newest rows."""
+        _require_admin(context, "sp_agent_history")
+        job = None if values[0] is None else UUID(str(values[0]))
+        return self._made().history(job, int(str(values[1])))
 
     # ------------------------------------------------------------------ policies
 
