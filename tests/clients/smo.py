@@ -150,8 +150,20 @@ def restore_to(server: Any, *, database: str, target: str, moment: str, tail: st
     return {"steps": steps, "script": script}
 
 
-def script_database(server: Any, *, database: str) -> list[str]:
-    """Every table, view, procedure and function as SMO scripts it, one text a statement."""
+def copy_objects(server: Any, *, database: str, target: str) -> Json:
+    """Script every table, view, procedure and function, run that in the new database ``target``, and script
+    this one. Answers both scripts, one text a statement."""
+    from Microsoft.SqlServer.Management import Smo
+
+    source = _script(server, database)
+    Smo.Database(server, target).Create()
+    made = server.Databases[target]
+    for text in source:
+        made.ExecuteNonQuery(text)
+    return {"source": source, "copy": _script(server, target)}
+
+
+def _script(server: Any, database: str) -> list[str]:
     import clr
     from Microsoft.SqlServer.Management import Smo
 

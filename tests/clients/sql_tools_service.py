@@ -129,6 +129,7 @@ class Service:
         self._uris = 0
         self._connection: Json = {}
         self.about: Json = {}
+        self._opened: set[tuple[str, str]] = set()
         self._number = 0
         self._events: list[Json] = []
         self._answers: dict[str, Json] = {}
@@ -355,7 +356,12 @@ class Service:
         return session, made["rootNode"]
 
     def expand(self, session: str, path: str) -> list[Json]:
-        """The nodes below the node at ``path``. Raises ServiceError when the service shows an error there."""
+        """The nodes below the node at ``path``, whose ancestors are opened first: it knows what it showed.
+        Raises ServiceError when the service shows an error there."""
+        parent = path.rpartition("/")[0]
+        if parent and (session, parent) not in self._opened:
+            self.expand(session, parent)
+        self._opened.add((session, path))
         since = self.mark()
         self.call("objectexplorer/expand", {"sessionId": session, "nodePath": path})
         done = self.event(
@@ -370,6 +376,7 @@ class Service:
     # --- backup and restore
 
     def backup_config(self) -> Json:
+        self.again()
         found: Json = self.call("backup/backupconfiginfo", {"ownerUri": self.uri})["backupConfigInfo"]
         return found
 
@@ -415,6 +422,7 @@ class Service:
         return self.task(self.start_backup(database, paths, kind, **more))
 
     def restore_config(self) -> Json:
+        self.again()
         found: Json = self.call("restore/restoreconfiginfo", {"ownerUri": self.uri})["configInfo"]
         return found
 
