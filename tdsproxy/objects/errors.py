@@ -87,7 +87,7 @@ def _reason(error: Exception, text: str, status: int | None, code: str) -> Reaso
         return Reason.DENIED
     if code in _THROTTLED or status in (429, 503):
         return Reason.THROTTLED
-    if status == 400 and not code:
+    if status == 400 and not code and "HEAD " in text:
         # The answer to HEAD has no body; this is how an expired token looks then.
         return Reason.DENIED
     if kind == "AlreadyExistsError":

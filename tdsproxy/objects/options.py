@@ -9,12 +9,10 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Reaching:
     """``http_hosts`` (HOST:PORT, or HOST) are reached by plain HTTP; so is a loopback host, unless there is a
-    ``ca_file``, the authorities (PEM) to trust besides the system's. ``gcs_endpoint`` is the URL of an
-    emulator on loopback."""
+    ``ca_file``, the authorities (PEM) to trust besides the system's."""
 
     http_hosts: tuple[str, ...] = ()
     ca_file: Path | None = None
-    gcs_endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from tdsproxy.objects.errors import ObjectError, Reason, from_library
 from tdsproxy.objects.options import Reaching, Secret, Writing
-from tdsproxy.objects.url import Kind, ObjectUrl
+from tdsproxy.objects.url import Kind, ObjectUrl, is_loopback
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -165,7 +166,7 @@ def open_bucket(
     except ImportError:
         raise ObjectError(Reason.UNAVAILABLE) from None
     common: dict[str, Any] = {
-        "client_options": _client(url, reaching),
+        "client_options": _client(url, secret, reaching),
         "retry_config": {
             "max_retries": _REPETITIONS,
             "retry_timeout": timedelta(seconds=_PATIENCE_SECONDS),
@@ -185,7 +186,7 @@ def open_bucket(
                 options = _azure(url, secret)
                 return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing)
             case Kind.GCS:
-                options = _gcs(secret, reaching)
+                options = _gcs(secret)
                 return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing)
             case Kind.FOLDER:
                 folder = obstore.store.LocalStore(url.bucket, automatic_cleanup=True, mkdir=True)
@@ -195,12 +196,14 @@ def open_bucket(
         raise ObjectError(Reason.BAD_CREDENTIAL) from None
 
 
-def uses_http(url: ObjectUrl, reaching: Reaching) -> bool:
+def uses_http(url: ObjectUrl, reaching: Reaching, secret: Secret | None = None) -> bool:
     """Whether the store is reached in clear."""
     if url.kind is Kind.AZURE:
         return not url.secure
     if url.kind is Kind.GCS:
-        return reaching.gcs_endpoint is not None and reaching.gcs_endpoint.startswith("http://")
+        # The key of an emulator's service account says where that is.
+        base = urlsplit(str(_service_account(secret).get("gcs_base_url", "")))
+        return base.scheme == "http" and is_loopback(base.netloc)
     names = {name.lower() for name in reaching.http_hosts}
     host = url.host.lower()
     if host in names or host.rpartition(":")[0] in names:
@@ -208,9 +211,9 @@ def uses_http(url: ObjectUrl, reaching: Reaching) -> bool:
     return url.is_loopback and reaching.ca_file is None
 
 
-def _client(url: ObjectUrl, reaching: Reaching) -> dict[str, Any]:
+def _client(url: ObjectUrl, secret: Secret | None, reaching: Reaching) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "allow_http": uses_http(url, reaching),
+        "allow_http": uses_http(url, reaching, secret),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
         "timeout": timedelta(seconds=_REQUEST_SECONDS),
         "user_agent": "tdsproxy",
@@ -272,15 +275,18 @@ def _azure(url: ObjectUrl, secret: Secret | None) -> dict[str, Any]:
     return options
 
 
-def _gcs(secret: Secret | None, reaching: Reaching) -> dict[str, Any]:
+def _gcs(secret: Secret | None) -> dict[str, Any]:
     """The secret is a service account's key (JSON); without one, the machine's own identity."""
-    options: dict[str, Any] = {}
-    if secret is not None and secret.identity.lower() != AMBIENT.lower():
-        try:
-            json.loads(secret.value)
-        except ValueError:
-            raise ObjectError(Reason.BAD_CREDENTIAL) from None
-        options["service_account_key"] = secret.value
-    if reaching.gcs_endpoint is not None:
-        options |= {"base_url": reaching.gcs_endpoint, "skip_signature": secret is None}
-    return options
+    if secret is None or secret.identity.lower() == AMBIENT.lower():
+        return {}
+    if not _service_account(secret):
+        raise ObjectError(Reason.BAD_CREDENTIAL)
+    return {"service_account_key": secret.value}
+
+
+def _service_account(secret: Secret | None) -> dict[str, Any]:
+    try:
+        found = json.loads(secret.value) if secret is not None else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}

@@ -48,6 +48,13 @@ def _tedious() -> str | None:
     )
 
 
+def _azurite() -> str | None:
+    if not shutil.which("node"):
+        return "Node.js is not on the PATH"
+    there = (CLIENTS / "azurite" / "node_modules" / ".bin" / "azurite-blob").exists()
+    return None if there else "azurite is not in .clients/azurite"
+
+
 def _java(name: str) -> str | None:
     if not shutil.which("java"):
         return "Java is not on the PATH"
@@ -68,6 +75,7 @@ def absent(client: str) -> str | None:
         "freebcp": lambda: _program("freebcp"),
         "sqlite3": lambda: _program("sqlite3"),
         "tedious": _tedious,
+        "azurite": _azurite,
         "mssql-jdbc": lambda: _java("mssql-jdbc"),
         "jtds": lambda: _java("jtds"),
         "sql-tools-service": lambda: sql_tools_service.absent(CLIENTS / "sqltools"),
