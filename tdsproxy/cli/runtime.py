@@ -405,7 +405,8 @@ def _write_ready(path: Path, host: str, port: int, places: dict[str, str]) -> No
     """Written beside and renamed: whoever waits for the file never reads half of it. Raises CommandError."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(json.dumps({"host": host, "port": port, "pid": os.getpid(), **places}), encoding="utf-8")
+        content = {"host": host, "port": port, "pid": os.getpid(), **places}
+        scratch.write_text(json.dumps(content), encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
         raise CommandError(f"The ready file '{path}' can't be written: {error.strerror}.") from error
