@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Final
 
 from tdsproxy.agent.policies import SYSTEM_NAMES, Policy, Retention
+from tdsproxy.agent.policy_book import CHANGE
 from tdsproxy.agent.running import Zoned
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.catalog.listing import ListedSet
@@ -50,7 +51,10 @@ class PolicyRuns:
     def run(
         self, policy: Policy, action: str, cancelled: threading.Event, only: Iterable[str] | None = None
     ) -> Iterator[Message]:
-        """``action``: full, differential, log, verify or retention; ``only`` these databases."""
+        """``action``: full, differential, log, verify, retention, or change: what is to be done after changes;
+        ``only`` these databases."""
+        if action == CHANGE and policy.after_change is not None:
+            action = policy.after_change.kind
         wanted = None if only is None else {name.lower() for name in only}
         for database in self._covered(policy):
             if cancelled.is_set() or (wanted is not None and database.name.lower() not in wanted):

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from tdsproxy.agent.policies import Policy
     from tdsproxy.keeper.options import SyncOptions
+
+from tdsproxy.cli.upstream_trust import ANY, upstream_trust
 
 ENVIRONMENT_PREFIX: Final = "TDSPROXY_"
 DEFAULT_STORE: Final = Path("data")
@@ -40,7 +43,8 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """The options of ``serve`` and ``server``, resolved. ``tls`` is strict, required, wanted, login or off;
-    ``upstream_tls`` likewise. ``upstream_ca`` a file, ``system``, or None: any certificate is trusted.
+    ``upstream_tls`` likewise, or None; ``upstream_ca`` a file, ``system``, ``any``, or None: what was not
+    said is as ``upstream_trust`` has it.
     ``capture`` is async, or sync: a commit to the embedded server is acknowledged when it is in the archive
     of the log. ``s3_http`` are the object stores (HOST:PORT) to reach in clear, ``ca_file`` the authorities
     to trust besides the system's. ``log_keep_size`` (bytes) and ``log_keep_time`` (seconds, None: any): how
@@ -49,7 +53,7 @@ class ServeOptions:
     store: Path = DEFAULT_STORE
     listen: Address = Address("127.0.0.1", 1433)
     upstream: Address | None = None
-    upstream_tls: str = "wanted"
+    upstream_tls: str | None = None
     upstream_ca: str | None = None
     upstream_cert_name: str | None = None
     upstream_wait: float = 5.0
@@ -85,6 +89,7 @@ class ServeOptions:
     trials: dict[str, Any] | None = None
     log_level: str = "info"
     log_json: bool = False
+    policy: tuple[Policy, ...] = ()
 
 
 def parse_address(text: str, default_port: int = 1433) -> Address:
@@ -174,9 +179,9 @@ def _choice(*allowed: str) -> Callable[[object, str], str]:
 
 
 def _authorities(value: object, name: str) -> str:
-    """A file, or the word ``system``."""
+    """A file, or one of the words ``system`` and ``any``."""
     text = str(value) if isinstance(value, Path) else _text(value, name)
-    return text if text == SYSTEM_AUTHORITIES else str(_path(text, name))
+    return text if text in (SYSTEM_AUTHORITIES, ANY) else str(_path(text, name))
 
 
 def _number(value: object, name: str) -> float:
@@ -235,6 +240,18 @@ def parse_days(text: str, name: str) -> float:
     return _duration(text, name) / 86400
 
 
+def _policies(value: object, name: str) -> tuple[Policy, ...]:
+    """``[policy.NAME]`` tables; the environment has none."""
+    from tdsproxy.agent.policies import PolicyError, read_policy
+
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        raise OptionError(f"The option '{name}' is a table [{name}.NAME] for each policy.")
+    try:
+        return tuple(read_policy(str(key), table) for key, table in value.items())
+    except PolicyError as error:
+        raise OptionError(str(error)) from error
+
+
 def _flag(value: object, name: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -285,6 +302,7 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "trials": _table,
     "log_level": _choice("debug", "info", "warning", "error"),
     "log_json": _flag,
+    "policy": _policies,
 }
 
 
@@ -332,7 +350,9 @@ def resolve(
         raise OptionError("The options 'tls-cert' and 'tls-key' go together.")
     if options.upstream_tls == "off" and options.upstream_ca is not None:
         raise OptionError("The option 'upstream-ca' says nothing while 'upstream-tls' is off.")
-    if options.upstream_cert_name is not None and options.upstream_ca is None:
+    host = "" if options.upstream is None else options.upstream.host
+    _mode, authorities = upstream_trust(host, options.upstream_tls, options.upstream_ca)
+    if options.upstream_cert_name is not None and authorities is None:
         raise OptionError("The option 'upstream-cert-name' needs 'upstream-ca'.")
     return options
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from tdsproxy.cli.accounts import ensure_sa, given_password
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, follow_options, sync_options
+from tdsproxy.cli.upstream_trust import is_loopback, upstream_trust
 from tdsproxy.keeper.log_format import configure
 
 if TYPE_CHECKING:
@@ -211,6 +212,24 @@ def _see_to_sa(store: Path, password: str | None) -> Path | None:
         return ensure_sa(catalog, password)
 
 
+def _see_to_policies(options: ServeOptions) -> None:
+    """The policies of the configuration are those of the store; the agent sees that they have changed."""
+    import datetime as dt
+
+    from apsw import Error as SqliteError
+
+    from tdsproxy.agent.policy_book import FILE, PolicyBook
+
+    try:
+        book = PolicyBook(options.store, dt.datetime.now)
+        try:
+            book.put(FILE, options.policy, all_of_source=True)
+        finally:
+            book.close()
+    except (OSError, SqliteError) as error:
+        log.error("the policies can't be written to msdb: %s", error)
+
+
 async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
     """In front of another server."""
     from tdsproxy.keeper.launch import ensure_keeper
@@ -247,7 +266,10 @@ def _upstream(options: ServeOptions, address: Address) -> UpstreamSettings:
 
     from tdsproxy.proxy.upstream import UpstreamSettings, UpstreamTls, upstream_context
 
-    mode, authorities = UpstreamTls(options.upstream_tls), options.upstream_ca
+    chosen, authorities = upstream_trust(address.host, options.upstream_tls, options.upstream_ca)
+    mode = UpstreamTls(chosen)
+    if mode is not UpstreamTls.OFF and authorities is None and not is_loopback(address.host):
+        log.warning("the certificate of the upstream %s is not verified", address)
     try:
         context = upstream_context(
             mode,
@@ -346,11 +368,13 @@ async def _serve(
         places = {name: f"{web.host}:{web.port}" for name, web in watched.items()}
         _write_ready(options.ready_file, host, port, places)
     print(f"ready: {Address(host, port)}", file=sys.stderr, flush=True)
+    policies = asyncio.create_task(asyncio.to_thread(_see_to_policies, options))
     # What is loaded by now stays: the collector need not walk it again while requests wait.
     gc.collect()
     gc.freeze()
     await stop.wait()
     log.info("stopping")
+    await policies
     for web in watched.values():
         web.close()
     await listener.close(GRACE)

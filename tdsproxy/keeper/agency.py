@@ -163,7 +163,7 @@ class StoreAgent:
                 self._policies.all,
                 catalog.databases.all,
                 StoreChanges(catalog.store, environment.logs),
-                partial(agent.start_by, "the policy"),
+                partial(agent.start_by, "0 (changes of a database)"),
             )
             agent.extras.append(self._watch)
             watch = self._watch
