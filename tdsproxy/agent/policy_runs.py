@@ -51,8 +51,8 @@ class PolicyRuns:
     def run(
         self, policy: Policy, action: str, cancelled: threading.Event, only: Iterable[str] | None = None
     ) -> Iterator[Message]:
-        """``action``: full, differential, log, verify, retention, or change: what is to be done after changes;
-        ``only`` these databases."""
+        """``action``: full, differential, log, verify, retention, or change (the kind that the policy has for
+        that); ``only`` these databases."""
         if action == CHANGE and policy.after_change is not None:
             action = policy.after_change.kind
         wanted = None if only is None else {name.lower() for name in only}

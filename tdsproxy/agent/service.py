@@ -285,6 +285,9 @@ class Agent:
     def start_by(self, who: str, job_id: UUID) -> None:
         """As a schedule starts a job, for a reason that is no time. Raises as ``start``."""
         self.begin()
+        job = self._book.job(job_id)
+        if self._draining or job is None or not job.enabled:
+            raise _refused(f"Request to run job {job_id} (from {who}) refused because the job is disabled")
         self._launch(job_id, Invocation(Source.ALERT, who))
 
     def start(self, job_id: UUID, step: str | None, login: str) -> None:
