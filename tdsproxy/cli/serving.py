@@ -67,14 +67,17 @@ PasswordFile = Annotated[
 ]
 UpstreamTlsOption = Annotated[
     str | None,
-    typer.Option("--upstream-tls", help="strict, required, wanted, login or off. [wanted]"),
+    typer.Option(
+        "--upstream-tls",
+        help="strict, required, wanted, login or off. [required; wanted for an upstream on loopback]",
+    ),
 ]
 UpstreamCa = Annotated[
     str | None,
     typer.Option(
         "--upstream-ca",
-        help="Authorities (PEM) that the upstream's certificate must come from, or 'system'. "
-        "[any certificate is trusted]",
+        help="Authorities (PEM) that the upstream's certificate must come from, or 'system', or 'any' to"
+        " trust any certificate. [system; any for an upstream on loopback, and with wanted, login or off]",
     ),
 ]
 UpstreamCertName = Annotated[

@@ -25,6 +25,7 @@ from tdsproxy.proxy.rpcs import (
     Kind,
     Prepared,
     StatementCall,
+    TooManyPrepared,
     bind,
     declared_variables,
     statement_call,
@@ -362,7 +363,11 @@ class Interception:
             await self._release(said, headers)
         handle = None
         if said.text is not None and said.kind in (Kind.PREPARE, Kind.PREPEXEC):
-            handle = self._handles.add(Prepared(said.text, said.declarations))
+            try:
+                handle = self._handles.add(Prepared(said.text, said.declarations))
+            except TooManyPrepared as error:
+                answer.encoder.fail(error.messages)
+                return status
         if isinstance(plan, Programme) and said.kind is not Kind.PREPARE:
             return await self._call_programme(plan, said, handle, headers, status, answer)
         if isinstance(plan, Plan) and said.kind is not Kind.PREPARE:

@@ -13,8 +13,9 @@ from tdsproxy.proxy.plan import Variable, type_text
 from tdsproxy.proxy.probe import Held
 from tdsproxy.tds.rpc import PROCEDURE_NAMES, ProcId
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.errors import SyntaxError_
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.parser import parse
+from tdsproxy.tsql.replies import Message
 
 FIRST_HANDLE: Final = 0x40000000
 """Handles of statements prepared here: servers count theirs from 1."""
@@ -121,12 +122,37 @@ def bind(variables: Sequence[Variable], arguments: Sequence[RpcParameter]) -> di
     return held
 
 
+MAX_HANDLES: Final = 1000
+"""Statements that one connection may have prepared here at a time: drivers keep a few."""
+MAX_PREPARED_TEXT: Final = 16 * 1024 * 1024
+"""Characters that they may have altogether."""
+
+
+class TooManyPrepared(SqlError):
+    """8180 behind 701: no more statements can be prepared on the connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Message(
+                701,
+                17,
+                130,
+                "There is insufficient system memory in resource pool 'default' to run this query.",
+            ),
+            Message(8180, 16, 1, "Statement(s) could not be prepared."),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A native statement that was prepared here."""
 
     text: str
     declarations: str
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + len(self.declarations)
 
 
 class Handles:
@@ -135,6 +161,7 @@ class Handles:
     def __init__(self) -> None:
         self._next = FIRST_HANDLE
         self._statements: dict[int, Prepared] = {}
+        self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self._statements)
@@ -143,6 +170,11 @@ class Handles:
         return handle in self._statements
 
     def add(self, prepared: Prepared) -> int:
+        """The handle of a statement. Raises TooManyPrepared."""
+        size = prepared.size
+        if len(self._statements) >= MAX_HANDLES or self._size + size > MAX_PREPARED_TEXT:
+            raise TooManyPrepared
+        self._size += size
         handle = self._next
         self._next += 1
         self._statements[handle] = prepared
@@ -152,7 +184,10 @@ class Handles:
         return None if handle is None else self._statements.get(handle)
 
     def drop(self, handle: int) -> None:
-        self._statements.pop(handle, None)
+        dropped = self._statements.pop(handle, None)
+        if dropped is not None:
+            self._size -= dropped.size
 
     def clear(self) -> None:
         self._statements.clear()
+        self._size = 0

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tdsproxy.cli.options import Address, OptionError, parse_address, parse_path_map, resolve
+from tdsproxy.cli.upstream_trust import upstream_trust
 
 
 def test_command_line_beats_environment_beats_file(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_lists_of_the_environment() -> None:
 
 def test_the_upstreams_tls_and_the_limits() -> None:
     options = resolve({"upstream": "db:1", "upstream_ca": "system", "max_connections": "20"}, {}, None)
-    assert (options.upstream_tls, options.upstream_ca, options.max_connections) == ("wanted", "system", 20)
+    assert (options.upstream_tls, options.upstream_ca, options.max_connections) == (None, "system", 20)
     options = resolve(
         {"upstream_ca": "ca.pem", "login_timeout": 2.5}, {"TDSPROXY_UPSTREAM_TLS": "strict"}, None
     )
@@ -93,7 +94,8 @@ def test_the_upstreams_tls_and_the_limits() -> None:
     assert (options.login_timeout, options.upstream_wait) == (2.5, 5.0)
     for wrong in (
         {"upstream_tls": "off", "upstream_ca": "system"},
-        {"upstream_cert_name": "db"},
+        {"upstream": "localhost", "upstream_cert_name": "db"},
+        {"upstream": "db", "upstream_tls": "wanted", "upstream_cert_name": "db"},
         {"max_connections": 0},
         {"max_connections": 40_000},
         {"max_connections_per_login": 1.5},
@@ -121,3 +123,40 @@ def test_how_much_of_the_log_is_kept_and_when_a_commit_is_acknowledged() -> None
     ):
         with pytest.raises(OptionError):
             resolve(wrong, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "mode", "authorities", "expected"),
+    [
+        ("db.example", None, None, ("required", "system")),
+        ("10.1.2.3", None, None, ("required", "system")),
+        ("127.0.0.1", None, None, ("wanted", None)),
+        ("::1", None, None, ("wanted", None)),
+        ("localhost", "required", None, ("required", None)),
+        ("127.0.0.1", None, "system", ("required", "system")),
+        ("db.example", "strict", None, ("strict", "system")),
+        ("db.example", "wanted", None, ("wanted", None)),
+        ("db.example", "off", None, ("off", None)),
+        ("db.example", None, "any", ("wanted", None)),
+        ("db.example", "required", "any", ("required", None)),
+        ("db.example", None, "/ca.pem", ("required", "/ca.pem")),
+        ("db.example", "wanted", "/ca.pem", ("wanted", "/ca.pem")),
+        ("localhost.example", None, None, ("required", "system")),
+    ],
+)
+def test_how_far_an_upstream_is_trusted(
+    host: str, mode: str | None, authorities: str | None, expected: tuple[str, str | None]
+) -> None:
+    assert upstream_trust(host, mode, authorities) == expected
+
+
+def test_databases_in_files_of_their_own(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[databases]\nshop = "/srv/shop.db"\n"Shop Archive" = "/srv/shop.db"\n')
+    mapped = (("shop", Path("/srv/shop.db")), ("Shop Archive", Path("/srv/shop.db")))
+    assert resolve({}, {}, config).databases == mapped
+    assert resolve({"databases": ["a=/x.db"]}, {}, config).databases == (("a", Path("/x.db")),)
+    assert resolve({}, {"TDSPROXY_DATABASES": "a=/x.db;b=/y.db"}, None).databases == (
+        ("a", Path("/x.db")),
+        ("b", Path("/y.db")),
+    )

@@ -456,6 +456,30 @@ async def test_prepare_execute_unprepare(proxy: Fixture) -> None:
     assert any(isinstance(call, RpcRequest) for call in proxy.upstream.calls)
 
 
+async def test_a_connection_may_prepare_only_so_much(proxy: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tdsproxy.proxy.rpcs.MAX_HANDLES", 2)
+    prepare = RpcCall(
+        "sp_prepare",
+        params=(
+            RpcParam("@handle", 1, intn(4), None),
+            RpcParam("", 0, nvarchar(None), ""),
+            RpcParam("", 0, nvarchar(None), BACKUP),
+        ),
+    )
+    async with proxy.client() as wire:
+        answers = []
+        for _ in range(3):
+            await wire.send(packetize(PacketType.RPC, build_rpc([prepare]), 4096))
+            answers.append(await wire.tokens())
+        assert [each.number for each in answers[2] if isinstance(each, ServerMessage)] == [701, 8180]
+        assert not any(isinstance(each, ReturnValue) for each in answers[2])
+        drop = RpcCall("sp_unprepare", params=(RpcParam("", 0, intn(4), FIRST_HANDLE),))
+        await wire.send(packetize(PacketType.RPC, build_rpc([drop]), 4096))
+        await wire.tokens()
+        await wire.send(packetize(PacketType.RPC, build_rpc([prepare]), 4096))
+        assert any(isinstance(each, ReturnValue) for each in await wire.tokens())
+
+
 async def test_prepexec_gives_a_handle_and_takes_the_old_one(proxy: Fixture) -> None:
     def prepexec(handle: int | None) -> bytes:
         return build_rpc(
