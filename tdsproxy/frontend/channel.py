@@ -175,6 +175,10 @@ class PacketChannel:
         tunnel.send(data)
         self._stream.write(tunnel.take_output())
 
+    def direct(self) -> Callable[[bytes], int] | None:
+        """As the stream's ``direct``; None inside TLS, whose state belongs to the loop."""
+        return self._stream.direct() if self._tunnel is None and self._inline is None else None
+
     async def drain(self) -> None:
         await self._stream.drain()
 

@@ -77,15 +77,20 @@ class ConnectionSettings:
 
 
 class _Running:
-    """The request at work. ``answered`` (of one that goes the short way) is done when its answer is written
-    or given up."""
+    """The request at work. ``direct`` sends a short answer from the session's thread. ``over`` (of a request
+    that goes the short way) says that its answer is written or given up; ``answered`` is there when somebody
+    waits for that."""
 
-    __slots__ = ("answered", "cancelled", "outbox", "writer")
+    __slots__ = ("answered", "cancelled", "direct", "outbox", "over", "writer")
 
-    def __init__(self, outbox: Outbox, writer: PacketWriter) -> None:
+    def __init__(
+        self, outbox: Outbox, writer: PacketWriter, direct: Callable[[bytes], int] | None = None
+    ) -> None:
         self.outbox = outbox
         self.writer = writer
+        self.direct = direct
         self.cancelled = False
+        self.over = False
         self.answered: asyncio.Future[None] | None = None
 
 
@@ -112,6 +117,7 @@ class Connection:
         self._running: _Running | None = None
         self._reader: RequestReader | None = None
         self._waiting = False
+        self._rest_queued = False
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -236,9 +242,8 @@ class Connection:
                 finally:
                     self._waiting = False
                     self._channel.divert(None)
-                running = self._running
-                if running is not None and running.answered is not None:
-                    await running.answered
+                if self._running is not None:
+                    await self._settled(self._running)
                 if event is None:
                     return
                 await self._answer(event, session, worker)
@@ -250,28 +255,33 @@ class Connection:
                 await reading
 
     # The short way: a request that has come whole while nothing else goes on is handed to the session's
-    # thread at once, and a short answer written as soon as it is there. No coroutine is woken for it.
+    # thread at once, and a short answer is sent from there. No coroutine is woken for it, nor the loop.
 
     def _short(self, data: bytes, session: Session, worker: SessionWorker) -> bool:
         """Take the request that ``data`` is all of; False when it is not of that kind. Called in the loop."""
-        if self._running is not None or not is_whole_request(data, self._channel.max_packet):
+        before = self._running
+        if before is not None and not (before.over or before.outbox.claimed):
+            return False
+        if not is_whole_request(data, self._channel.max_packet):
             return False
         try:
             call = read_call(TdsMessage(data[0], data[1], data[HEADER_SIZE:]), self._format.version)
         except (BadRequest, ProtocolError):
             return False  # said on the long way
-        loop = asyncio.get_running_loop()
-        outbox = Outbox(loop, lambda: self._short_answer(running, call))
-        running = _Running(outbox, PacketWriter(self._packet_size, session.spid & 0xFFFF))
-        running.answered = loop.create_future()
+        outbox = Outbox(asyncio.get_running_loop(), lambda: self._short_answer(running, call))
+        direct = self._channel.direct()
+        if direct is not None and (before is None or before.over or before.outbox.left):
+            self._rest_queued = False
+        running = _Running(outbox, PacketWriter(self._packet_size, session.spid & 0xFFFF), direct)
         self._running = running
         worker.run(lambda: self._produce(call, session, running))
         return True
 
     def _short_answer(self, running: _Running, call: Call) -> None:
         """The answer is there, or its beginning. Called in the loop."""
-        answered = running.answered
-        if answered is None or answered.done():
+        if running.over or running.outbox.claimed:
+            if running.outbox.left:
+                self._short_over(running)
             return
         data, flush, last = running.outbox.take()
         if not last or self._channel.full:
@@ -298,10 +308,33 @@ class Connection:
             self._short_over(running)
 
     def _short_over(self, running: _Running) -> None:
-        if self._running is running:
-            self._running = None
+        running.over = True
         if running.answered is not None and not running.answered.done():
             running.answered.set_result(None)
+
+    async def _settled(self, running: _Running) -> None:
+        """Returns when the answer to a request that went the short way is written or given up."""
+        if running.over or (running.outbox.settle() and running.outbox.claimed):
+            return
+        running.answered = asyncio.get_running_loop().create_future()
+        await running.answered
+
+    def _send_directly(self, direct: Callable[[bytes], int], data: bytes, outbox: Outbox, spid: int) -> None:
+        """In the session's thread: the whole answer, past the loop."""
+        packets = packetize(PacketType.TABULAR_RESULT, data, self._packet_size, spid)
+        taken = direct(packets)
+        if taken == len(packets):
+            outbox.leave()
+            return
+        # A slow client: the rest goes the usual way, and so does what this thread answers next.
+        self._rest_queued = True
+        rest = packets[taken:]
+
+        def queue_rest() -> None:
+            self._channel.write(rest)
+            outbox.leave()
+
+        outbox.call(queue_rest)
 
     async def _answer(self, event: Event, session: Session, worker: SessionWorker) -> None:
         spid = session.spid & 0xFFFF
@@ -321,7 +354,7 @@ class Connection:
     def _cancel(self, session: Session, *, gone: bool = False) -> None:
         """Called in the loop when an attention came, or when the client went."""
         running = self._running
-        if running is None:
+        if running is None or running.over or running.outbox.claimed:
             return
         if gone:
             running.outbox.close()
@@ -331,7 +364,7 @@ class Connection:
 
     def _insist(self, session: Session, running: _Running, patience: float) -> None:
         """Cancel until the request has ended; out of patience, end its answer without it."""
-        if running.outbox.finished:
+        if running.outbox.finished or running.outbox.claimed:
             return
         session.cancel()
         if patience <= 0:
@@ -403,7 +436,11 @@ class Connection:
             except Exception:
                 log.exception("%s: a request ended with an internal error", self._address)
                 encoder.fail((SEVERE,))
-            running.outbox.finish(encoder.finish(cancelled=running.cancelled))
+            data = encoder.finish(cancelled=running.cancelled)
+            if running.direct is not None and not self._rest_queued and running.outbox.claim():
+                self._send_directly(running.direct, data, running.outbox, session.spid & 0xFFFF)
+            else:
+                running.outbox.finish(data)
             return
         running.outbox.finish()
 

@@ -7,7 +7,9 @@ the peer's ``drain`` wait.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -70,6 +72,11 @@ class ByteStream(Protocol):
         """Queue bytes to be sent; silently dropped when the connection is gone."""
         ...
 
+    def direct(self) -> Callable[[bytes], int] | None:
+        """A way to send at once from any thread, as long as nothing is queued and nobody else writes; it says
+        how many bytes were taken. None: not now, or this stream can't."""
+        ...
+
     async def drain(self) -> None:
         """Wait until little enough is queued. Raises ConnectionError when the connection is gone."""
         ...
@@ -107,6 +114,8 @@ class SocketStream(asyncio.Protocol):
         self._on_data: Callable[[bytes], bool] | None = None
         self._on_room: Callable[[], None] | None = None
         self._decode: Callable[[bytes], tuple[bytes, bool]] | None = None
+        self._descriptor: int | None = None
+        self._descriptor_lock = threading.Lock()
 
     # asyncio.Protocol
 
@@ -119,6 +128,7 @@ class SocketStream(asyncio.Protocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._descriptor = sock.fileno()
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -159,6 +169,9 @@ class SocketStream(asyncio.Protocol):
             self._on_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        with self._descriptor_lock:
+            # From here on the number may be another socket's.
+            self._descriptor = None
         self._lost = True
         self._eof = True
         self._error = exc
@@ -250,6 +263,23 @@ class SocketStream(asyncio.Protocol):
         if data and self._transport is not None and not self._lost:
             self.sent += len(data)
             self._transport.write(data)
+
+    def direct(self) -> Callable[[bytes], int] | None:
+        transport = self._transport
+        if self._lost or transport is None or self._descriptor is None or transport.is_closing():
+            return None
+        return None if transport.get_write_buffer_size() else self._send_now
+
+    def _send_now(self, data: bytes) -> int:
+        with self._descriptor_lock:
+            if self._descriptor is None:
+                return len(data)
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                return 0
+            except OSError:
+                return len(data)  # the connection is gone, as the loop will see by itself
 
     async def drain(self) -> None:
         if self._writing_paused and not self._lost:
@@ -357,6 +387,9 @@ class MemoryStream:
     def transform(self, decode: Callable[[bytes], tuple[bytes, bool]] | None) -> bool:
         del decode
         return False
+
+    def direct(self) -> Callable[[bytes], int] | None:
+        return None
 
     @property
     def full(self) -> bool:

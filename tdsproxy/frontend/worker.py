@@ -35,11 +35,15 @@ class Outbox:
         self._loop = loop
         self._notify = notify
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
+        self._room: threading.Condition | None = None
         self._data = bytearray()
         self._flush = False
         self._finished = False
         self._closed = False
+        self._used = False
+        self._claimed = False
+        self._left = False
+        self._awaited = False
         self._wake_scheduled = False
         self._ready = asyncio.Event()
 
@@ -47,9 +51,11 @@ class Outbox:
         """Called by the worker thread. Raises OutboxClosed."""
         with self._lock:
             while len(self._data) > OUTBOX_LIMIT and not self._closed:
+                self._room = self._room or threading.Condition(self._lock)
                 self._room.wait()
             if self._closed:
                 raise OutboxClosed
+            self._used = True
             self._data += data
             self._flush = self._flush or flush
             self._wake()
@@ -61,18 +67,53 @@ class Outbox:
             self._finished = True
             self._wake()
 
+    def claim(self) -> bool:
+        """Called by the worker thread: whether it may send the whole answer itself, as nothing of it was put
+        here and nobody has given it up. Then ``leave`` follows, and nothing else."""
+        with self._lock:
+            self._claimed = not (self._used or self._closed)
+            return self._claimed
+
+    def leave(self) -> None:
+        """The answer that was claimed is sent."""
+        with self._lock:
+            self._left = True
+            if self._awaited:
+                self._wake()
+
+    def settle(self) -> bool:
+        """Whether the answer that was claimed is sent; if not, there is a notice once it is. Called in the
+        loop."""
+        with self._lock:
+            self._awaited = True
+            return self._left
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the worker thread sends the answer itself: what comes to it next is sent behind that."""
+        return self._claimed
+
+    @property
+    def left(self) -> bool:
+        return self._left
+
     def close(self) -> None:
         """Called in the loop: what comes from now on is of no interest."""
         with self._lock:
             self._closed = True
-            self._room.notify_all()
+            if self._room is not None:
+                self._room.notify_all()
         self._signal()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Called by the worker thread: ``function`` runs in the loop."""
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
+            self._loop.call_soon_threadsafe(function)
 
     def _wake(self) -> None:
         if not self._wake_scheduled:
             self._wake_scheduled = True
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
-                self._loop.call_soon_threadsafe(self._signal)
+            self.call(self._signal)
 
     def _signal(self) -> None:
         if self._notify is None:
@@ -106,7 +147,8 @@ class Outbox:
             self._wake_scheduled = False
             data, self._data = bytes(self._data), bytearray()
             flush, self._flush = self._flush, False
-            self._room.notify_all()
+            if self._room is not None:
+                self._room.notify_all()
             return data, flush, self._finished or self._closed
 
 
