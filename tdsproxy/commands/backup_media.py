@@ -77,8 +77,8 @@ def recorded(context: Context, record: Callable[[], object]) -> Iterator[Reply]:
     """Writes history. The operation itself stays a success when msdb cannot take the rows: 3009 says so."""
     try:
         record()
-    except apsw.Error:
-        _log.exception("the history could not be written")
+    except apsw.Error as error:
+        _log.error("the history could not be written: %s", error)
         yield message(3009, line=context.request.line)
 
 

@@ -25,6 +25,7 @@ from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.procedures import run_procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.restore_statement import restore
+from tdsproxy.store.errors import StoreError
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.parser import parse
@@ -97,6 +98,11 @@ def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, Non
     except DISK_FAILURES as error:
         _log.error("%s failed: %s: %s", form.name or type(statement).__name__, type(error).__name__, error)
         yield from _at_line(disk_failure(error).messages, request.line)
+        yield from _closing(form, request.line)
+        yield Done(form.command, error=True)
+    except StoreError as error:
+        _log.error("%s failed: %s", form.name or type(statement).__name__, error)
+        yield from _at_line(fail(3271, "of the store", str(error)).messages, request.line)
         yield from _closing(form, request.line)
         yield Done(form.command, error=True)
     except SqlError as error:

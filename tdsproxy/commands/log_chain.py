@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
+import apsw
 import msgspec
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
@@ -44,8 +45,8 @@ def start_log(env: CommandEnvironment, database: Database) -> bool:
         return False
     try:
         env.logs.start(_logged(env, database))
-    except (StoreError, LogError, OSError):
-        _log.exception("the log of %s cannot be kept", database.name)
+    except (StoreError, LogError, OSError, apsw.Error) as error:
+        _log.error("the log of %s cannot be kept: %s", database.name, error)
         return False
     if not env.catalog.databases.forks(database.guid):
         note_fork(env, database, None, None)
@@ -62,8 +63,8 @@ def restart_log(env: CommandEnvironment, database: Database, *, continues: bool)
         env.logs.restart_chain(_logged(env, database))
         if continues:
             env.logs.chain_begun(database.guid, env.logs.archive(database.guid).first_lsn())
-    except (StoreError, LogError, OSError):
-        _log.exception("the log of %s cannot be kept", database.name)
+    except (StoreError, LogError, OSError, apsw.Error) as error:
+        _log.error("the log of %s cannot be kept: %s", database.name, error)
 
 
 def stop_log(env: CommandEnvironment, database: Database) -> None:

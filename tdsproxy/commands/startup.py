@@ -30,7 +30,7 @@ def begin(env: CommandEnvironment) -> None:
 def _finish(env: CommandEnvironment, database: Database) -> None:
     try:
         finish(env, database)
-    except (StoreError, OSError, apsw.Error):
-        _log.exception("the restore of %s, which was interrupted, could not be finished", database.name)
+    except (StoreError, OSError, apsw.Error) as error:
+        _log.error("the restore of %s, which was interrupted, can't be finished: %s", database.name, error)
         return
     _log.info("the restore of %s, which was interrupted, is finished", database.name)
