@@ -7,6 +7,7 @@ import typer
 from tdsproxy.cli.agent_jobs import history, jobs, run, stop
 from tdsproxy.cli.agent_policies import policies, schedule, unschedule
 from tdsproxy.cli.retention import retention
+from tdsproxy.cli.trial import trial
 
 agent = typer.Typer(help="Jobs, policies and retention.", no_args_is_help=True, rich_markup_mode=None)
 agent.command()(jobs)
@@ -17,6 +18,7 @@ agent.command()(policies)
 agent.command()(schedule)
 agent.command()(unschedule)
 agent.command()(retention)
+agent.command()(trial)
 
 
 @agent.callback()

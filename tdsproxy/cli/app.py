@@ -13,6 +13,7 @@ from tdsproxy.cli.extract import extract
 from tdsproxy.cli.headers import headers
 from tdsproxy.cli.history import history
 from tdsproxy.cli.recode import recode
+from tdsproxy.cli.report import report
 from tdsproxy.cli.restore import restore
 from tdsproxy.cli.run import run
 from tdsproxy.cli.serving import serving
@@ -49,6 +50,7 @@ app.command()(dump)
 app.command()(checksum)
 app.command()(status)
 app.command()(doctor)
+app.command()(report)
 app.command()(catalog)
 app.command()(recode)
 app.add_typer(agent, name="agent")
