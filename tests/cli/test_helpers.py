@@ -50,12 +50,19 @@ def count(server: Running) -> int:
         return int(cursor.fetchall()[0][0])
 
 
+def scheduled(server: Running) -> list[str]:
+    with server.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT name FROM msdb.dbo.sysschedules WHERE name LIKE '%daily 02:00' ORDER BY name")
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
 def test_every_row(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(server.store.parent)
     (code,) = CODE.findall(PAGE.read_text())
     names: dict[str, Any] = {}
     exec(code, names)
-    assert len(ROWS) == 13
+    assert len(ROWS) == 14
     then = ""
     for helper, statement, command, call in ROWS:
         if helper == "pointInTimeRecover":
@@ -76,6 +83,8 @@ def test_every_row(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
                 assert "shop.bak" in str(answer)
             elif helper == "listBackupFiles":
                 assert "shop.diff" in str(answer)
+        if helper == "scheduleBackup":
+            assert scheduled(server) == ["managed backup of shop: daily 02:00", "shop: daily 02:00"]
     assert count(server) == 1
 
 

@@ -1,0 +1,280 @@
+"""The agent of a running server: scripts of Management Studio, managed backup, processes that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdsproxy.tsql.script import split_batches
+from tests.running import Running, running
+
+SCRIPT = Path(__file__).with_name("generated_job.sql")
+LIMIT = 60.0
+
+
+def run(server: Running, text: str) -> list[tuple[Any, ...]]:
+    """The rows of the last result set."""
+    rows: list[tuple[Any, ...]] = []
+    with server.connect() as connection:
+        cursor = connection.cursor()
+        for batch in split_batches(text):
+            rows = run_batch(cursor, batch.text) or rows
+    return rows
+
+
+def run_batch(cursor: Any, text: str) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    cursor.execute(text)
+    while True:
+        if cursor.description:
+            rows = [tuple(row) for row in cursor.fetchall()]
+        if not cursor.nextset():
+            return rows
+
+
+def wait_for(what: Callable[[], object]) -> object:
+    deadline = time.monotonic() + LIMIT
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def outcomes(server: Running, job: str) -> list[tuple[Any, ...]]:
+    return run(
+        server,
+        "SELECT h.run_status, h.message FROM msdb.dbo.sysjobhistory h JOIN msdb.dbo.sysjobs j"
+        f" ON j.job_id = h.job_id WHERE j.name = N'{job}' AND h.step_id = 0 ORDER BY h.instance_id",
+    )
+
+
+def keeper_of(server: Running) -> int:
+    return int((server.store / "keeper.lock").read_text())
+
+
+def add_job(server: Running, name: str, command: str, **schedule: int) -> None:
+    quoted = command.replace("'", "''")
+    run(
+        server,
+        f"EXEC msdb.dbo.sp_add_job @job_name = N'{name}'; EXEC msdb.dbo.sp_add_jobstep @job_name = N'{name}',"
+        f" @step_name = N'only', @command = N'{quoted}', @database_name = N'shop';"
+        f" EXEC msdb.dbo.sp_add_jobserver @job_name = N'{name}'",
+    )
+    if schedule:
+        given = ", ".join(f"@{key} = {value}" for key, value in schedule.items())
+        run(server, f"EXEC msdb.dbo.sp_add_jobschedule @job_name = N'{name}', @name = N'plan', {given}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("agent") / "data") as made:
+        run(made, "CREATE DATABASE shop")
+        run(made, "CREATE TABLE shop.dbo.notes(text nvarchar(100))")
+        yield made
+
+
+def test_a_script_of_management_studio(server: Running) -> None:
+    run(server, SCRIPT.read_text())
+    assert run(
+        server,
+        "SELECT j.name, c.name, o.name, s.freq_type, s.freq_interval, t.server_id,"
+        " (SELECT COUNT(*) FROM msdb.dbo.sysjobsteps p WHERE p.job_id = j.job_id)"
+        " FROM msdb.dbo.sysjobs j JOIN msdb.dbo.syscategories c ON c.category_id = j.category_id"
+        " JOIN msdb.dbo.sysoperators o ON o.id = j.notify_email_operator_id"
+        " JOIN msdb.dbo.sysjobschedules js ON js.job_id = j.job_id"
+        " JOIN msdb.dbo.sysschedules s ON s.schedule_id = js.schedule_id"
+        " JOIN msdb.dbo.sysjobservers t ON t.job_id = j.job_id WHERE j.name = 'Nightly shop'",
+    ) == [("Nightly shop", "Shop upkeep", "Night shift", 8, 62, 0, 3)]
+    run(server, "EXEC msdb.dbo.sp_start_job N'Nightly shop'")
+    wait_for(lambda: outcomes(server, "Nightly shop"))
+    assert outcomes(server, "Nightly shop") == [
+        (
+            1,
+            "The job succeeded.  The Job was invoked by User sa.  The last step to run was step 2 (Note).",
+        )
+    ]
+    assert run(server, "SELECT text FROM shop.dbo.notes") == [("Nightly shop step 2",)]
+    output = (server.backup_directory / "nightly.txt").read_text()
+    assert "BACKUP DATABASE successfully processed" in output
+    assert "The backup set on file 1 is valid." in output
+    with contextlib.closing(server.connect()) as connection:
+        cursor = connection.cursor()
+        use, script = split_batches(SCRIPT.read_text())
+        cursor.execute(use.text)
+        with pytest.raises(Exception, match="already exists"):
+            run_batch(cursor, script.text)
+        cursor.execute("SELECT @@TRANCOUNT")
+        assert cursor.fetchall() == [(0,)]
+
+
+def test_what_help_tells(server: Running) -> None:
+    add_job(server, "asked", "SELECT 1", freq_type=4, freq_interval=1)
+
+    def next_run() -> object:
+        return run(
+            server, "SELECT next_run_date FROM msdb.dbo.sysjobschedules WHERE next_run_date > 0"
+        ) and run(server, "EXEC msdb.dbo.sp_help_jobschedule @job_name = N'asked'")
+
+    assert wait_for(next_run)
+    (row,) = run(server, "EXEC msdb.dbo.sp_help_job @job_name = N'asked', @job_aspect = 'JOB'")
+    assert (row[2], row[21], row[25], row[29]) == ("asked", 5, 4, 1)
+    assert len(row) == 32
+    run(server, "EXEC msdb.dbo.sp_help_jobactivity")
+    run(server, "EXEC msdb.dbo.sp_help_jobhistory @job_name = N'asked', @mode = 'FULL'")
+
+
+def test_stopping_a_step_that_runs(server: Running) -> None:
+    add_job(server, "long", "WAITFOR DELAY '01:00:00'")
+    run(server, "EXEC msdb.dbo.sp_start_job N'long'")
+    wait_for(
+        lambda: run(
+            server,
+            "SELECT 1 FROM msdb.dbo.sysjobactivity a JOIN msdb.dbo.sysjobs j ON j.job_id = a.job_id"
+            " WHERE j.name = 'long' AND a.last_executed_step_id = 1 AND a.stop_execution_date IS NULL",
+        )
+    )
+    with pytest.raises(Exception, match="refused because the job is already running"):
+        run(server, "EXEC msdb.dbo.sp_start_job N'long'")
+    run(server, "EXEC msdb.dbo.sp_stop_job N'long'")
+    wait_for(lambda: outcomes(server, "long"))
+    status, message = outcomes(server, "long")[0]
+    assert status == 3
+    assert message.startswith("The job was stopped prior to completion by User sa.")
+    with pytest.raises(Exception, match="refused because the job is not currently running"):
+        run(server, "EXEC msdb.dbo.sp_stop_job N'long'")
+
+
+def test_managed_backup_is_set_read_back_and_acted_on(server: Running) -> None:
+    run(
+        server,
+        "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 1, @database_name = 'shop',"
+        " @container_url = 'managed/{database}', @retention_days = 14;"
+        " EXEC msdb.managed_backup.sp_backup_config_schedule @database_name = 'shop',"
+        " @scheduling_option = 'Custom', @full_backup_freq_type = 'Weekly',"
+        " @days_of_week = 'Monday | Friday', @backup_begin_time = '17:30', @backup_duration = '02:00',"
+        " @log_backup_freq = '00:05'",
+    )
+    assert run(
+        server,
+        "SELECT db_name, is_managed_backup_enabled, retention_days, storage_url"
+        " FROM msdb.managed_backup.fn_backup_db_config('SHOP')",
+    ) == [("shop", True, 14, "managed/{database}")]
+    assert run(
+        server, "SELECT is_smart_backup_enabled FROM msdb.managed_backup.fn_backup_instance_config()"
+    ) == [(False,)]
+    assert run(
+        server,
+        "SELECT s.freq_type, s.freq_interval, s.active_start_time FROM msdb.dbo.sysschedules s"
+        " WHERE s.name LIKE 'managed backup of shop%' ORDER BY s.freq_type DESC",
+    ) == [(8, 2 | 32, 173000), (4, 1, 0)]
+    run(
+        server,
+        "EXEC msdb.managed_backup.sp_backup_on_demand @database_name = 'shop', @type = 'Database';"
+        " EXEC msdb.dbo.sp_start_job N'policy managed backup of shop: log backup'",
+    )
+    wait_for(lambda: outcomes(server, "policy managed backup of shop: log backup"))
+    folder = server.backup_directory / "managed" / "shop"
+    assert sorted(path.name[:9] for path in folder.iterdir()) == ["shop_FULL", "shop_LOG_"]
+    with pytest.raises(Exception, match=r"valid values are: 1\.\.30"):
+        run(
+            server,
+            "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 1, @retention_days = 31",
+        )
+    run(server, "EXEC msdb.managed_backup.sp_backup_master_switch 0")
+    assert run(server, "SELECT COUNT(*) FROM msdb.dbo.sysjobs WHERE name LIKE 'policy managed%'") == [(0,)]
+    with pytest.raises(Exception, match="not enabled"):
+        run(server, "EXEC msdb.managed_backup.sp_backup_on_demand @database_name = 'nope', @type = 'Log'")
+
+
+@pytest.mark.slow
+def test_jobs_go_on_when_the_listener_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as server:
+        run(server, "CREATE DATABASE shop")
+        add_job(
+            server,
+            "often",
+            "BACKUP DATABASE shop TO DISK = N'often.bak' WITH INIT",
+            freq_type=4,
+            freq_interval=1,
+            freq_subday_type=2,
+            freq_subday_interval=10,
+        )
+        wait_for((server.backup_directory / "often.bak").exists)
+        keeper = keeper_of(server)
+        server.process.kill()
+        server.process.wait(LIMIT)
+        (server.backup_directory / "often.bak").unlink()
+        wait_for((server.backup_directory / "often.bak").exists)
+        assert keeper_of(server) == keeper
+    with running(tmp_path / "data") as server:
+        assert all(row[0] == 1 for row in outcomes(server, "often"))
+        assert keeper_of(server) == keeper
+    wait_for(lambda: not _alive(keeper))
+
+
+@pytest.mark.slow
+def test_a_run_that_the_kill_of_the_keeper_cut_off(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as server:
+        run(server, "CREATE DATABASE shop")
+        add_job(server, "long", "WAITFOR DELAY '01:00:00'", freq_type=64)
+        run(server, "EXEC msdb.dbo.sp_start_job N'long'")
+        wait_for(lambda: run(server, "SELECT 1 FROM msdb.dbo.sysjobactivity WHERE last_executed_step_id = 1"))
+        os.kill(keeper_of(server), signal.SIGKILL)
+        # the listener comes back by itself, and with it the agent: what was cut off is shown as ended
+        wait_for(lambda: outcomes(server, "long"))
+        assert outcomes(server, "long")[0] == (
+            3,
+            "The job was stopped prior to completion by Shutdown Sequence 0."
+            "  The last step to run was step 1 (only).",
+        )
+        # and what runs when the agent starts runs again
+        wait_for(
+            lambda: run(
+                server,
+                "SELECT 1 FROM msdb.dbo.sysjobactivity WHERE run_requested_source = '3'"
+                " AND last_executed_step_id = 1",
+            )
+        )
+
+
+@pytest.mark.slow
+def test_a_job_each_ten_seconds_for_a_minute(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as server:
+        run(server, "CREATE DATABASE shop")
+        run(server, "CREATE TABLE shop.dbo.ran(at datetime2 DEFAULT SYSDATETIME())")
+        add_job(
+            server,
+            "ten",
+            "INSERT dbo.ran DEFAULT VALUES",
+            freq_type=4,
+            freq_interval=1,
+            freq_subday_type=2,
+            freq_subday_interval=10,
+        )
+        deadline = time.monotonic() + 10 * LIMIT
+        while len(done := outcomes(server, "ten")) < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert all(status == 1 for status, _ in done)
+        starts = run(
+            server,
+            "SELECT run_time FROM msdb.dbo.sysjobhistory WHERE step_id = 0 ORDER BY instance_id",
+        )
+        assert len({time for (time,) in starts}) == len(starts), "no run twice"
+        assert run(server, "SELECT COUNT(*) FROM shop.dbo.ran")[0][0] >= 6
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return state != "Z"
