@@ -7,10 +7,10 @@ there, so a set that can be found is a complete one.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -31,7 +31,9 @@ _READ_BYTES: Final = 48 << 20
 _READ_BLOCK: Final = 4 << 20
 _LEAST_BLOCK: Final = 256 << 10
 _AHEAD: Final = 3
+_STREAM_PIECE: Final = 1 << 20
 _LOCK_POLL_SECONDS: Final = 0.05
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class ObjectDevice:
 
 
 class ObjectReader:
-    """Reads blocks ahead while somebody reads on; for any thread."""
+    """Blocks of an object, by range; where somebody reads on and on, one request streams the rest, a few
+    blocks ahead. For any thread."""
 
     is_whole = True
 
@@ -156,10 +159,13 @@ class ObjectReader:
         self._key = key
         self._size = size
         self._block = block
-        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(_AHEAD, "object")
-        self._last = -1
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._changed = threading.Condition()
+        self._last = -2
+        # What the stream delivers next (None: there is none), and up to where it is wanted.
+        self._next: int | None = None
+        self._wanted = 0
+        self._closed = False
 
     def size(self) -> int:
         return self._size
@@ -169,36 +175,83 @@ class ObjectReader:
         if offset >= end:
             return b""
         first, last = offset // self._block, (end - 1) // self._block
-        with self._lock:
-            futures = [self._wanted(number) for number in range(first, last + 1)]
-            if first in (self._last, self._last + 1):
-                for number in range(last + 1, last + 1 + _AHEAD):
-                    if number * self._block < self._size:
-                        self._wanted(number)
-            self._last = last
         with _remote(self.name, "read"):
-            parts = [future.result() for future in futures]
+            parts = [self._get(number) for number in range(first, last + 1)]
         start = offset - first * self._block
         if len(parts) == 1:
             return parts[0][start : start + end - offset]
         return b"".join(parts)[start : start + end - offset]
 
-    def _wanted(self, number: int) -> Future[bytes]:
-        future = self._blocks.get(number)
-        if future is not None and not (future.done() and future.exception() is not None):
-            self._blocks.move_to_end(number)
-            return future
+    def _get(self, number: int) -> bytes:
+        with self._changed:
+            while number not in self._blocks and self._is_coming(number):
+                self._changed.wait()
+            found = self._blocks.get(number)
+            if found is not None:
+                self._blocks.move_to_end(number)
+                self._is_coming(number)
+                return found
         start = number * self._block
-        length = min(self._block, self._size - start)
-        future = self._threads.submit(self._bucket.read, self._key, start, length)
-        self._blocks[number] = future
+        found = self._bucket.read(self._key, start, min(self._block, self._size - start))
+        with self._changed:
+            self._keep(number, found)
+            goes_on = number == self._last + 1 and start + self._block < self._size
+            self._last = number
+            if goes_on and self._next is None and not self._closed:
+                self._next, self._wanted = number + 1, number + 1
+                threading.Thread(target=self._stream, args=(number + 1,), name="object", daemon=True).start()
+        return found
+
+    def _is_coming(self, number: int) -> bool:
+        """Whether the stream delivers it soon; it may go on behind it."""
+        if self._next is None or number > self._next + _AHEAD:
+            return False
+        if number > self._wanted:
+            self._wanted = number
+            self._changed.notify_all()
+        return number >= self._next
+
+    def _keep(self, number: int, data: bytes) -> None:
+        self._blocks[number] = data
         while len(self._blocks) > _AHEAD + 4:
             self._blocks.popitem(last=False)
-        return future
+
+    def _stream(self, number: int) -> None:
+        buffer = bytearray()
+        try:
+            for piece in self._bucket.pieces(self._key, _STREAM_PIECE, offset=number * self._block):
+                buffer += piece
+                while len(buffer) >= self._block:
+                    if not self._deliver(bytes(memoryview(buffer)[: self._block])):
+                        return
+                    del buffer[: self._block]
+            if buffer:
+                self._deliver(bytes(buffer))
+        except ObjectError as error:
+            _log.info("%s: reading on failed, and goes on by range: %s", self.name, error)
+        finally:
+            with self._changed:
+                self._next = None
+                self._changed.notify_all()
+
+    def _deliver(self, data: bytes) -> bool:
+        """False when nobody wants any more."""
+        with self._changed:
+            assert self._next is not None
+            while self._next > self._wanted + _AHEAD and not self._closed:
+                self._changed.wait()
+            if self._closed:
+                return False
+            self._keep(self._next, data)
+            self._next += 1
+            self._changed.notify_all()
+        return True
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._blocks.clear()
+        with self._changed:
+            self._closed = True
+            self._blocks.clear()
+            self._changed.notify_all()
 
 
 class _Medium:

@@ -77,12 +77,13 @@ class Bucket:
             found = obstore.get(self._store, key)
             return bytes(found.bytes()), found.meta["e_tag"]
 
-    def pieces(self, key: str, size: int = 4 << 20) -> Iterator[bytes]:
-        """A whole object, piece by piece."""
+    def pieces(self, key: str, size: int = 4 << 20, offset: int = 0) -> Iterator[bytes]:
+        """An object from ``offset`` on, in pieces of at least ``size`` bytes."""
         import obstore
 
+        options: Any = {"range": {"offset": offset}} if offset else None
         with _failures():
-            for piece in obstore.get(self._store, key).stream(min_chunk_size=size):
+            for piece in obstore.get(self._store, key, options=options).stream(min_chunk_size=size):
                 yield bytes(piece)
 
     def write(self, key: str, data: bytes, *, only: str | None = None, new: bool = False) -> str | None:
