@@ -254,8 +254,9 @@ class _Database:
         number = self._policy.count or 0
         fulls = [item for item in self._points if item.is_full][:number]
         if fulls:
-            for item in self._own:
-                if item.finished_ns >= fulls[-1].finished_ns:
+            begin = (fulls[-1].finished_ns, self._own.index(fulls[-1]))
+            for place, item in enumerate(self._own):
+                if (item.finished_ns, place) >= begin:
                     yield item, f"the newest {number} full backups and what builds on them"
 
     def _within_size(

@@ -82,7 +82,7 @@ def tables_of(found: dict[str, Any], errors: Sequence[tuple[str, ...]], since: d
 
 
 def _summary(found: dict[str, Any], backups: list[Any], trials: list[Any]) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for item in found["databases"]:
         proven = next((t for t in trials if t["database"] == item["name"] and t["succeeded"]), None)
         full = item["last"].get("full")
@@ -104,7 +104,7 @@ def _summary(found: dict[str, Any], backups: list[Any], trials: list[Any]) -> Ta
 
 
 def _backups(backups: list[Any]) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in sorted({item["database"] for item in backups}):
         for kind in _KINDS:
             own = [item for item in backups if item["database"] == name and item["type"] == kind]
@@ -141,7 +141,8 @@ def page(title: str, tables: Sequence[Table], found: dict[str, Any], since: dt.d
         "<!DOCTYPE html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{markup.escape(title)}</title><style>',
         "body{font:16px/1.4 system-ui,sans-serif;margin:1rem auto;max-width:70rem}",
-        "table{border-collapse:collapse}td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left}svg{max-width:100%}",
+        "table{border-collapse:collapse}td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left}",
+        "svg{max-width:100%}",
         f"</style></head><body><h1>{markup.escape(title)}</h1>",
     ]
     for name, heads, rows in tables:
