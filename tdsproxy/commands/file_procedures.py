@@ -91,6 +91,12 @@ def _existence(context: Context, name: str) -> Row:
     return (int(path.is_file()), int(path.is_dir()), int(path.parent.is_dir()))
 
 
+def _locate(context: Context, values: Sequence[Value]) -> list[Row]:
+    """Where a file that BULK INSERT names lies; no row for what no statement may name."""
+    path = _located(context, _text(values, 0))
+    return [(str(path),)] if path is not None and path.is_file() else []
+
+
 def _tree(context: Context, values: Sequence[Value]) -> list[Row]:
     """xp_dirtree: name, depth, and whether it is a file."""
     name, depth, files = _text(values, 0), _number(values, 1), _number(values, 2)
@@ -280,6 +286,7 @@ def _refused(number: int, procedure: str, reason: OsError) -> CommandError:
 PROCEDURES: Final[dict[str, Procedure]] = {
     "xp_fileexist": _file_exists,
     "xp_dirtree": _tree,
+    "tds_locate": _locate,
     "xp_subdirs": _subdirectories,
     "xp_create_subdir": _create_directory,
     "xp_delete_file": _delete_files,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import apsw
 import msgspec
@@ -51,7 +51,7 @@ class BulkTarget:
 def announce(session: Session, statement: ast.InsertBulk, frame: Frame) -> BulkTarget:
     """Checks an INSERT BULK; the data come with the next message. Raises SqlError 208, 207, 229 ..."""
     require_permission(session, ast.Insert(statement.target, line=statement.line))
-    loader = _Loader(session.evaluator.sql, statement, frame)
+    loader = Loader(session.evaluator.sql, statement, frame)
     with sqlite_errors(statement.line):
         loader.columns(loader.found())
     found = {word.upper() for word in _OPTIONS.findall(statement.text)}
@@ -68,28 +68,48 @@ def load(session: Session, target: BulkTarget, data: BulkData, frame: Frame) -> 
     described = data.columns()
     session.statement_begins(frame)
     evaluator = session.evaluator.sql
-    loader = _Loader(evaluator, target.statement, frame)
+    loader = Loader(evaluator, target.statement, frame)
     try:
         yield from evaluator.run(partial(loader.insert, target, described, data), frame)
     except apsw.InterruptError:
         raise Cancelled from None
 
 
-class _Loader:
-    """One bulk load into one table."""
+class BulkRows(Protocol):
+    """Where the rows come from; they may be asked for more than once, and begin anew then."""
 
-    def __init__(self, evaluator: SqliteEvaluator, statement: ast.InsertBulk, frame: Frame) -> None:
+    def rows(self) -> Iterator[tuple[Value, ...]]: ...
+
+
+class Loader:
+    """One bulk load into one table; ``only`` are its columns when the statement does not name them."""
+
+    def __init__(
+        self,
+        evaluator: SqliteEvaluator,
+        statement: ast.InsertBulk,
+        frame: Frame,
+        only: tuple[ColumnInfo, ...] | None = None,
+    ) -> None:
         self._evaluator = evaluator
         self._statement = statement
         self._frame = frame
+        self._only = only
         self._context = evaluator.compilation(frame)
 
     def found(self) -> FoundTable:
         return self._evaluator.dml.target(self._context, self._statement.target)
 
+    def table_columns(self) -> tuple[ColumnInfo, ...]:
+        """Those that data without column names are for. Raises SqlError 208."""
+        with sqlite_errors(self._statement.line):
+            return self.columns(self.found())
+
     def columns(self, found: FoundTable) -> tuple[ColumnInfo, ...]:
         """The table's columns that the data are for. Raises SqlError 207, 264, 271."""
         named = [column.name for column in self._statement.columns]
+        if self._only is not None:
+            return self._only
         if not named:
             return tuple(column for column in found.table.columns if column.writable)
         made: list[ColumnInfo] = []
@@ -119,7 +139,7 @@ class _Loader:
         return tuple(made)
 
     def insert(
-        self, target: BulkTarget, described: tuple[BulkColumn, ...], data: BulkData
+        self, target: BulkTarget, described: tuple[BulkColumn, ...], data: BulkRows
     ) -> Iterator[Reply]:
         evaluator, frame = self._evaluator, self._frame
         self._context = evaluator.compilation(frame)

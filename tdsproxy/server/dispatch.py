@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tdsproxy.server import dbcc
+from tdsproxy.server.bulk_insert import bulk_insert
 from tdsproxy.server.bulk_load import announce
 from tdsproxy.server.evaluator import SqliteEvaluator
 from tdsproxy.server.failures import DISK_FAILURES, sqlite_errors
@@ -147,6 +148,8 @@ class Dispatcher:
             case ast.InsertBulk():
                 self._session.bulk = announce(self._session, statement, frame)
                 yield Done(Command.PARSE_ERROR)  # the number is INSERT BULK's, too (captured)
+            case ast.BulkInsert():
+                yield from bulk_insert(self._session, statement, frame)
             case ast.Reconfigure():
                 yield from reconfigure(self._session, statement)
             case ast.ExecuteAs():

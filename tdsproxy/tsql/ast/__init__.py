@@ -58,6 +58,7 @@ from tdsproxy.tsql.ast.ddl import (
     SwitchConstraints,
 )
 from tdsproxy.tsql.ast.dml import (
+    BulkInsert,
     Delete,
     Insert,
     InsertBulk,
@@ -190,6 +191,7 @@ __all__ = [
     "Binary",
     "Block",
     "Break",
+    "BulkInsert",
     "Case",
     "Cast",
     "Checkpoint",

@@ -108,3 +108,11 @@ class InsertBulk(Statement):
     target: Name
     text: str
     columns: tuple[ColumnDefinition, ...] = ()
+
+
+class BulkInsert(Statement):
+    """BULK INSERT from a file; ``options`` by their names in upper case, with the values written."""
+
+    target: Name
+    file: str
+    options: tuple[tuple[str, str | int | None], ...] = ()

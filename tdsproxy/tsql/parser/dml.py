@@ -105,6 +105,33 @@ class Dml(Queries):
             self.skip_parentheses()
         return ast.InsertBulk(target, "INSERT " + self.source(start), columns)
 
+    def bulk_insert(self) -> ast.Statement:
+        """``BULK INSERT t FROM 'file' [WITH (options)]``."""
+        self.expect("BULK")
+        self.expect("INSERT")
+        target = self.object_name()
+        self.expect("FROM")
+        file = self.string()
+        options: list[tuple[str, str | int | None]] = []
+        if self.accept("WITH"):
+            self.expect("(")
+            while True:
+                if self.accept("ORDER"):
+                    self.skip_parentheses()
+                    if not self.accept(","):
+                        break
+                    continue
+                name = self.name().upper()
+                value: str | int | None = None
+                if self.accept("="):
+                    is_text = self.tok.kind in (Kind.STRING, Kind.NSTRING)
+                    value = self.string() if is_text else self.integer()
+                options.append((name, value))
+                if not self.accept(","):
+                    break
+            self.expect(")")
+        return ast.BulkInsert(target, file, tuple(options))
+
     def output_clause(self) -> ast.OutputClause | None:
         if not self.accept("OUTPUT"):
             return None

@@ -416,6 +416,7 @@ _STATEMENTS: Final[dict[str, Callable[[Statements], ast.Statement]]] = {
     "(": Statements._select_statement,
     "WITH": Statements._with_statement,
     "INSERT": Statements.insert,
+    "BULK": Statements.bulk_insert,
     "UPDATE": Statements.update,
     "DELETE": Statements.delete,
     "MERGE": Statements.merge,
