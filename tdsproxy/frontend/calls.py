@@ -10,17 +10,21 @@ from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import (
     RpcParameter,
     RpcRequest,
+    RpcTable,
     Session,
     TransactionAction,
     TransactionRequest,
 )
 from tdsproxy.frontend.values import from_wire, sql_type
+from tdsproxy.tds.columns import ColumnFlags
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.headers import parse_batch
 from tdsproxy.tds.packets import RESET_BITS, PacketType, Status
 from tdsproxy.tds.packets import Message as TdsMessage
 from tdsproxy.tds.rpc import RpcCall, RpcOption, RpcParam, parse_rpc
 from tdsproxy.tds.transaction import TransactionManagerType, parse_transaction
+from tdsproxy.tds.tvp import TvpValue
+from tdsproxy.tds.types import TvpName
 from tdsproxy.tsql.replies import Message, Reply
 
 Step = Callable[[Session], Iterator[Reply]]
@@ -111,9 +115,27 @@ def rpc_request(call: RpcCall) -> RpcRequest:
 
 
 def _parameter(param: RpcParam) -> RpcParameter:
+    if param.type_info.tvp is not None:
+        return RpcParameter(param.name, None, None, default=param.default, table=_table(param))
     type_ = None if param.cipher is not None else sql_type(param.type_info)
     value = None if type_ is None else from_wire(param.value, type_)
     return RpcParameter(param.name, type_, value, output=param.output, default=param.default)
+
+
+def _table(param: RpcParam) -> RpcTable:
+    name, value = param.type_info.tvp or TvpName("", "", ""), param.value
+    if not isinstance(value, TvpValue):
+        return RpcTable(name.database, name.schema, name.name)
+    types = tuple(
+        None if column.flags & ColumnFlags.DEFAULT else sql_type(column.type_info) for column in value.columns
+    )
+    rows = tuple(
+        tuple(
+            None if type_ is None else from_wire(item, type_) for type_, item in zip(types, row, strict=True)
+        )
+        for row in value.rows
+    )
+    return RpcTable(name.database, name.schema, name.name, types, rows)
 
 
 def _read_transaction(body: bytes) -> Step:

@@ -37,6 +37,19 @@ class LoginRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RpcTable:
+    """A table-valued parameter: the table type's name as the client gave it (parts may be empty), a column
+    for each of the type's, in its order, and rows of their values. A column that the client leaves to its
+    default has ``type`` None, and no value counts."""
+
+    database: str
+    schema: str
+    name: str
+    types: tuple[SqlType | None, ...] = ()
+    rows: tuple[tuple[Value, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RpcParameter:
     """A parameter as it came: ``name`` with its sign, or empty when it is positional; ``default`` when the
     client asked for the default value. A table-valued or unknown type has ``type`` None."""
@@ -46,6 +59,7 @@ class RpcParameter:
     value: Value
     output: bool = False
     default: bool = False
+    table: RpcTable | None = None
 
 
 @dataclass(frozen=True, slots=True)

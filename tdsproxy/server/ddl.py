@@ -18,6 +18,7 @@ from tdsproxy.server.definitions import TableBuilder
 from tdsproxy.server.frame_names import parse_predicate, temp_scope
 from tdsproxy.server.metadata import Metadata, now_text
 from tdsproxy.server.plain_sql import native_check
+from tdsproxy.server.read_only import check_table_parameters
 from tdsproxy.server.schema import DatabaseSchema, IndexInfo, KeyInfo, ModuleInfo, TableInfo
 from tdsproxy.server.schema_reader import sqlite_name_of
 from tdsproxy.server.sequences import value_name
@@ -385,13 +386,21 @@ class DdlRunner:
         yield Done(Command.CREATE_VIEW)
 
     def create_procedure(self, statement: ast.CreateProcedure, frame: Frame) -> Iterator[Reply]:
+        self._check_tables(statement, frame)
         self._save_module(statement, "P", frame)
         yield Done(Command.CREATE_PROCEDURE)
 
     def create_function(self, statement: ast.CreateFunction, frame: Frame) -> Iterator[Reply]:
         kind = "FN" if statement.returns is not None else "IF" if statement.query is not None else "TF"
+        self._check_tables(statement, frame)
         self._save_module(statement, kind, frame)
         yield Done(Command.NONE)
+
+    def _check_tables(self, statement: ast.CreateProcedure | ast.CreateFunction, frame: Frame) -> None:
+        types = self._evaluator.types
+        check_table_parameters(
+            statement.parameters, statement.body, lambda name: types.table("", name.name, frame) is not None
+        )
 
     def create_trigger(self, statement: ast.CreateTrigger, frame: Frame) -> Iterator[Reply]:
         """A DML trigger. Others are refused: one that is accepted and never fires would lose what it was to

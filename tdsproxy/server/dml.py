@@ -14,6 +14,7 @@ from tdsproxy.server.compiler.typed import Relation, Scope, error, stored
 from tdsproxy.server.failures import failed, sqlite_errors
 from tdsproxy.server.instead_of import InsteadOf
 from tdsproxy.server.output import OutputRows
+from tdsproxy.server.read_only import read_only
 from tdsproxy.server.schema import ColumnInfo, ModuleInfo
 from tdsproxy.server.table_writer import RowKey, TableWriter
 from tdsproxy.server.triggers import Watch
@@ -63,7 +64,14 @@ class DmlRunner:
             )
         if found is None:
             raise compiler.sources.invalid_object(name)
+        self._may_be_written(found, context, name)
         return found
+
+    @staticmethod
+    def _may_be_written(found: FoundTable, context: Context, name: ast.Name) -> None:
+        """Raises SqlError 10700."""
+        if found.table.name.startswith("@") and context.names.is_parameter(found.table):
+            raise read_only(name.object, name.line)
 
     def _through_view(self, context: Context, name: ast.Name) -> tuple[FoundTable, Relation]:
         """The one table behind a view, and the view's columns. Raises 4406 when it has no such table."""
@@ -207,10 +215,12 @@ class DmlRunner:
         with sqlite_errors(statement.line):
             compiler, scope, source, relation, prefix = self._sources(statement, context)
             found = self._found(relation)
+            self._may_be_written(found, context, statement.target)
             plan = self._assignments(statement, found, relation, frame)
             context.keys_wanted = False
+        joined = [] if statement.output is None else [r for r in scope.relations if r is not relation]
         output = OutputRows.compile(
-            self._evaluator, statement.output, found, frame, inserted=True, deleted=True
+            self._evaluator, statement.output, found, frame, inserted=True, deleted=True, extra=joined
         )
         fired = self.fired(found, "UPDATE", statement.output, statement.line, frame)
         watch = Watch(self._evaluator, found, output, fired)
@@ -239,7 +249,7 @@ class DmlRunner:
                     expr = ast.Binary(op=assignment.op[:-1], left=left, right=expr, line=expr.line)
                 values.append(compiler.expressions.value(expr, scope))
             where = self._where(statement, compiler, scope, relation, frame)
-            items = ", ".join([*relation.row_key, *(value.sql for value in values)])
+            items = ", ".join([*relation.row_key, *(value.sql for value in values), *_columns(joined)])
             top = self._top(statement.top, compiler, f"{source}{where}")
             sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
             env = self._evaluator.environment(frame)
@@ -247,6 +257,8 @@ class DmlRunner:
             with self._work.reads_only():
                 matched = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
             width = len(relation.row_key)
+            watch.joined = [row[width + len(values) :] for row in matched]
+            matched = [row[: width + len(values)] for row in matched] if joined else matched
             converters = [
                 None if column is None else self.converter(value.type, column, found, statement.line)
                 for (_, column), value in zip(plan, values, strict=True)
@@ -546,7 +558,11 @@ class DmlRunner:
             compiler, scope, source, relation, prefix = self._sources(statement, context)
             context.keys_wanted = False
             found = self._found(relation)
-        output = OutputRows.compile(self._evaluator, statement.output, found, frame, deleted=True)
+            self._may_be_written(found, context, statement.target)
+        joined = [] if statement.output is None else [r for r in scope.relations if r is not relation]
+        output = OutputRows.compile(
+            self._evaluator, statement.output, found, frame, deleted=True, extra=joined
+        )
         fired = self.fired(found, "DELETE", statement.output, statement.line, frame)
         watch = Watch(self._evaluator, found, output, fired)
         with (
@@ -559,12 +575,15 @@ class DmlRunner:
                 count = writer.delete_all()
             else:
                 where = self._where(statement, compiler, scope, relation, frame)
-                items = ", ".join(relation.row_key)
+                items = ", ".join([*relation.row_key, *_columns(joined)])
                 top = self._top(statement.top, compiler, f"{source}{where}")
                 sql = f"{prefix}SELECT {items} FROM {source}{where}{top}"
                 bindings = context.parameters.values(self._evaluator.environment(frame))
                 with self._work.reads_only():
-                    keys = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
+                    rows_found = self._first_per_key(self._work.run(sql, bindings), len(relation.row_key))
+                width = len(relation.row_key)
+                watch.joined = [row[width:] for row in rows_found]
+                keys = [row[:width] for row in rows_found]
                 for key in keys:
                     if watch.active:
                         watch.add(watch.read(key), None)
@@ -605,3 +624,7 @@ class DmlRunner:
             writer.delete_all()
             self._evaluator.seed_identity(found.schema, found.table)
         yield Done(Command.TRUNCATE_TABLE)
+
+
+def _columns(relations: Sequence[Relation]) -> list[str]:
+    return [column.sql for relation in relations for column in relation.columns]

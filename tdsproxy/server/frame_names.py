@@ -68,6 +68,9 @@ class FrameNames:
     def table_variable(self, name: str) -> TableInfo | None:
         return self._evaluator.table_variables.table(name, self._frame)
 
+    def is_parameter(self, table: TableInfo) -> bool:
+        return self._evaluator.table_variables.is_shared(table, self._frame)
+
     def resolve_type(self, type_name: ast.TypeName) -> SqlType:
         return self._evaluator.host.resolve_type(type_name, self._frame)
 

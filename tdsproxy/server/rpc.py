@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.frontend.handler import RpcParameter, RpcRequest
+from tdsproxy.server.table_parameters import tables_of
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
@@ -107,8 +108,10 @@ def _ignore(made: TypedValue) -> None:
 
 
 def _call(session: Session, name: ast.Name, parameters: Sequence[RpcParameter]) -> Iterator[Reply]:
-    arguments = [_argument(parameter) for parameter in parameters]
-    yield from session.interpreter.rpc(name, arguments, session.batch_frame(""))
+    frame = session.batch_frame("")
+    with tables_of(session, parameters, frame) as tables:
+        arguments = [tables.get(n) or _argument(parameter) for n, parameter in enumerate(parameters)]
+        yield from session.interpreter.rpc(name, arguments, frame)
 
 
 def _leading(
@@ -141,15 +144,18 @@ def _statement(
     if prepared.declarations.value or arguments:
         lead.append(prepared.declarations)
     lead = [replace(parameter, name="", output=False) for parameter in lead]
-    sent = [_argument(parameter) for parameter in (*lead, *(p for _, p in arguments))]
-    for reply in session.interpreter.rpc(_EXECUTE_SQL, sent, session.batch_frame("")):
-        if isinstance(reply, ReturnValue):
-            ordinal = arguments[reply.ordinal - len(lead)][0]
-            yield replace(reply, ordinal=ordinal)
-        else:
-            yield reply
-            if isinstance(reply, ReturnStatus):
-                yield from on_status()
+    given = [*lead, *(parameter for _, parameter in arguments)]
+    frame = session.batch_frame("")
+    with tables_of(session, given, frame) as tables:
+        sent = [tables.get(n) or _argument(parameter) for n, parameter in enumerate(given)]
+        for reply in session.interpreter.rpc(_EXECUTE_SQL, sent, frame):
+            if isinstance(reply, ReturnValue):
+                ordinal = arguments[reply.ordinal - len(lead)][0]
+                yield replace(reply, ordinal=ordinal)
+            else:
+                yield reply
+                if isinstance(reply, ReturnStatus):
+                    yield from on_status()
 
 
 def _text(parameter: RpcParameter | None) -> RpcParameter:

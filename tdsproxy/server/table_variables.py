@@ -62,6 +62,12 @@ class TableVariables:
         if isinstance(shared, dict):
             shared[variable.lower()] = table
 
+    @staticmethod
+    def is_shared(table: TableInfo, frame: Frame) -> bool:
+        """Whether the caller has passed the table as an argument."""
+        shared = frame.storage.get(_SHARED)
+        return isinstance(shared, dict) and any(table is passed for passed in shared.values())
+
     def found(self, name: str, frame: Frame) -> FoundTable | None:
         table = self.table(name, frame)
         return None if table is None else FoundTable(table, TEMP, "tempdb")

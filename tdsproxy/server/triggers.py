@@ -55,6 +55,9 @@ class Watch:
         self.active = output is not None or self._keeps
         self.deleted: list[StoredRow] = []
         self.inserted: list[StoredRow] = []
+        self.joined: Sequence[StoredRow] = ()
+        """For each row that will be added the values of the joined tables, which OUTPUT may name."""
+        self._added = 0
         self.columns = tuple(column for column in found.table.columns if column.computed is None)
         listed = ", ".join(quoted(column.name) for column in self.columns)
         where = " AND ".join(f"{key if key == 'rowid' else quoted(key)} = ?" for key in found.table.row_key)
@@ -68,6 +71,9 @@ class Watch:
     def add(self, deleted: StoredRow | None, inserted: StoredRow | None) -> None:
         """One row of the statement, before and after."""
         if self._output is not None:
+            if self.joined:
+                self._output.about("", self.joined[self._added])
+                self._added += 1
             self._output.add(deleted, inserted)
         if self._keeps:
             if deleted is not None:
@@ -78,6 +84,7 @@ class Watch:
     def clear(self) -> None:
         self.deleted.clear()
         self.inserted.clear()
+        self._added = 0
         if self._output is not None:
             self._output.clear()
 

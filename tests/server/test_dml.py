@@ -205,3 +205,26 @@ def test_top_of_update_and_delete(bench: Bench) -> None:
 @pytest.mark.parametrize("call", ["MAX()", "COUNT()", "SUM(1, 2)", "STRING_AGG('a')"])
 def test_aggregates_with_a_wrong_number_of_arguments(bench: Bench, call: str) -> None:
     assert bench.error(f"SELECT {call} FROM (VALUES (1)) AS v (x)")[0] == 174
+
+
+def test_output_of_joined_tables(bench: Bench) -> None:
+    bench.ok("CREATE TABLE a(id int PRIMARY KEY, v int); INSERT a VALUES (1, 1), (2, 2), (3, 3)")
+    bench.ok("CREATE TABLE b(id int, w varchar(9)); INSERT b VALUES (1, 'one'), (2, 'two')")
+    assert bench.query(
+        "UPDATE x SET v = v * 10 OUTPUT inserted.id, deleted.v, inserted.v, y.w, w + '!'"
+        " FROM a x JOIN b y ON x.id = y.id WHERE y.w <> 'none'"
+    ) == [(1, 1, 10, "one", "one!"), (2, 2, 20, "two", "two!")]
+    # keys are exchanged, which takes another way
+    assert bench.query(
+        "UPDATE a SET id = 3 - a.id OUTPUT deleted.id, inserted.id, b.w FROM a LEFT JOIN b ON a.id = b.id"
+        " WHERE a.id < 3"
+    ) == [(1, 2, "one"), (2, 1, "two")]
+    bench.ok(
+        "DECLARE @kept TABLE(id int, w varchar(9)); DELETE a OUTPUT deleted.id, b.w INTO @kept FROM a, b"
+        " WHERE a.id = b.id AND b.w = 'two'; IF (SELECT w FROM @kept) <> 'two' RAISERROR('no', 16, 1)"
+    )
+    assert bench.query("DELETE FROM a OUTPUT deleted.*, b.* FROM a LEFT JOIN b ON b.id = a.id") == [
+        (1, 20, 1, "one"),
+        (3, 3, None, None),
+    ]
+    assert bench.error("UPDATE a SET v = 1 OUTPUT b.nothing FROM a JOIN b ON a.id = b.id")[0] == 207

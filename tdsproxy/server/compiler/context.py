@@ -44,6 +44,9 @@ class Names(Protocol):
     def table_variable(self, name: str) -> TableInfo | None:
         """The table behind ``@name``."""
 
+    def is_parameter(self, table: TableInfo) -> bool:
+        """Whether the table was passed by the caller, and can't be written."""
+
     def resolve_type(self, type_name: ast.TypeName) -> SqlType: ...
 
     def user_function(self, name: ast.Name) -> ScalarFunction | None:
