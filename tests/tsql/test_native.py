@@ -210,7 +210,6 @@ def test_every_option_of_the_table_parses(known: options.OptionDef) -> None:
             "Incorrect syntax near 'LEVEL'.",
         ),
         ("BACKUP TRANSACTION x TO DISK = 'a'", 156, "Incorrect syntax near the keyword 'TRANSACTION'."),
-        ("RESTORE DATABASE x", 102, "Incorrect syntax near 'x'."),
         ("RESTORE HEADERONLY", 102, "Incorrect syntax near 'HEADERONLY'."),
         ("RESTORE DATABASE x FROM d WITH FILE = '1'", 102, "Incorrect syntax near '1'."),
         ("DUMP DATABASE x TO DISK = 'a'", 156, "Incorrect syntax near the keyword 'DUMP'."),

@@ -420,8 +420,8 @@ def test_permissions() -> None:
 
 
 def test_declare() -> None:
-    found = one("DECLARE @a AS int = 1, @b sysname, @t TABLE (x int PRIMARY KEY)", ast.Declare)
-    a, b, t = found.items
+    a, b = one("DECLARE @a AS int = 1, @b sysname", ast.Declare).items
+    (t,) = one("DECLARE @t TABLE (x int PRIMARY KEY)", ast.Declare).items
     assert (a.name, a.value) == ("@a", num(1))
     assert b.type is not None
     assert b.type.type == types.SYSNAME

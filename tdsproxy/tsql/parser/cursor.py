@@ -142,7 +142,7 @@ class Cursor:
         """``[[[server.]database.]schema.]object``; parts may be left out: ``db..t``. More than ``most`` parts
         are error 117."""
         start = self.tok
-        parts = [self.name()]
+        parts = ["" if self.at(".") else self.name()]
         while self.at("."):
             self.advance()
             parts.append("" if self.at(".") else self.name())

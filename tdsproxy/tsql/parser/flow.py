@@ -71,16 +71,17 @@ class Flow(Security):
         if self.tok.kind in NAME_KINDS:
             return self._declare_cursor()
         items = [self._declaration()]
-        while self.accept(","):
-            items.append(self._declaration())
+        while items[0].type is not None and self.accept(","):
+            items.append(self._declaration(table=False))
         return ast.Declare(tuple(items))
 
-    def _declaration(self) -> ast.Declaration:
+    def _declaration(self, *, table: bool = True) -> ast.Declaration:
+        """``table``: whether it may be a table variable, which is declared alone."""
         token = self.tok
         name = self.variable()
         self.new_variable(name, token)
         self.accept("AS")
-        if self.accept("TABLE"):
+        if table and self.accept("TABLE"):
             self.expect("(")
             columns, constraints, indexes = self.table_elements()
             self.expect(")")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.lexer import Kind
+from tdsproxy.tsql.lexer import Kind, error
 from tdsproxy.tsql.parser.cursor import STRING_KINDS
 from tdsproxy.tsql.parser.modules import Modules
 
@@ -61,6 +61,10 @@ class Keys(Modules):
         """BACKUP or RESTORE, of a key or of a database."""
         if self._key_object(1) is not None:
             return self.key_statement(self.advance().word)
+        if self.at_words("BACKUP", "LOG") and self.peek(3).word == "WITH":
+            option = self.peek(4)
+            if option.word in ("TRUNCATE_ONLY", "NO_LOG"):
+                raise error(155, f"'{option.text}' is not a recognized BACKUP option.", option.line)
         # Only a batch that holds such a statement pays for the grammar.
         from tdsproxy.tsql.nativegrammar import read_native
 

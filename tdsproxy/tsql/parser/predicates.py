@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.tsql import ast
+from tdsproxy.tsql import ast, types
 from tdsproxy.tsql.errors import SyntaxError_
 from tdsproxy.tsql.lexer import Token, error, shown
 from tdsproxy.tsql.parser.expressions import Expressions
@@ -92,6 +92,8 @@ class Predicates(Expressions):
             self.advance()
             (column,) = self.name_list()
             return ast.UpdatePredicate(column, pos=start.pos, line=start.line)
+        if start.word in ("CONTAINS", "FREETEXT") and self.peek().word == "(":
+            return self._full_text()
         if start.word == "(" and not self.at_query:
             self.deeper()
             self.advance()
@@ -104,6 +106,15 @@ class Predicates(Expressions):
         else:
             left = self.expression()
         return self._tail(left)
+
+    def _full_text(self) -> ast.Predicate:
+        """CONTAINS or FREETEXT: a comparison with a function that is found to be unknown when it runs."""
+        token = self.advance()
+        self.skip_parentheses()
+        name = ast.Name(token.text, pos=token.pos, line=token.line)
+        called = ast.FunctionCall(name, (), pos=token.pos, line=token.line)
+        one = ast.Literal(1, types.INT, pos=token.pos, line=token.line)
+        return ast.Comparison("=", called, one, pos=token.pos, line=token.line)
 
     def _tail(self, left: ast.Expr) -> ast.Expr:
         word = self.tok.word

@@ -363,7 +363,10 @@ def unordered_operands(query: ast.Query) -> ast.Query:
 def _without_own_into(operand: ast.Query) -> ast.Query:
     """What stands behind UNION and its like. Raises SqlError 196."""
     if isinstance(operand, ast.Select) and operand.into is not None:
-        text = "SELECT INTO must be the first query in a statement containing a UNION, INTERSECT or EXCEPT operator."
+        text = (
+            "SELECT INTO must be the first query in a statement containing a UNION, INTERSECT or EXCEPT "
+            + "operator."
+        )
         raise error(196, text, operand.line)
     return operand
 

@@ -15,7 +15,7 @@ _OLD_HINTS: Final = frozenset(
 )  # fmt: skip
 _JOIN_HINTS: Final = frozenset({"HASH", "LOOP", "MERGE", "REMOTE"})
 _ROWSET_FUNCTIONS: Final = frozenset(
-    {"OPENROWSET", "OPENQUERY", "OPENDATASOURCE", "OPENXML", "CONTAINSTABLE", "FREETEXTTABLE"}
+    {"OPENROWSET", "OPENQUERY", "OPENDATASOURCE", "OPENXML", "CONTAINSTABLE", "FREETEXTTABLE", "CHANGETABLE"}
 )
 _NO_ALIAS: Final = frozenset({"OUTPUT", "USING", "WINDOW"})
 
@@ -100,6 +100,8 @@ class Sources(Predicates):
             self.advance()
             self.accept("SYSTEM")
             self.skip_parentheses()
+            if self.accept("REPEATABLE"):
+                self.skip_parentheses()
         if self.at("WITH") and self.peek().word == "(":
             self.advance()
             hints = self.hints()

@@ -22,9 +22,9 @@ class Statements(Keys):
             raise self.too_deep() from None
 
     def _batch(self) -> ast.Batch:
-        first = self.tok
         while self.accept(";"):
             pass
+        first = self.tok
         if (
             (first.kind in (Kind.IDENT, Kind.QUOTED))
             and not self.at_label

@@ -17,11 +17,14 @@ class Tables(Dml):
     def create_table(self) -> ast.Statement:
         """Behind ``CREATE TABLE``."""
         name = self.object_name(3)
-        if self.at("AS"):
-            raise self.error()
+        if self.accept_words("AS", "FILETABLE"):
+            return self.unsupported("CREATE TABLE AS FILETABLE")
         self.expect("(")
         columns, constraints, indexes = self.table_elements()
         self.expect(")")
+        if self.at_words("AS", "NODE") or self.at_words("AS", "EDGE"):
+            self.advance()
+            return self.unsupported(f"CREATE TABLE AS {self.tok.word}")
         self._table_options()
         return ast.CreateTable(name, columns, constraints, indexes)
 
@@ -357,6 +360,8 @@ class Tables(Dml):
             return ast.AlterTable(name, self._dropped())
         if self.at("CHECK", "NOCHECK", "ENABLE", "DISABLE"):
             action = self.advance().word
+            if self.at("CHANGE_TRACKING"):
+                return self.unsupported(f"ALTER TABLE {action} CHANGE_TRACKING")
             kind = self.expect("CONSTRAINT", "TRIGGER").word
             names = () if self.accept("ALL") else self.names()
             return ast.AlterTable(name, ast.SwitchConstraints(f"{action} {kind}", names))
