@@ -61,19 +61,27 @@ def day(year: int, month: int, number: int, hour: int = 0, minute: int = 0) -> d
     return dt.datetime(year, month, number, hour, minute, tzinfo=dt.UTC)
 
 
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("month", [3, 4, 10, 11])
-def test_around_the_changes_of_the_clock(zone: str, month: int) -> None:
-    for first in (1, 8, 25):  # the days on which one of the zones changes
-        start = day(2027, month, first, 6)
-        assert compare(SCHEDULES, start, start + dt.timedelta(days=6), zone) > 100
+@pytest.mark.parametrize(
+    ("zone", "month", "first"),
+    [
+        ("Europe/Berlin", 3, 26),
+        ("Europe/Berlin", 10, 29),
+        ("America/New_York", 3, 12),
+        ("America/New_York", 11, 5),
+        ("Australia/Lord_Howe", 4, 2),
+        ("Australia/Lord_Howe", 10, 1),
+    ],
+)
+def test_around_the_changes_of_the_clock(zone: str, month: int, first: int) -> None:
+    start = day(2027, month, first, 6)
+    assert compare(SCHEDULES, start, start + dt.timedelta(days=4), zone) > 100
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_ten_years(zone: str) -> None:
-    sparse = [s for s in SCHEDULES if s.freq_subday_type == 1 or s.step_seconds > 3600]
-    assert compare(tuple(sparse), day(2026, 1, 1), day(2036, 1, 1), zone) > 50_000
+    sparse = [s for s in SCHEDULES if s.freq_subday_type == 1 or s.step_seconds > 2 * 3600]
+    assert compare(tuple(sparse), day(2026, 1, 1), day(2036, 1, 1), zone) > 25_000
 
 
 def wall(moment: dt.datetime | None, zone: str) -> str:
