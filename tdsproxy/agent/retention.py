@@ -301,8 +301,12 @@ class _Chains:
         readable = [item for item in sets if item.problem is None]
         self._forks = forks
         self._fulls = sorted(
-            ((item.reaches, item) for item in readable if item.is_full and item.reaches is not None),
-            key=lambda pair: pair[0].consistent_ns,
+            (
+                (item.reaches, item)
+                for item in reversed(readable)
+                if item.is_full and item.reaches is not None
+            ),
+            key=lambda pair: (pair[0].consistent_ns, pair[0].lsn, pair[1].finished_ns),
             reverse=True,
         )
         self._differentials = [
