@@ -26,6 +26,7 @@ from tdsproxy.objects.options import Secret, Writing
 from tdsproxy.objects.store import SAS_IDENTITY, Bucket, open_bucket
 from tdsproxy.objects.url import Kind, ObjectUrl, is_url, parse_url
 from tdsproxy.store.key_wrapping import CannotUnwrap
+from tdsproxy.store.upload_notes import UploadNote
 from tdsproxy.tsql import ast
 
 _MEMBERS: Final = {
@@ -111,11 +112,19 @@ def url_device(
     state = 1 if writing else 2
     try:
         url = parse_url(name)
-        secret = _secret(context.env, url, options.credential)
-        bucket = open_bucket(url, secret, context.env.reaching, _writing(context.env, url, options))
+        secret = secret_for(context.env, url, options.credential)
+        how = _writing(context.env, url, options)
+        bucket = open_bucket(url, secret, context.env.reaching, how)
     except ObjectError as error:
         raise _refusal(name, error, state) from error
-    return ObjectDevice(url, bucket, locks=context.env.object_locks, overwrite=overwrite, share=share)
+    return ObjectDevice(
+        url,
+        bucket,
+        locks=context.env.object_locks,
+        overwrite=overwrite,
+        share=share,
+        note=UploadNote(context.env.catalog.store, name, options.credential, how.region),
+    )
 
 
 def open_url(env: CommandEnvironment, text: str) -> tuple[ObjectUrl, Bucket]:
@@ -132,7 +141,8 @@ def _refusal(name: str, error: ObjectError, state: int) -> CommandError:
     return remote_failure(RemoteError(name, "open", error), state)
 
 
-def _secret(env: CommandEnvironment, url: ObjectUrl, named: str | None) -> Secret | None:
+def secret_for(env: CommandEnvironment, url: ObjectUrl, named: str | None) -> Secret | None:
+    """The credential ``named``, or the one for the URL. Raises CommandError 3288, 3225, ObjectError."""
     if named is None:
         return find_secret(env, url)
     found = _named(env, named)

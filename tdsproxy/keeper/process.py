@@ -42,6 +42,7 @@ from tdsproxy.keeper.supervision import Supervision
 from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
+from tdsproxy.store.upload_notes import notes
 from tdsproxy.tsql.replies import Reply
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Keeper:
         self._orphaned = False
         self._supervision.bind(self._environment, self._run)
         begin(self._environment)
+        self._unfinished = notes(options.store)
         self._sync = self._begin_sync()
         self._follow = self._begin_to_follow()
         self._log_events = None if self._logs is None else LogEvents(self._logs, self._catalog)
@@ -165,6 +167,8 @@ class Keeper:
         server = await asyncio.start_unix_server(self._accept, sock=listener)
         self._watch_idle(max(_FIRST_CLIENT_SECONDS, self._options.idle_seconds))
         self._executor.submit(_warm_up)
+        if self._unfinished:
+            self._executor.submit(self._remove_unfinished)
         self._supervision.start()
         tending = asyncio.create_task(self._tend_logs())
         try:
@@ -192,6 +196,12 @@ class Keeper:
             if self._logs is not None:
                 self._logs.close()
             self._catalog.close()
+
+    def _remove_unfinished(self) -> None:
+        """What a keeper that was killed has left in object stores."""
+        from tdsproxy.commands.unfinished_uploads import remove_unfinished
+
+        remove_unfinished(self._environment, self._unfinished)
 
     def _begin_sync(self) -> Sync | None:
         if self._options.sync is None:

@@ -21,6 +21,7 @@ from tdsproxy.media.object_upload import Upload
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.store import Bucket
 from tdsproxy.objects.url import ObjectUrl
+from tdsproxy.store.upload_notes import UploadNote
 
 MOST_PARTS: Final = 10_000
 PART_BYTES: Final = 10 << 20
@@ -94,7 +95,8 @@ def _never() -> bool:
 
 
 class ObjectDevice:
-    """A medium at a URL. ``overwrite``: an object that is there is replaced; else it is in the way."""
+    """A medium at a URL. ``overwrite``: an object that is there is replaced; else it is in the way. ``note``
+    is there while an upload is under way."""
 
     def __init__(
         self,
@@ -104,8 +106,10 @@ class ObjectDevice:
         locks: ObjectLocks | None = None,
         overwrite: bool = False,
         share: Share | None = None,
+        note: UploadNote | None = None,
     ) -> None:
         self._url = url
+        self._note = note
         self._bucket = bucket
         self._locks = locks or ObjectLocks()
         self._overwrite = overwrite
@@ -140,7 +144,7 @@ class ObjectDevice:
                 found = self._bucket.find(self._url.key)
                 if found is not None and not self._overwrite:
                     raise ObjectError(Reason.EXISTS)
-            medium = _Medium(self.name, self._bucket, self._url.key, self._share)
+            medium = _Medium(self.name, self._bucket, self._url.key, self._share, self._note)
             try:
                 yield medium
             finally:
@@ -257,11 +261,12 @@ class ObjectReader:
 class _Medium:
     """An object that nobody else here writes, and the one writing of it."""
 
-    def __init__(self, name: str, bucket: Bucket, key: str, share: Share) -> None:
+    def __init__(self, name: str, bucket: Bucket, key: str, share: Share, note: UploadNote | None) -> None:
         self._name = name
         self._bucket = bucket
         self._key = key
         self._share = share
+        self._note = note
         self._writing: _Writer | None = None
 
     def reader(self) -> ReadHandle | None:
@@ -274,7 +279,7 @@ class _Medium:
         return self.replace()
 
     def replace(self) -> WriteHandle:
-        self._writing = _Writer(self._name, self._bucket, self._key, self._share)
+        self._writing = _Writer(self._name, self._bucket, self._key, self._share, self._note)
         return self._writing
 
     def close(self) -> None:
@@ -285,11 +290,12 @@ class _Medium:
 class _Writer:
     """The first part is held back until it is full, so that a small medium can still be patched."""
 
-    def __init__(self, name: str, bucket: Bucket, key: str, share: Share) -> None:
+    def __init__(self, name: str, bucket: Bucket, key: str, share: Share, note: UploadNote | None) -> None:
         self._name = name
         self._bucket = bucket
         self._key = key
         self._share = share
+        self._note = note
         self._head: bytearray | None = bytearray()
         self._upload: Upload | None = None
         self._offset = 0
@@ -324,13 +330,19 @@ class _Writer:
             self._send_head()
             self._begun().finish()
         self._published = True
+        if self._note is not None:
+            self._note.end()
 
     def discard(self) -> None:
-        if not self._published and self._upload is not None:
-            self._upload.discard()
+        if self._published or self._upload is None:
+            return
+        if self._upload.discard() and self._note is not None:
+            self._note.end()
 
     def _begun(self) -> Upload:
         if self._upload is None:
+            if self._note is not None:
+                self._note.begin()
             self._upload = Upload(self._bucket, self._key, self._share.part_bytes, self._share.concurrency)
         return self._upload
 

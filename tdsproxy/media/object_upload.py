@@ -40,10 +40,12 @@ class Upload:
         self._thread.join()
         self._raise()
 
-    def discard(self) -> None:
-        """The parts that are there are removed; a store that does not answer is not waited for long."""
+    def discard(self) -> bool:
+        """The parts that are there are removed; whether that is so: a store that does not answer is not
+        waited for long."""
         self._abandoned.set()
         self._thread.join(_DISCARD_SECONDS)
+        return not self._thread.is_alive() and self._error is None
 
     def _put(self, data: bytes | None) -> None:
         while True:

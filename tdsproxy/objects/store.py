@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 S3_IDENTITY: Final = "S3 Access Key"
 SAS_IDENTITY: Final = "SHARED ACCESS SIGNATURE"
 AMBIENT: Final = "Managed Identity"
-_DEFAULT_REGION: Final = "us-east-1"
+DEFAULT_REGION: Final = "us-east-1"
 _CONNECT_SECONDS: Final = 10
 # Of one request, and of one request with all its repetitions.
 _REQUEST_SECONDS: Final = 300
@@ -235,7 +235,7 @@ def _s3(url: ObjectUrl, secret: Secret | None, reaching: Reaching, writing: Writ
     options: dict[str, Any] = {
         "endpoint": f"{scheme}://{host}",
         "virtual_hosted_style_request": url.hosted,
-        "region": writing.region or url.region or _DEFAULT_REGION,
+        "region": writing.region or url.region or DEFAULT_REGION,
     }
     if secret.identity.lower() == S3_IDENTITY.lower():
         # SQL Server's form is ID:KEY; a third part is the session token of temporary keys.

@@ -214,6 +214,7 @@ def test_what_the_json_options_ask_for_is_seen_at_the_server(
     assert all("X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY" in headers for _, _, headers in s3.seen)
 
 
+@pytest.mark.slow
 def test_busy_stores_and_cut_connections_are_tried_again(client: Client, s3: S3Server, bucket: str) -> None:
     url = f"{bucket}/x.bak"
     left = {"busy": 3, "cut": 2}
@@ -301,3 +302,11 @@ def test_a_killed_keeper_leaves_no_object(tmp_path: Path, s3: S3Server) -> None:
         assert killed.is_set()
         assert s3.keys("killed") == []
         client.close()
+    assert s3.open_uploads("killed") == 1
+    # The next keeper removes the parts.
+    with running(tmp_path / "store") as server:
+        deadline = time.monotonic() + 60
+        while s3.open_uploads("killed") and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert s3.open_uploads("killed") == 0
+    assert not list((tmp_path / "store" / ".uploads").iterdir())
