@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tdsproxy.frontend.values import as_text, needs_text, type_info, user_type, variant_to_wire
 from tdsproxy.tds.errors import ProtocolError
+from tdsproxy.tds.raw_rows import RowsEncoder
 from tdsproxy.tds.tokens import (
     ColumnFlags,
     ColumnMeta,
@@ -36,6 +37,7 @@ from tdsproxy.tsql.replies import (
     ReturnStatus,
     ReturnValue,
     Rows,
+    StoredRows,
     TransactionBegun,
     TransactionEnded,
 )
@@ -63,6 +65,7 @@ class ResultForm:
     result: ResultSet
     metadata: bytes
     encode_row: Callable[[Sequence[Any]], bytes]
+    encode_stored: RowsEncoder | None
 
 
 MOST_FORMS: Final = 256
@@ -103,6 +106,7 @@ class ReplyEncoder:
         self._size = 0
         self._held: _Held | None = None
         self._encode_row: Callable[[Sequence[Any]], bytes] | None = None
+        self._encode_stored: RowsEncoder | None = None
         self._collation_due = False
         self._fatal = False
 
@@ -136,7 +140,7 @@ class ReplyEncoder:
     def add(self, reply: Reply) -> bool:
         """Encode one reply; True when the client should see it at once."""
         if isinstance(reply, Rows):
-            self._rows(reply.rows)
+            self._rows(reply)
         elif isinstance(reply, Done):
             self._end(reply)
         elif isinstance(reply, Message):
@@ -211,14 +215,17 @@ class ReplyEncoder:
                 forms[id(result)] = form
         self._emit(form.metadata)
         self._encode_row = form.encode_row
+        self._encode_stored = form.encode_stored
 
     def _form(self, result: ResultSet) -> ResultForm:
         metas = [self._meta(column) for column in result.columns]
         encode = self._builder.row_encoder(metas)
+        encode_row = _converting(encode, result.columns, self._format.version)
         return ResultForm(
             result,
             self._builder.col_metadata(metas),
-            _converting(encode, result.columns, self._format.version),
+            encode_row,
+            self._builder.rows_encoder(metas) if encode_row is encode else None,
         )
 
     def _meta(self, column: Column) -> ColumnMeta:
@@ -234,10 +241,13 @@ class ReplyEncoder:
             flags |= ColumnFlags.COMPUTED
         return ColumnMeta(column.name, info, flags, user_type(column.type))
 
-    def _rows(self, rows: list[tuple[Any, ...]]) -> None:
+    def _rows(self, reply: Rows) -> None:
         if self._encode_row is None:
             raise ValueError("rows without a result set")
-        self._push(b"".join(map(self._encode_row, rows)))
+        data = None
+        if self._encode_stored is not None and isinstance(reply, StoredRows):
+            data = self._encode_stored(reply.stored, reply.loader.column)
+        self._push(b"".join(map(self._encode_row, reply.rows)) if data is None else data)
 
     def _return_value(self, reply: ReturnValue) -> bytes:
         version = self._format.version

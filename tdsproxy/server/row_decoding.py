@@ -28,6 +28,10 @@ class RowDecoder:
     def __init__(self, types: Sequence[SqlType]) -> None:
         self._loaders = [_column_loader(type_) for type_ in types]
 
+    def column(self, place: int, stored: Sequence[Stored]) -> Sequence[Value]:
+        """The values of one column."""
+        return self._loaders[place](stored)
+
     def __call__(self, rows: Sequence[Sequence[Stored]]) -> list[tuple[Value, ...]]:
         if not rows:
             return []

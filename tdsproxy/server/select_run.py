@@ -22,18 +22,29 @@ from tdsproxy.server.row_decoding import RowDecoder
 from tdsproxy.store.encoding import Stored
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.conversions import convert
-from tdsproxy.tsql.replies import Command, Done, Message, Order, Reply, ResultSet, Rows
+from tdsproxy.tsql.replies import Command, Done, Message, Order, Reply, ResultSet, Rows, StoredRows
 from tdsproxy.tsql.scalar import Environment, TypedValue, evaluate
 from tdsproxy.tsql.state import CursorKeys, CursorRows, Frame
-from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.types import MAX, SqlType
 from tdsproxy.tsql.values import Value
 
 if TYPE_CHECKING:
     from tdsproxy.server.evaluator import SqliteEvaluator
 
 FIRST_CHUNK: Final = 64
-CHUNK: Final = 200
+_FEWEST: Final = 16
+_MOST: Final = 2000
+_CHUNK_BYTES: Final = 1024 * 1024
+_LONG: Final = 64 * 1024
+"""What a value without a bound is taken for."""
 _COLUMN_VARIABLE: Final = "@\0c"
+
+
+def _width(type_: SqlType) -> int:
+    if type_.name in ("text", "ntext", "image", "xml", "sql_variant") or type_.length == MAX:
+        return _LONG
+    return 8 if type_.length is None else 16 + type_.length
+
 
 Decoder = Callable[[Sequence[Stored]], tuple[Value, ...]]
 
@@ -66,7 +77,25 @@ class Compiled:
 
     def rows(self, stored: list[tuple[Stored, ...]]) -> Rows:
         """Some of its rows as they are sent."""
-        return Rows(self._decode(stored))
+        return StoredRows(stored, self._decode)
+
+    @cached_property
+    def most_at_once(self) -> int:
+        """How many rows may be read before they are handed on: their memory stays bounded."""
+        width = sum(_width(column.type) for column in self.result_set.columns)
+        return max(_FEWEST, min(_MOST, _CHUNK_BYTES // max(1, width)))
+
+    def begin(self, env: Environment) -> Begun:
+        """The query runs from here on; its cursor is to be closed."""
+        with sqlite_errors(self.line):
+            bindings = self.context.parameters.values(env)
+            cursor = self.context.workspace.connection.cursor()
+            try:
+                cursor.execute(self.query.sql, bindings)
+            except BaseException:
+                cursor.close()
+                raise
+        return Begun(self, cursor, [])
 
     def stored_rows(self, env: Environment) -> Iterator[tuple[Stored, ...]]:
         """The rows in storage form."""
@@ -91,13 +120,13 @@ class Begun:
     cursor: apsw.Cursor
     rows: list[tuple[Stored, ...]]
 
-    def stored_rows(self) -> Iterator[tuple[Stored, ...]]:
+    def read(self, rows: list[tuple[Stored, ...]], most: int) -> None:
+        """Adds up to ``most`` more rows: fewer only at the end. What came before an error is there, too."""
+        if self.rows:
+            rows += self.rows
+            self.rows.clear()
         with sqlite_errors(self.compiled.line):
-            try:
-                yield from self.rows
-                yield from self.cursor
-            finally:
-                self.cursor.close()
+            rows.extend(islice(self.cursor, max(0, most - len(rows))))
 
 
 class SelectRunner:
@@ -151,29 +180,31 @@ class SelectRunner:
         if compiled.query.order:
             yield Order(compiled.query.order)
         count = 0
-        rows = self._begun_rows(compiled) or compiled.stored_rows(env)
+        begun = self._begun_already(compiled) or compiled.begin(env)
+        most = FIRST_CHUNK
         try:
             while limit is None or count < limit:
                 chunk: list[tuple[Stored, ...]] = []
+                wanted = most if limit is None else min(most, limit - count)
                 try:
-                    # What came before an error stays in the list.
-                    chunk.extend(islice(rows, CHUNK if limit is None else min(CHUNK, limit - count)))
+                    begun.read(chunk, wanted)
                 finally:
                     count += len(chunk)
                     if chunk:
                         yield compiled.rows(chunk)
-                if len(chunk) < CHUNK:
+                if len(chunk) < wanted:
                     break
+                most = min(4 * most, compiled.most_at_once)
         finally:
-            rows.close()  # type: ignore[attr-defined]
+            begun.cursor.close()
         yield Done(Command.SELECT, count)
 
-    def _begun_rows(self, compiled: Compiled) -> Iterator[tuple[Stored, ...]] | None:
+    def _begun_already(self, compiled: Compiled) -> Begun | None:
         begun = self.begun
         if begun is None or begun.compiled is not compiled:
             return None
         self.begun = None
-        return begun.stored_rows()
+        return begun
 
     def forget_begun(self) -> None:
         """Ends what ``begun`` has begun, unless it was taken over."""

@@ -21,6 +21,7 @@ from tdsproxy.tds.buffer import (
 from tdsproxy.tds.columns import ColumnFlags, ColumnMeta
 from tdsproxy.tds.errors import EncodeError
 from tdsproxy.tds.login7 import build_features
+from tdsproxy.tds.raw_rows import RowsEncoder, rows_encoder
 from tdsproxy.tds.rows import RowEncoder, row_encoder
 from tdsproxy.tds.token_parser import TokenParser
 from tdsproxy.tds.token_records import (
@@ -130,6 +131,12 @@ class TokenBuilder:
     def row_encoder(self, columns: Sequence[ColumnMeta]) -> RowEncoder:
         """The encoder of these columns' rows for this client."""
         return row_encoder(columns, nbcrow=has_null_bitmap(self.tds_version))
+
+    def rows_encoder(self, columns: Sequence[ColumnMeta]) -> RowsEncoder:
+        """The encoder of many of these columns' rows at once, from their stored form."""
+        return rows_encoder(
+            [column.type_info for column in columns], nbcrow=has_null_bitmap(self.tds_version)
+        )
 
     def order(self, columns: Sequence[int]) -> bytes:
         """ORDER: the 1-based columns that the rows are sorted by."""

@@ -6,9 +6,10 @@ follows": whoever renders the stream knows which one is last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final, Protocol
 
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
@@ -65,6 +66,41 @@ class Rows:
     """Rows of the result set begun last: a tuple of ``Value`` a row, in the columns' order."""
 
     rows: list[tuple[Value, ...]]
+
+
+class ColumnLoader(Protocol):
+    """Turns the stored form of values into the values."""
+
+    def column(self, place: int, stored: Sequence[Any]) -> Sequence[Value]:
+        """The values of a column of the result."""
+
+    def __call__(self, rows: Sequence[Sequence[Any]]) -> list[tuple[Value, ...]]: ...
+
+
+class StoredRows(Rows):
+    """Rows as they lie in the store, which become values only when somebody asks for those."""
+
+    __slots__ = ("loader", "stored")
+
+    loader: ColumnLoader
+    stored: list[tuple[Any, ...]]
+
+    def __init__(self, stored: list[tuple[Any, ...]], loader: ColumnLoader) -> None:
+        object.__setattr__(self, "stored", stored)
+        object.__setattr__(self, "loader", loader)
+
+    @property
+    def rows(self) -> list[tuple[Value, ...]]:
+        return self.loader(self.stored)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rows) and self.rows == other.rows
+
+    def __hash__(self) -> int:
+        return hash(len(self.stored))
+
+    def __repr__(self) -> str:
+        return f"Rows(rows={self.rows!r})"
 
 
 @dataclass(frozen=True, slots=True)
