@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tdsproxy.objects.url import is_url
 from tdsproxy.tsql.values import Value
 
 
@@ -23,7 +24,9 @@ class Statement:
         return name
 
     def devices(self, files: Iterable[str]) -> str:
-        return ", ".join(f"DISK = {self.value(file)}" for file in files)
+        """Files, or objects by their URLs."""
+        kinds = ((file, "URL" if is_url(file) else "DISK") for file in files)
+        return ", ".join(f"{kind} = {self.value(file)}" for file, kind in kinds)
 
     def add(self, word: str, value: Value) -> None:
         """An option with a value; without one (None, empty, 0) it is left out."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.objects.s3_server import IDENTITY, KEY, SECRET, s3_server
 from tests.running import Running, running
 
 PAGE = Path(__file__).parents[2] / "docs" / "helpers.md"
@@ -57,12 +58,23 @@ def scheduled(server: Running) -> list[str]:
         return [str(row[0]) for row in cursor.fetchall()]
 
 
-def test_every_row(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def bucket(server: Running) -> Iterator[str]:
+    """A bucket for whose URL there is a credential."""
+    with s3_server() as s3:
+        url = s3.bucket("helpers")
+        with server.connect() as connection:
+            text = f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'"
+            connection.cursor().execute(text)
+        yield url
+
+
+def test_every_row(server: Running, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(server.store.parent)
     (code,) = CODE.findall(PAGE.read_text())
     names: dict[str, Any] = {}
     exec(code, names)
-    assert len(ROWS) == 14
+    assert len(ROWS) == 16
     then = ""
     for helper, statement, command, call in ROWS:
         if helper == "pointInTimeRecover":
@@ -72,7 +84,7 @@ def test_every_row(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
             sums = run_command("tdsproxy checksum data/backup/shop.bak")
             (server.store / "SUMS").write_text(sums)
         for run, text in ((run_sql, statement), (run_command, command), (run_python, call)):
-            text = text.replace("$MOMENT", then)
+            text = text.replace("$MOMENT", then).replace("$BUCKET", bucket)
             if helper == "pointInTimeRecover":
                 run_sql("INSERT shop.dbo.t VALUES (2)", server)
                 assert count(server) == before + 1
