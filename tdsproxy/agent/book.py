@@ -22,7 +22,7 @@ from tdsproxy.agent.schedule import Schedule, date_number, date_of, duration_num
 from tdsproxy.catalog.agent_schema import AGENT_TABLES
 from tdsproxy.catalog.catalog import MSDB
 from tdsproxy.catalog.file import CatalogFile, Row
-from tdsproxy.store.encoding import to_storage
+from tdsproxy.store.encoding import from_storage, to_storage
 from tdsproxy.tsql.values import DateTime, Value
 
 T = TypeVar("T")
@@ -198,6 +198,15 @@ class JobBook:
                 None if row[6] is None else str(row[6]),
             )
             for row in rows
+        ]
+
+    def rows(self, name: str) -> list[tuple[Value, ...]]:
+        """A table as it is, its columns in order."""
+        table = _TABLES[name]
+        found = self._file.read(f"SELECT {', '.join(c.name for c in table.columns)} FROM {name}")
+        return [
+            tuple(from_storage(value, column.type) for value, column in zip(row, table.columns, strict=True))
+            for row in found
         ]
 
     def history(self, job_id: UUID | None, limit: int) -> list[tuple[Value, ...]]:

@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
@@ -96,8 +96,7 @@ class Agent:
         self._wake = threading.Event()
         self._draining = False
         self._thread: threading.Thread | None = None
-        self.outcomes: Counter[tuple[str, str]] = Counter()
-        """How many runs ended how, by job name and status in lower case."""
+        self._outcomes: Counter[tuple[str, str]] = Counter()
         self.listeners: list[Callable[[Finished], None]] = []
         self.extras: list[Extra] = []
         self._extra_due: dt.datetime | None = None
@@ -191,6 +190,10 @@ class Agent:
     def history(self, job_id: UUID | None, limit: int) -> list[tuple[Value, ...]]:
         """The newest rows of sysjobhistory: see ``JobBook.history``."""
         return self._book.history(job_id, limit)
+
+    def rows(self, table: str) -> list[tuple[Value, ...]]:
+        """A table of jobs as it is."""
+        return self._book.rows(table)
 
     def jobs(self) -> list[JobSummary]:
         """All jobs, with their next runs."""
@@ -309,6 +312,11 @@ class Agent:
             state.stopper = f"User {login}"
             state.cancelled.set()
 
+    def outcomes(self) -> Mapping[tuple[str, str], int]:
+        """How many runs ended how, by job name and status in lower case."""
+        with self._guard:
+            return dict(self._outcomes)
+
     def runs(self) -> list[RunState]:
         """The jobs that run."""
         with self._guard:
@@ -379,7 +387,8 @@ class Agent:
         )
         ended = self._clock.local(self._clock.now())
         self._book.note_outcome(session, row, ended)
-        self.outcomes[job.name, outcome.status.name.lower()] += 1
+        with self._guard:
+            self._outcomes[job.name, outcome.status.name.lower()] += 1
         succeeded = outcome.status is RunStatus.SUCCEEDED
         if job.notify_eventlog & (1 if succeeded else 2):
             words = outcome.status.name.capitalize()

@@ -62,6 +62,10 @@ class Agent(Protocol):
         """``login`` wants a job that runs to end."""
         ...
 
+    def outcomes(self) -> Mapping[tuple[str, str], int]:
+        """How many runs have ended since the keeper began, by job and result: succeeded, failed, canceled."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.agency_procedures import AgencyProcedures
 
 _IDLE_LOAD: Final = 0.1
+_STANDBY_SECONDS: Final = 1.0
 _PROCEDURES: Final = (
     "sp_agent_history",
     "sp_agent_jobs",
     "sp_agent_policies",
+    "sp_agent_sysjobs",
     "sp_agent_policy_put",
     "sp_agent_policy_drop",
     "sp_agent_policy_run",
@@ -64,6 +66,7 @@ class StoreAgent:
         self._server: ServerProcess | None = None
         self._scheduling: threading.Thread | None = None
         self._closed = False
+        self._ending = threading.Event()
 
     # ------------------------------------------------------------------ commands.environment.Agent
 
@@ -82,11 +85,27 @@ class StoreAgent:
             self._scheduling.start()
 
     def _schedule(self) -> None:
+        """A standby runs no jobs: they are those of the store that it follows, until it takes over."""
+        while self._is_standby():
+            if self._ending.wait(_STANDBY_SECONDS):
+                return
         with self._guard:
             if self._closed:
                 return
             agent = self._make()
         agent.schedule()
+
+    def _is_standby(self) -> bool:
+        if self._options.follow is None:
+            return False
+        from tdsproxy.keeper.follow import read_follow_state
+
+        state = read_follow_state(self._environment.catalog.store)
+        return state is None or not state["ended"]
+
+    def outcomes(self) -> Mapping[tuple[str, str], int]:
+        """See ``commands.environment.Agent``."""
+        return {} if self._agent is None else self._agent.outcomes()
 
     def drain(self) -> None:
         if self._agent is not None:
@@ -107,6 +126,7 @@ class StoreAgent:
 
     def close(self) -> None:
         """Jobs that run are stopped."""
+        self._ending.set()
         with self._guard:
             self._closed = True
         if self._agent is not None:

@@ -47,6 +47,7 @@ class AgencyProcedures:
             "sp_agent_history": self._history,
             "sp_agent_jobs": self._jobs,
             "sp_agent_policies": self._list,
+            "sp_agent_sysjobs": self._sysjobs,
             "sp_agent_policy_put": self._put,
             "sp_agent_policy_drop": self._drop,
             "sp_agent_policy_run": self._run,
@@ -81,6 +82,10 @@ class AgencyProcedures:
                 )
             )
         return rows
+
+    def _sysjobs(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """sysjobs as it is; for those who may not see others' jobs, nothing."""
+        return self._made().rows("sysjobs") if context.is_admin else []
 
     def _history(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """A job's id or None, and how many of the newest rows."""

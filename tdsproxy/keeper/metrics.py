@@ -147,7 +147,11 @@ def _jobs(env: CommandEnvironment) -> list[Metric]:
     jobs = Metric("tdsproxy_job_runs", "gauge", "Runs of jobs in sysjobhistory, by result.")
     for status, number in sorted(env.catalog.operations.job_results().items()):
         jobs.add(number, result=_JOB_RESULTS.get(status, "other"))
-    return [jobs]
+    ended = Metric("tdsproxy_job_runs_total", "counter", "Runs of jobs since the keeper began, by result.")
+    if env.agent is not None:
+        for (job, result), number in sorted(env.agent.outcomes().items()):
+            ended.add(number, job=job, result=result)
+    return [jobs, ended]
 
 
 def _running(env: CommandEnvironment) -> Metric:

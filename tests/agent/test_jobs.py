@@ -214,7 +214,7 @@ def test_where_steps_lead(world: World) -> None:
     assert world.file.read("SELECT last_run_outcome, last_run_date, last_run_time FROM sysjobservers") == [
         (0, 20270327, 130000)
     ]
-    assert world.agent.outcomes == {("nightly", "failed"): 1}
+    assert world.agent.outcomes() == {("nightly", "failed"): 1}
 
 
 def test_retries(world: World) -> None:

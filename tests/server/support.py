@@ -105,6 +105,7 @@ class LocalKeeper:
             ServerIdentity("SERVER", "MACHINE"),
             threading.Event(),
             agent=self.agent,
+            procedures={"sp_agent_sysjobs": lambda context, values: self.agent.rows("sysjobs")},
         )
         return LocalReplies(request, env)
 

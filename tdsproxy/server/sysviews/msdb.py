@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.server.sysviews.model import Row, View, view
+from tdsproxy.server.sysviews.model import Row, View, parse_columns, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.values import Variant
+
+
+def _jobs(scope: Scope) -> Iterator[Row]:
+    """The jobs, with the server that they are from: this one."""
+    columns = [column.name for column in parse_columns(_JOBS)]
+    for job in scope.look("sp_agent_sysjobs"):
+        row = dict(zip(columns, job, strict=True))
+        yield {**row, "originating_server": scope.identity.name, "master_server": 0}
 
 
 def _policies(scope: Scope) -> Iterator[Row]:
@@ -39,7 +47,7 @@ VIEWS: Final[dict[str, View]] = {
             " target_query_expression_with_id nvarchar(400)!, target_query_expression nvarchar(max)!,"
             " result bit!",
         ),
-        view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit"),
+        view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit", _jobs),
         view(
             "dbo.sysalerts",
             "id int!, name sysname!, event_source nvarchar(100)!, event_category_id int, event_id int,"
