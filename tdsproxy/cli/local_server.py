@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.client import SyncKeeper
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.server.engine import Engine
-
-SID = b"\x01"
-"""Of logins that the store does not know."""
-
 
 class BesideUpstream:
     """``proxy.local.LocalServer``. Begins when it is first asked for something; from any thread."""
@@ -36,12 +33,12 @@ class BesideUpstream:
         """Raises SqlError, KeeperUnavailable, OSError."""
         from tdsproxy.catalog.logins import Login
 
-        engine = self._started()
-        known = engine.catalog.logins.find(login)
+        # Whoever has the same name in our own store is somebody else: rights are the upstream's to say.
+        sid = hashlib.sha256(f"upstream login {login}".encode("utf-8", "surrogatepass")).digest()[:16]
         now = dt.datetime.now()
-        made = known or Login(0, login, SID, "", False, "master", "us_english", roles, now, now)
+        made = Login(0, login, sid, "", False, "master", "us_english", roles, now, now)
         request = LoginRequest(login, None, "msdb", host, application, address=address)
-        return engine.trusted_session(made, request)
+        return self._started().trusted_session(made, request)
 
     def _started(self) -> Engine:
         with self._lock:

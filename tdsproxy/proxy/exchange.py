@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tdsproxy.frontend.values import from_wire, sql_type
 from tdsproxy.proxy.probe import QUESTIONS, SessionFacts, read_facts
+from tdsproxy.proxy.upstream import MAX_ANSWER
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.tokens import (
     ColMetadata,
@@ -73,7 +74,7 @@ class Exchange:
             + f"{statement.before}SELECT 0 AS [{self._mark}]; {statement.text};"
             + f"\nSELECT 1 AS [{self._mark}], @@ERROR, @@ROWCOUNT, XACT_STATE(), {asked}"
         )
-        self._parser = TokenParser(version)
+        self._parser = TokenParser(version, max_value=MAX_ANSWER)
         self._held = bytearray()
         self._dropped = 0
         self._marked = False

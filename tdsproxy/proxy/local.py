@@ -121,22 +121,17 @@ def _is_ours(name: ast.Name, *, here: bool) -> bool:
 
 
 def _names(node: ast.Node) -> Iterator[ast.Name]:
-    """The object names within a node, but for those of types and variables."""
-    if isinstance(node, ast.Name):
-        yield node
-        return
-    if isinstance(node, ast.TypeName):
-        return
-    for field in ast.field_names(node):
-        yield from _within(getattr(node, field))
-
-
-def _within(value: object) -> Iterator[ast.Name]:
-    if isinstance(value, ast.Node):
-        yield from _names(value)
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _within(each)
+    """The object names within a node, but for those of types. Long chains of operators nest deeply: nothing
+    here calls itself."""
+    waiting: list[object] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.Name):
+            yield each
+        elif isinstance(each, tuple):
+            waiting.extend(each)
+        elif isinstance(each, ast.Node) and not isinstance(each, ast.TypeName):
+            waiting.extend(getattr(each, field) for field in ast.field_names(each))
 
 
 def temporary_tables(node: ast.Node) -> set[str]:

@@ -168,5 +168,5 @@ def type_text(name: ast.TypeName) -> str:
     """A type as it is written in a DECLARE."""
     if name.type is not None:
         return str(name.type)
-    qualifier = "" if name.name.schema is None else f"[{name.name.schema}]."
-    return f"{qualifier}[{name.name.object}]"
+    parts = [part for part in (name.name.schema, name.name.object) if part is not None]
+    return ".".join(f"[{part.replace(']', ']]')}]" for part in parts)

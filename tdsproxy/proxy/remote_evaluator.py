@@ -20,6 +20,7 @@ from tdsproxy.proxy.probe import SessionFacts
 from tdsproxy.proxy.rewriting import statement as rewritten
 from tdsproxy.proxy.rewriting import tables_of
 from tdsproxy.proxy.texts import Excerpt, Texts, table_body
+from tdsproxy.proxy.upstream import MAX_ANSWER
 from tdsproxy.tds import tokens as wire
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -40,6 +41,11 @@ from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
 ROWS_AT_ONCE: Final = 500
 """Rows of one INSERT ... VALUES: SQL Server takes 1000."""
+
+TOO_MUCH: Final = Message(
+    701, 17, 123, "There is insufficient system memory in resource pool 'default' to run this query."
+)
+"""A cursor, or a value, is longer than what is kept here."""
 
 TRIED: Final = frozenset({349, 350, 243, 351})
 """CurCmd of the tokens that TRY and CATCH send."""
@@ -308,19 +314,24 @@ class RemoteEvaluator:
         rows: list[tuple[Value, ...]] = []
         messages: list[Message] = []
         errors: list[Message] = []
+        size = 0
         try:
             for piece in self._pieces(exchange):
                 token = piece.tokens[0]
+                size += len(piece.raw)
                 if isinstance(token, wire.ServerMessage):
                     (errors if token.error else messages).append(_message(token))
                 elif isinstance(token, wire.ColMetadata):
                     columns = _columns(token)
                 elif isinstance(token, wire.Row):
-                    rows += _rows(piece, columns)
+                    if size <= MAX_ANSWER:
+                        rows += _rows(piece, columns)
                 elif isinstance(token, wire.EnvChange) and token.kind not in _SCOPES:
                     self._link.pass_on(piece.raw)
         finally:
             self._stand(exchange, frame)
+        if size > MAX_ANSWER:
+            raise SqlError(TOO_MUCH)
         if errors:
             raise SqlError(*errors)
         return columns, rows, messages

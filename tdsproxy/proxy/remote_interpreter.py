@@ -39,6 +39,15 @@ class Claim(Enum):
 def claim(
     text: str, *, quoted_identifier: bool = True, values: Sequence[object] = (), local: bool = False
 ) -> Claim:
+    """Whether a text is ours. What nests too deeply to be looked at is the upstream's. Raises SyntaxError_
+    when a native statement can't be parsed."""
+    try:
+        return _claim(text, quoted_identifier=quoted_identifier, values=values, local=local)
+    except RecursionError:
+        return Claim.NO
+
+
+def _claim(text: str, *, quoted_identifier: bool, values: Sequence[object], local: bool) -> Claim:
     """Whether a text is ours: it holds a native statement, wherever it stands, or runs strings while one of
     its literals, or one of ``values``, may be one; or, when ``local``, a statement is about msdb. Raises
     SyntaxError_ when a native statement can't be parsed."""

@@ -4,10 +4,12 @@ queries in it are the upstream's."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from tdsproxy.frontend.connection import SEVERE
 from tdsproxy.frontend.handler import RpcRequest
 from tdsproxy.frontend.replies import Format
 from tdsproxy.proxy.answer import Answer
@@ -20,20 +22,32 @@ from tdsproxy.proxy.probe import SessionFacts
 from tdsproxy.proxy.remote_evaluator import Link, Passed, RemoteEvaluator
 from tdsproxy.proxy.remote_interpreter import RemoteInterpreter
 from tdsproxy.proxy.talk import Interrupted, Talk
+from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.headers import AllHeaders, build_batch
 from tdsproxy.tds.packets import PacketType
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.errors import SyntaxError_
+from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.evaluator import Argument
-from tdsproxy.tsql.replies import Done, DoneKind, Reply, ReturnStatus
+from tdsproxy.tsql.replies import Done, DoneKind, Message, Reply, ReturnStatus
 from tdsproxy.tsql.signals import BatchEnded, Cancelled
 from tdsproxy.tsql.state import Frame, Options, SessionState
 from tdsproxy.tsql.values import Value
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 FULL: Final = 32 * 1024
 """Bytes of an answer that are sent on together."""
+
+
+TOO_DEEP: Final = Message(
+    191,
+    15,
+    1,
+    "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller"
+    " queries.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,11 @@ class _Link(Link):
     @property
     def cancelled(self) -> bool:
         return self._talk.interrupted.is_set()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request is on its way that has not been answered."""
+        return self._talk.is_waiting
 
     def ask(self, exchange: Exchange) -> Iterator[bytes]:
         status, self._status = self._status, 0
@@ -150,30 +169,41 @@ class RemoteRun:
         """False when nothing was answered, as it is the upstream's after all: the session runs no statements
         now (PARSEONLY, NOEXEC, FMTONLY), or msdb is not its database. Raises Interrupted, ConnectionError,
         ProtocolError."""
-        return await self._own.submit(lambda: self._work(programme, ended))
+        return await self._own.submit(lambda: self._guarded(lambda: self._interpret(programme, ended)))
 
     async def call(self, request: RpcRequest) -> bool:
         """Run a procedure in the session of the embedded server; see ``run``."""
-        return await self._own.submit(lambda: self._work_call(request))
+        return await self._own.submit(lambda: self._guarded(lambda: self._work_call(request)))
 
     def _work_call(self, request: RpcRequest) -> bool:
-        try:
-            facts = self._first_facts()
-            session = None if facts is None else self._own.session(facts)
-            if session is None:
-                return False
-            for reply in session.run_rpc(request):
-                self._link.add(reply)
-            self._link.check()
-        except Cancelled:
-            raise Interrupted from None
+        facts = self._first_facts()
+        session = None if facts is None else self._own.session(facts)
+        if session is None:
+            return False
+        for reply in session.run_rpc(request):
+            self._link.add(reply)
+        self._link.check()
         return True
 
-    def _work(self, programme: Programme, ended: Ended | None) -> bool:
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """Whatever goes wrong here ends the request, not the connection, as long as no answer of the
+        upstream's is due."""
         try:
-            return self._interpret(programme, ended)
+            return work()
         except Cancelled:
             raise Interrupted from None
+        except (ConnectionError, ProtocolError):
+            raise
+        except RecursionError:
+            self._answer.encoder.fail((TOO_DEEP,))
+        except SqlError as error:
+            self._answer.encoder.fail(error.messages)
+        except Exception:
+            if self._link.is_waiting:
+                raise
+            log.exception("a request ended with an internal error")
+            self._answer.encoder.fail((SEVERE,))
+        return True
 
     def _interpret(self, programme: Programme, ended: Ended | None) -> bool:
         facts = self._first_facts()

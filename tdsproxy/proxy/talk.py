@@ -20,6 +20,11 @@ class Talk:
         self._waiting = False
         self.interrupted = asyncio.Event()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return self._waiting
+
     def interrupt(self) -> None:
         """The request that runs is to end; its answer is read all the same."""
         if not self.interrupted.is_set():

@@ -161,3 +161,40 @@ def test_files_are_where_they_were_asked_for(pair: Pair) -> None:
     pair.same(CASES["cursor"])
     names = {path.name for path in pair.proxy.backup_directory.iterdir()}
     assert {"one.bak", "two.bak"} <= names
+
+
+HALF = "\ud800"
+HALVES = (
+    f"BACKUP DATABASE [x{HALF}] TO DISK = N'a.bak'",
+    f"BACKUP DATABASE shop TO DISK = N'half{HALF}.bak' WITH INIT",
+    f"BACKUP DATABASE shop TO DISK = N'a.bak' WITH INIT, NAME = N'{HALF}', DESCRIPTION = N'{HALF}'",
+    f"DECLARE @x nvarchar(9) = N'{HALF}'; IF 1 = 1 {BACKUP}; SELECT UNICODE(@x) AS u, @x AS x",
+    f"DECLARE @x nvarchar(9) = N'a{HALF}.bak'; BACKUP DATABASE shop TO DISK = @x WITH INIT",
+    f"PRINT N'{HALF}'; IF 1 = 0 {BACKUP}",
+    f"RAISERROR (N'{HALF}', 16, 1); IF 1 = 0 {BACKUP}",
+    f"EXEC (N'PRINT N''{HALF}''; {BACKUP.replace(chr(39), chr(39) * 2)}')",
+    f"SELECT name FROM msdb.dbo.backupset WHERE name = N'{HALF}' AND 1 = 0",
+    f"EXEC sp_addumpdevice 'disk', N'{HALF}', N'{HALF}.bak'; EXEC sp_dropdevice N'{HALF}'",
+)
+
+
+@pytest.mark.parametrize("text", HALVES, ids=range(len(HALVES)))
+def test_halves_of_surrogate_pairs(pair: Pair, text: str) -> None:
+    pair.same(text, "SELECT 1 AS one")
+
+
+DEEP = (
+    f"IF 1 = 0 {BACKUP}; SELECT {'1+' * 20_000}1",
+    f"SELECT {'1+' * 20_000}1 AS n FROM msdb.dbo.backupset WHERE 1 = 0",
+    f"{'IF 1 = 1 ' * 3_000}{BACKUP}",
+    f"{'BEGIN ' * 3_000}{BACKUP}{' END' * 3_000}",
+    f"IF 1 = 0 {BACKUP}; SELECT {'(' * 5_000}1{')' * 5_000}",
+)
+
+
+@pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
+def test_what_nests_too_deeply_ends_in_an_error(pair: Pair, text: str) -> None:
+    request = PacketType.SQL_BATCH, build_batch(text)
+    answer = pair.through.ask(request, reset=True)
+    assert [token.number for token in answer if isinstance(token, ServerMessage)] == [191]
+    pair.same("SELECT 1 AS one")
