@@ -20,7 +20,7 @@ from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.restore_ranges import ranges_of
 from tdsproxy.commands.stop_points import time_text
 from tdsproxy.log.records import LogError
-from tdsproxy.log.service import ChainState
+from tdsproxy.log.service import ChainState, ChainStatus
 from tdsproxy.tsql.values import DateTime, Value
 
 KINDS: Final = {"D": "full", "I": "differential", "L": "log"}
@@ -98,7 +98,7 @@ def _status(env: CommandEnvironment, database: Database, sets: Sequence[ListedSe
         capture_lag=_lag(env, database),
         log_bytes=chain.archive_bytes,
         last=last,
-        at_risk=_at_risk(chain.last_committed_ns, last, now),
+        at_risk=0.0 if last and _all_backed_up(chain) else _at_risk(chain.last_committed_ns, last, now),
     )
 
 
@@ -117,6 +117,11 @@ def _lag(env: CommandEnvironment, database: Database) -> float | None:
         return max(0.0, (time.time_ns() - env.logs.captured_until_ns(database.guid)) / 1e9)
     except LogError:
         return None
+
+
+def _all_backed_up(chain: ChainStatus) -> bool:
+    """Whether the next log backup would find nothing."""
+    return chain.log_start is not None and chain.last_lsn is not None and chain.log_start >= chain.last_lsn
 
 
 def _at_risk(committed_ns: int | None, last: dict[str, LastBackup], now: dt.datetime) -> float | None:
