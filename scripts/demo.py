@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytds
+from demo_cloud import CloudFailed, cloud
 
 ARTISTS = ["AC/DC", "Accept", "Aerosmith", "Alanis Morissette", "Alice In Chains", "Antônio Carlos Jobim"]
 ALBUMS_EACH = 25
@@ -188,7 +189,9 @@ def main() -> int:
         description="Backups, an accident, and the restore to the moment before it."
     )
     parser.add_argument("--keep", action="store_true", help="leave the server running")
-    keep = parser.parse_args().keep
+    parser.add_argument("--tour", action="store_true", help="show what it does by itself, and the cloud")
+    asked = parser.parse_args()
+    keep = asked.keep
     directory = Path(tempfile.mkdtemp(prefix="tdsproxy-demo-"))
     store, password = directory / "store", "Demo-" + secrets.token_hex(6)
     process = None
@@ -196,13 +199,16 @@ def main() -> int:
         process, host, port, took = start(store, password)
         say(f"1. tdsproxy serve: ready on {host}:{port} after {took:.2f} s")
         demonstrate(host, port, password)
+        if asked.tour:
+            say("tour: to the cloud and back")
+            cloud(directory, say)
         if keep:
             say(how_to_connect(host, port, password, store, process.pid))
             process = None
         else:
             stop(process)
             say("\nAll of it worked. scripts/demo --keep leaves the server running and says how to connect.")
-    except DemoFailed as error:
+    except (DemoFailed, CloudFailed) as error:
         print(f"the demonstration failed: {error}", file=sys.stderr)
         return 1
     finally:
