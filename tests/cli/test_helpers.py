@@ -74,7 +74,7 @@ def test_every_row(server: Running, bucket: str, monkeypatch: pytest.MonkeyPatch
     (code,) = CODE.findall(PAGE.read_text())
     names: dict[str, Any] = {}
     exec(code, names)
-    assert len(ROWS) == 16
+    assert len(ROWS) == 17
     then = ""
     for helper, statement, command, call in ROWS:
         if helper == "pointInTimeRecover":
