@@ -151,18 +151,14 @@ class PolicyRuns:
         if not fulls:
             yield Message(0, 10, 1, f"Database '{database}' has no full backup to verify.")
             return
-        newest = fulls[-1]
-        values: dict[str, Value] = {"@a1": "\n".join(newest.devices), "@a2": str(newest.position)}
-        for reply in self._ask("EXEC sp_verify_restore @a1, @a2", values, cancelled):
+        for reply in self._ask("EXEC sp_trial_restore @a1", {"@a1": database}, cancelled):
             if isinstance(reply, Message):
                 yield reply
             elif isinstance(reply, Rows):
-                sound = bool(reply.rows) and reply.rows[0][0] == "sound"
                 for row in reply.rows:
-                    severity = 10 if sound else 16
-                    said = f"{row[0]!s}. {row[1]!s}"
-                    words = f"Trial restore of the newest full backup of '{database}': {said}"
-                    yield Message(0 if sound else 50000, severity, 1, words)
+                    sound = row[2] == "1"
+                    words = f"Trial restore of '{database}' as of {row[1]!s}, {row[3]!s} backup sets: {row[5]!s}."
+                    yield Message(0 if sound else 50000, 10 if sound else 16, 1, words)
 
     def _retain(self, policy: Policy, database: str, cancelled: threading.Event) -> Iterator[Message]:
         if policy.retention is None:

@@ -42,6 +42,7 @@ from tdsproxy.tsql.values import DateTime, Value
 if TYPE_CHECKING:
     from tdsproxy.agent.notices import Condition, Facts
     from tdsproxy.agent.notifier import Notifier
+    from tdsproxy.agent.policies import Retention
     from tdsproxy.agent.settings import Settings
     from tdsproxy.keeper.metrics import Counters
 
@@ -377,10 +378,24 @@ class Supervision:
     # ------------------------------------------------------------------ procedures
 
     def _retention(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        from tdsproxy.agent.policy_book import PolicyBook
         from tdsproxy.agent.retention_run import procedures
 
         rules = self.settings().retention
-        return procedures(rules.of)["sp_retention"](context, values)
+        book = PolicyBook(self._store, context.env.clock)
+        try:
+            policies = [policy for _, policy in book.all() if policy.retention is not None]
+        finally:
+            book.close()
+
+        def rules_of(database: str) -> Retention | None:
+            """The configured ones; else those of the first policy that covers the database."""
+            found = rules.of(database)
+            if found is not None:
+                return found
+            return next((policy.retention for policy in policies if policy.covers(database)), None)
+
+        return procedures(rules_of)["sp_retention"](context, values)
 
     def _metrics(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
         from tdsproxy.keeper.exposition import Metric
