@@ -201,11 +201,11 @@ class ClientConnection:
     def _ended(self, id_: int, done: asyncio.Future[None]) -> None:
         self._running.pop(id_, None)
         self._statements.discard(done)
-        failure = None
-        if not done.cancelled() and done.exception() is not None:
-            _log.error("a statement failed in an unforeseen way", exc_info=done.exception())
-            failure = type(done.exception()).__name__
-        self._send(Kind.END, id_, failure)
+        error = None if done.cancelled() else done.exception()
+        # The end first: whoever waits for it is told, whatever becomes of the log's line.
+        self._send(Kind.END, id_, None if error is None else type(error).__name__)
+        if error is not None:
+            _log.error("a statement failed in an unforeseen way", exc_info=error)
 
     # ------------------------------------------------------------------ asked by the registry, in any thread
 

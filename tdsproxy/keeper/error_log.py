@@ -75,7 +75,8 @@ class ErrorLogHandler(logging.Handler):
         self._errors = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == LOGGER or not record.name.startswith("tdsproxy."):
+        # What this module says of a log that can't be written must not go into it.
+        if record.name in (LOGGER, __name__) or not record.name.startswith("tdsproxy."):
             return
         source = "Backup" if ".backup" in record.name or ".commands" in record.name else "Server"
         text = record.getMessage()
