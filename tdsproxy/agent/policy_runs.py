@@ -157,7 +157,9 @@ class PolicyRuns:
             elif isinstance(reply, Rows):
                 for row in reply.rows:
                     sound = row[2] == "1"
-                    words = f"Trial restore of '{database}' as of {row[1]!s}, {row[3]!s} backup sets: {row[5]!s}."
+                    words = (
+                        f"Trial restore of '{database}' as of {row[1]!s}, {row[3]!s} backup sets: {row[5]!s}."
+                    )
                     yield Message(0 if sound else 50000, 10 if sound else 16, 1, words)
 
     def _retain(self, policy: Policy, database: str, cancelled: threading.Event) -> Iterator[Message]:
