@@ -4,8 +4,8 @@
     scripts/bench cloud [--megabytes 1024] [--runs 3] [--directory DIR]
 
 * backup: without compression, to one URL, beside obstore's upload of a ready file of that size to the same
-server; the goal is 0.8 of its rate * memory: how much more the keeper takes at most during it than at rest; the goal
-is under 150 MB * restore: beside obstore's download into a file
+server; the goal is 0.8 of its rate * memory: how much more the keeper takes at most during it than at rest;
+the goal is under 150 MB * restore: beside obstore's download into a file
 
 The S3 server (moto) runs in a process of its own and is the slow part of all of it.
 """

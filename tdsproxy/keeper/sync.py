@@ -25,6 +25,7 @@ from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync_files import CatalogSender, FileSender, store_files
 from tdsproxy.keeper.sync_log import LogSender
+from tdsproxy.log.records import CaptureStopped
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.lease import Lease, LeaseTaken
 from tdsproxy.objects.secret import read_secret
@@ -115,7 +116,14 @@ class Sync:
         if self._said:
             _log.info("the synchronisation with %s goes on", self._options.url)
             self._said = ""
-        self._write_state({"through_ns": sender.through_ns, "files_waiting": sender.waiting, "error": None})
+        self._write_state(
+            {
+                "through_ns": sender.through_ns,
+                "files_waiting": sender.waiting,
+                "unprotected": sender.unprotected,
+                "error": None,
+            }
+        )
 
     def _report(self, text: str) -> None:
         if text != self._said:
@@ -147,6 +155,7 @@ class _Sender:
         owner: str,
     ) -> None:
         store = env.catalog.store
+        self._env = env
         self._store = store
         self._backup_directory = env.paths.backup_directory
         self._options = options
@@ -162,6 +171,7 @@ class _Sender:
         self._log = LogSender(store / layout.LOG, bucket, key)
         self._catalog = CatalogSender(store, bucket, key)
         self._former: list[str] = []
+        self.unprotected: list[str] = []
         # Media that were sent once and are not here any more.
         self._gone: dict[str, layout.FileEntry] = {}
         self._begin()
@@ -196,13 +206,35 @@ class _Sender:
         if last:
             changed |= self._files.settle()
         changed |= self._send_service_key()
-        changed |= self._log.send()
+        self._capture()
+        changed |= self._log.send(may_forget=not self._files.waiting)
         changed |= self._catalog.send()
         if not changed and self._tag is not None and time.monotonic() - self._written < _HEARTBEAT_SECONDS:
             self.through_ns = begun_ns
             return
         self._write_manifest(begun_ns)
         self.through_ns = begun_ns
+
+    def _capture(self) -> None:
+        """What was committed before is in the log; ``unprotected`` are the databases of which that cannot be
+        said, or that have no backup from which the log goes on."""
+        logs = self._env.logs
+        without: list[str] = []
+        for database in self._env.catalog.databases.all():
+            if logs is None or not logs.is_kept(database.guid):
+                continue
+            try:
+                logs.capture_now(database.guid)
+            except CaptureStopped:
+                without.append(database.name)
+            else:
+                if database.chain.base_guid is None:
+                    without.append(database.name)
+        if without and without != self.unprotected:
+            _log.warning(
+                "cannot be restored to the present, for want of a full backup: %s", ", ".join(without)
+            )
+        self.unprotected = without
 
     def _write_manifest(self, begun_ns: int) -> None:
         sent = self._files.entries()
@@ -247,8 +279,10 @@ class _Sender:
 
 
 def read_state(store: Path) -> dict[str, Any] | None:
-    """What is known of the synchronisation: ``url``, ``through_ns`` (None: nothing yet), ``updated_ns``,
-    ``files_waiting``, ``error``. None when there is none."""
+    """What is known of the synchronisation: ``url``, ``through_ns`` (every commit up to this time is safe;
+    None: nothing yet), ``updated_ns``, ``files_waiting`` (media on their way), ``unprotected`` (databases in
+    FULL that this is not true of: without a full backup, or whose log cannot be captured), ``error``. None
+    when there is none."""
     try:
         found = json.loads((store / DIRECTORY / STATE_FILE).read_text())
     except (FileNotFoundError, ValueError):

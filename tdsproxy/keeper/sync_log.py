@@ -48,14 +48,21 @@ class LogSender:
         self._key = key
         self._sent: dict[str, _Sent] = {}
         self._obsolete: list[str] = []
+        # Segments that were given up here, and in how many looks they were missing.
+        self._missing: dict[str, int] = {}
 
-    def send(self) -> bool:
-        """Whether there was anything new, or something is gone."""
+    def send(self, *, may_forget: bool = True) -> bool:
+        """Whether there was anything new, or something is gone. What was given up here goes there only if it
+        ``may_forget``: while log backups are on their way it is still the only copy."""
         found = {path.relative_to(self._root).as_posix(): path for path in self._root.rglob(f"*{SUFFIX}")}
         changed = False
-        for name in [name for name in self._sent if name not in found]:
-            self._obsolete += self._sent.pop(name).keys
-            changed = True
+        gone = [name for name in self._sent if name not in found]
+        # A log backup may have been written since the media were looked at, so not at the first look.
+        self._missing = {name: self._missing.get(name, 0) + 1 for name in gone}
+        for name in gone:
+            if may_forget and self._missing[name] > 1:
+                self._obsolete += self._sent.pop(name).keys
+                changed = True
         newest = {path.parent: max(p.name for p in path.parent.glob(f"*{SUFFIX}")) for path in found.values()}
         for name, path in sorted(found.items()):
             try:
