@@ -48,7 +48,8 @@ class RunStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A row of sysjobsteps. Actions: 1 quit with success, 2 quit with failure, 3 next step, 4 step ``to``."""
+    """A row of sysjobsteps. Actions: 1 quit with success, 2 quit with failure, 3 next step, 4 step ``to``.
+    ``user`` is the user of the database that it runs as, None for the owner's own."""
 
     number: int
     name: str
@@ -63,6 +64,7 @@ class Step:
     retry_minutes: int = 0
     output_file: str | None = None
     flags: int = 0
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class JobBook:
         steps = self._file.read(
             "SELECT step_id, step_name, subsystem, command, database_name, on_success_action,"
             " on_success_step_id, on_fail_action, on_fail_step_id, retry_attempts, retry_interval,"
-            " output_file_name, flags FROM sysjobsteps WHERE job_id = ? ORDER BY step_id",
+            " output_file_name, flags, database_user_name FROM sysjobsteps WHERE job_id = ? ORDER BY step_id",
             (sql_guid(job_id),),
         )
         return Job(
@@ -481,4 +483,5 @@ def _step(row: Row) -> Step:
         minutes,
         None if row[11] is None else str(row[11]),
         _int(row[12]),
+        None if not row[13] else str(row[13]),
     )

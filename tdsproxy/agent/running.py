@@ -47,12 +47,13 @@ class Zoned(Clock, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """What a runner is to do: ``text`` in ``database`` as ``login``."""
+    """What a runner is to do: ``text`` in ``database`` as ``login``, there as ``user`` when one is named."""
 
     login: str
     database: str
     text: str
     subsystem: str = "TSQL"
+    user: str | None = None
 
 
 class StepRunner(Protocol):
@@ -223,7 +224,11 @@ class JobRun:
         worst: Message | None = None
         failure = ""
         work = StepWork(
-            self._login or "", step.database, self._tokens.replace(step, step.command), step.subsystem
+            self._login or "",
+            step.database,
+            self._tokens.replace(step, step.command),
+            step.subsystem,
+            step.user,
         )
         try:
             for found in self._steps.run(work, self._state.cancelled):

@@ -78,7 +78,7 @@ class AgentSteps:
                 yield from error.messages
             return
         statements = native_statements(work.text)
-        if statements is None or login is None or "sysadmin" not in login.roles:
+        if statements is None or work.user or login is None or "sysadmin" not in login.roles:
             yield from self._server.run(work, cancelled)
             return
         session = SessionContext(
@@ -119,8 +119,8 @@ def native_statements(text: str) -> list[tuple[str, int]] | None:
 class ServerProcess:
     """The child process with the embedded server: requests and answers are lines of JSON on its pipes.
 
-    ``{"id", "login", "database", "text"}`` runs a step, ``{"id", "cancel": true}`` ends it soon. Answers:
-    ``{"id", "message": [number, severity, state, text, line]}``, ``{"id", "line"}`` of output, and
+    ``{"id", "login", "database", "text", "user"}`` runs a step, ``{"id", "cancel": true}`` ends it soon.
+    Answers: ``{"id", "message": [number, severity, state, text, line]}``, ``{"id", "line"}`` of output, and
     ``{"id", "end": null}``, or why it could not be run.
     """
 
@@ -144,9 +144,8 @@ class ServerProcess:
         """As ``running.StepRunner.run``."""
         answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         id_ = next(self._ids)
-        self._ask(
-            {"id": id_, "login": work.login, "database": work.database, "text": work.text}, id_, answers
-        )
+        request = {"login": work.login, "database": work.database, "text": work.text, "user": work.user}
+        self._ask({"id": id_, **request}, id_, answers)
         told = False
         try:
             while True:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.agency_procedures import AgencyProcedures
 
 _IDLE_LOAD: Final = 0.1
+_START_SECONDS: Final = 0.5
 _STANDBY_SECONDS: Final = 1.0
 _PROCEDURES: Final = (
     "sp_agent_history",
@@ -85,7 +86,10 @@ class StoreAgent:
             self._scheduling.start()
 
     def _schedule(self) -> None:
-        """A standby runs no jobs: they are those of the store that it follows, until it takes over."""
+        """A little later, so that the first clients need not wait for it. A standby runs no jobs: they are
+        those of the store that it follows, until it takes over."""
+        if self._ending.wait(_START_SECONDS):
+            return
         while self._is_standby():
             if self._ending.wait(_STANDBY_SECONDS):
                 return

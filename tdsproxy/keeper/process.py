@@ -147,6 +147,7 @@ class Keeper:
         asked = {**self._supervision.procedures, **self._agent.procedures}
         self._environment = replace(self._environment, agent=self._agent, procedures=asked)
         self._orphaned = False
+        self._waited = False
         self._supervision.bind(self._environment, self._run)
         begin(self._environment)
         self._unfinished = notes(options.store)
@@ -259,6 +260,7 @@ class Keeper:
                 self._watch_idle(self._options.idle_seconds)
 
     def _welcomed(self, connection: ClientConnection) -> None:
+        self._waited = False
         if connection.serves:
             self._orphaned = False
             self._agent.schedule()
@@ -280,8 +282,10 @@ class Keeper:
             self._watch_idle(self._options.idle_seconds)
             return
         self._agent.drain()
-        if self._agent.busy:
-            self._watch_idle(self._options.idle_seconds)
+        if self._agent.busy and not self._waited:
+            # As statements do, jobs that run get a time of grace; then they are stopped.
+            self._waited = True
+            self._watch_idle(self._options.grace_seconds)
             return
         _log.info("no client for a while: stopping")
         self.stop()

@@ -30,9 +30,10 @@ class SessionSteps:
         self._engine = engine
 
     def run(
-        self, login: str, database: str, text: str, cancelled: threading.Event
+        self, login: str, database: str, text: str, cancelled: threading.Event, user: str | None = None
     ) -> Iterator[Message | str]:
-        """Messages, and lines of output, as they come. Raises SqlError when there can be no such session."""
+        """Messages, and lines of output, as they come; ``user`` is whom of the database the step runs as.
+        Raises SqlError when there can be no such session."""
         found = self._engine.catalog.logins.find(login)
         if found is None:
             raise SqlError.of(18456, 14, 1, f"Login failed for user '{login}'.")
@@ -48,6 +49,13 @@ class SessionSteps:
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
+            if user is not None:
+                quoted = user.replace("'", "''")
+                said = list(session.run_batch(f"EXECUTE AS USER = N'{quoted}'"))
+                failed = [reply for reply in said if isinstance(reply, Message) and reply.is_error]
+                if failed:
+                    yield from failed
+                    return
             for batch in split_batches(text):
                 for _ in range(batch.count):
                     if cancelled.is_set():
@@ -107,7 +115,8 @@ class _Serving:
         id_ = request["id"]
         failure: str | None = None
         try:
-            for found in self._steps.run(request["login"], request["database"], request["text"], cancelled):
+            login, database, text = (str(request[name]) for name in ("login", "database", "text"))
+            for found in self._steps.run(login, database, text, cancelled, request["user"]):
                 if isinstance(found, str):
                     self._answer({"id": id_, "line": found})
                 else:

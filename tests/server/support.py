@@ -59,7 +59,7 @@ class LocalSteps:
     def run(self, work: StepWork, cancelled: threading.Event) -> Iterator[Message | str]:
         if work.subsystem.upper() != "TSQL":
             raise StepError(f"The {work.subsystem} subsystem failed to load")
-        return self._steps.run(work.login, work.database, work.text, cancelled)
+        return self._steps.run(work.login, work.database, work.text, cancelled, work.user)
 
     def write_output(self, name: str, lines: Sequence[str], *, append: bool) -> None:
         self.output[name] = [*(self.output.get(name, []) if append else []), *lines]

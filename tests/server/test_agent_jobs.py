@@ -27,7 +27,8 @@ def job(sql: Client) -> str:
         " @command = 'INSERT done VALUES (1)', @on_success_action = 3;"
         f" EXEC msdb.dbo.sp_add_jobstep @job_name = '{database}', @step_name = 'two',"
         f" @database_name = '{database}', @command = 'INSERT done VALUES (2); RAISERROR(''odd'', 16, 1)';"
-        " EXEC msdb.dbo.sp_add_jobschedule @job_id = @id, @name = 'daily', @freq_type = 4, @freq_interval = 1;"
+        " EXEC msdb.dbo.sp_add_jobschedule @job_id = @id, @name = 'daily', @freq_type = 4,"
+        " @freq_interval = 1;"
         " EXEC msdb.dbo.sp_add_jobserver @job_id = @id"
     )
     return database
@@ -63,3 +64,23 @@ def test_refusals(sql: Client, job: str) -> None:
     assert sql.error("EXEC msdb.dbo.sp_start_job 'nope'") == 14262
     assert sql.error("EXEC msdb.dbo.sp_delete_job @job_name = 'nope'") == 14262
     assert sql.error("EXEC master.dbo.sp_add_job 'x'") == 2812
+
+
+def test_a_step_runs_as_the_user_that_it_names(sql: Client) -> None:
+    database = str(sql.value("SELECT DB_NAME()"))
+    sql.run("CREATE TABLE seen(who sysname); CREATE TABLE hidden(n int)")
+    sql.run("CREATE USER clerk WITHOUT LOGIN")
+    sql.run("GRANT INSERT ON seen TO clerk")
+    sql.run(
+        f"EXEC msdb.dbo.sp_add_job @job_name = N'{database}'; EXEC msdb.dbo.sp_add_jobstep"
+        f" @job_name = N'{database}', @step_name = 'one', @database_name = '{database}',"
+        " @command = 'INSERT seen VALUES (USER_NAME()); INSERT hidden VALUES (1)',"
+        " @database_user_name = N'clerk';"
+        f" EXEC msdb.dbo.sp_add_jobserver @job_name = N'{database}'; EXEC msdb.dbo.sp_start_job N'{database}'"
+    )
+    sql.run(_WAIT.format(database))
+    assert sql.rows("SELECT who FROM seen") == [("clerk",)]
+    assert sql.rows(
+        "SELECT h.run_status, h.sql_message_id FROM msdb.dbo.sysjobhistory h JOIN msdb.dbo.sysjobs j"
+        f" ON j.job_id = h.job_id WHERE j.name = '{database}' AND h.step_id = 1"
+    ) == [(0, 229)]
