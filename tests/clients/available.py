@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import sql_tools_service
+from tests.clients import mssql_cli, sql_tools_service
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / ".clients"
@@ -78,6 +78,10 @@ def absent(client: str) -> str | None:
         "azurite": _azurite,
         "mssql-jdbc": lambda: _java("mssql-jdbc"),
         "jtds": lambda: _java("jtds"),
+        "pandas": lambda: _module("pandas"),
+        "alembic": lambda: _module("alembic"),
+        "sqlalchemy": lambda: _module("sqlalchemy"),
+        "mssql-cli": lambda: mssql_cli.absent(CLIENTS / "mssql-cli", CLIENTS / "sqltools"),
         "sql-tools-service": lambda: sql_tools_service.absent(CLIENTS / "sqltools"),
     }
     return checks[client]()
