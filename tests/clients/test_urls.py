@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tdsproxy.tsql.script import split_batches
+from tests.objects.authority import make_authority
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, Environ, S3Server, s3_server
 from tests.running import Running, running
 
@@ -310,3 +312,60 @@ def test_a_killed_keeper_leaves_no_object(tmp_path: Path, s3: S3Server) -> None:
             time.sleep(0.05)
     assert s3.open_uploads("killed") == 0
     assert not list((tmp_path / "store" / ".uploads").iterdir())
+
+
+@pytest.mark.slow
+def test_the_administrators_script_runs_unchanged(tmp_path: Path, shared: Path) -> None:
+    """Script 23 names an S3 store on port 9000."""
+    scripts = shared / "admin-scripts"
+    with contextlib.ExitStack() as held:
+        try:
+            s3 = held.enter_context(s3_server(9000))
+        except (OSError, SystemExit):
+            pytest.skip("port 9000 of loopback is in use")
+        s3.bucket("sqlbackups")
+        server = held.enter_context(running(tmp_path / "store"))
+        client = Client(server)
+        said: list[str] = []
+        for name in ("00-fixture.sql", "23-s3-url-credential.sql"):
+            said = []
+            for batch in split_batches((scripts / name).read_text()):
+                said += [text for _, text in client.run(batch.text)]
+        client.close()
+        assert [text.split(" successfully")[0] for text in said if " successfully processed" in text] == [
+            "BACKUP DATABASE",
+            "RESTORE DATABASE",
+        ]
+        assert "The backup set on file 1 is valid." in said
+        assert said[-1] == "no credential: 3013"
+        assert s3.keys("sqlbackups") == ["daily/SalesDB_1.bak", "daily/SalesDB_2.bak"]
+        # The tag of an object that was uploaded in parts says how many.
+        assert all("-" in s3.object("sqlbackups", key).etag for key in s3.keys("sqlbackups"))
+        logs = [path.read_text(errors="replace") for path in server.store.rglob("*.log")]
+        assert SECRET not in "".join([*said, *logs])
+        # Beside what the fixture has backed up there is nothing new on the disk.
+        assert not [path.name for path in server.backup_directory.iterdir() if "_1" in path.name]
+
+
+@pytest.mark.slow
+def test_https_is_trusted_by_the_ca_file_alone(tmp_path: Path) -> None:
+    authority, certificate, key = make_authority(tmp_path)
+    with s3_server(tls=(certificate, key)) as s3:
+        url = s3.bucket("tls")
+        backup = f"BACKUP DATABASE shop TO URL = '{url}/x.bak' WITH FORMAT"
+        with running(tmp_path / "with", "--ca-file", str(authority)) as server:
+            client = Client(server)
+            client.run("CREATE DATABASE shop")
+            client.run(_credential(url))
+            assert client.numbers(backup)[-1] == 3014
+            assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}/x.bak'") == [3262]
+            client.close()
+        other, _, _ = make_authority(tmp_path / "other")
+        with running(tmp_path / "without", "--ca-file", str(other)) as server:
+            client = Client(server)
+            client.run("CREATE DATABASE shop")
+            client.run(_credential(url))
+            number, text = client.run(backup)[0]
+            assert number == 3201
+            assert "Operating system error 12175(" in text
+            client.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 KEY, SECRET = "backupuser", "backupsecret"
@@ -28,6 +30,7 @@ class S3Server:
     with query, and the headers, as WSGI names them."""
 
     port: int
+    secure: bool = False
     faults: list[Fault] = field(default_factory=list)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -37,11 +40,14 @@ class S3Server:
 
     def bucket(self, name: str) -> str:
         """Make one; its URL."""
-        request = urllib.request.Request(f"http://{self.host}/{name}", method="PUT")
+        scheme = "https" if self.secure else "http"
+        request = urllib.request.Request(f"{scheme}://{self.host}/{name}", method="PUT")
         request.add_header(
             "Authorization", f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request"
         )
-        urllib.request.urlopen(request, timeout=60).close()
+        # Its own certificate is not what is tested here.
+        context = ssl._create_unverified_context() if self.secure else None
+        urllib.request.urlopen(request, timeout=60, context=context).close()
         return f"s3://{self.host}/{name}"
 
     def keys(self, bucket: str) -> list[str]:
@@ -85,14 +91,23 @@ def _credentials(environ: Environ) -> tuple[int, str] | None:
     return None
 
 
+def _context(files: tuple[Path, Path] | None) -> ssl.SSLContext | None:
+    if files is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return context
+
+
 @contextmanager
-def s3_server(port: int = 0) -> Iterator[S3Server]:
+def s3_server(port: int = 0, tls: tuple[Path, Path] | None = None) -> Iterator[S3Server]:
+    """``tls``: the files of a certificate and its key."""
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     inner = DomainDispatcherApplication(create_backend_app)
-    server = S3Server(port)
+    server = S3Server(port, secure=tls is not None)
     server.faults.append(_credentials)
 
     def application(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -112,7 +127,7 @@ def s3_server(port: int = 0) -> Iterator[S3Server]:
             return [error(code)]
         return inner(environ, start_response)
 
-    listener = make_server("127.0.0.1", port, application, threaded=True)
+    listener = make_server("127.0.0.1", port, application, threaded=True, ssl_context=_context(tls))
     server.port = listener.server_port
     thread = threading.Thread(target=listener.serve_forever, name="s3", daemon=True)
     thread.start()
