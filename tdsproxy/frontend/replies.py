@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from tdsproxy.frontend.values import as_text, needs_text, type_info, user_type, variant_to_wire
@@ -50,6 +51,8 @@ CANCELLED: Final = 0xFD
 
 _DONE_WIDE: Final = struct.Struct("<BHHQ")
 _DONE_NARROW: Final = struct.Struct("<BHHI")
+_MORE: Final = int(DoneStatus.MORE)
+_COUNT: Final = int(DoneStatus.COUNT)
 _DONES: Final = frozenset({TokenType.DONE, TokenType.DONEPROC, TokenType.DONEINPROC})
 _KINDS: Final = {
     DoneKind.BATCH: TokenType.DONE,
@@ -81,7 +84,12 @@ class Format:
     """Result sets that come again and again, by their identity."""
 
     def builder(self) -> TokenBuilder:
-        return TokenBuilder(self.version)
+        return _builder(self.version)
+
+
+@lru_cache(maxsize=16)
+def _builder(version: int) -> TokenBuilder:
+    return TokenBuilder(version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +133,9 @@ class ReplyEncoder:
         if self._held is not None:
             held = self._held
             self._held = None
-            self._push(self._done(replace(held, status=held.status | DoneStatus.MORE)))
-        self._push(data)
+            self._push(self._builder.done(held.status | _MORE, held.command, held.count, kind=held.kind))
+        if data:
+            self._push(data)
 
     def _push(self, data: bytes) -> None:
         self._parts.append(data)
@@ -195,11 +204,11 @@ class ReplyEncoder:
     def _end(self, done: Done) -> None:
         if self._collation_due:
             self._change_collation()
-        status = DoneStatus.ERROR if done.error else DoneStatus.FINAL
+        status = int(DoneStatus.ERROR if done.error else DoneStatus.FINAL)
         if done.error and self._fatal:
             status |= DoneStatus.SERVER_ERROR
         if done.count is not None and done.counted:
-            status |= DoneStatus.COUNT
+            status |= _COUNT
         self._emit(b"")
         self._held = _Held(_KINDS[done.kind], status, done.command, done.count or 0)
         self._encode_row = None

@@ -25,13 +25,13 @@ class ParsedBatches:
     def checked(self, text: str, *, quoted_identifier: bool) -> ast.Batch:
         """A batch of a client, which declares its own variables: as ``parse``, and checked as the interpreter
         checks it. Raises SyntaxError_."""
-        if len(text) > LONGEST or _has_secret(text):
+        if not may_be_kept(text):
             return _checked(text, quoted_identifier)
         return self._batches(text, quoted_identifier)
 
     def parse(self, text: str, *, quoted_identifier: bool) -> ast.Batch:
         """As ``tsql.parser.parse``. Raises SyntaxError_; errors are not kept, nor what holds a secret."""
-        if len(text) > LONGEST or _has_secret(text):
+        if not may_be_kept(text):
             return _parse(text, quoted_identifier)
         return self._kept(text, quoted_identifier)
 
@@ -51,6 +51,9 @@ def _checked(text: str, quoted_identifier: bool) -> ast.Batch:
     return batch
 
 
-def _has_secret(text: str) -> bool:
+def may_be_kept(text: str) -> bool:
+    """Whether a text is short enough, and holds no secret."""
+    if len(text) > LONGEST:
+        return False
     upper = text.upper()
-    return any(word in upper for word in _SECRET)
+    return not any(word in upper for word in _SECRET)

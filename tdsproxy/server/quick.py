@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tdsproxy.server.options import ISOLATION_LEVELS, isolation
+from tdsproxy.server.parsed import may_be_kept
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.select_run import FIRST_CHUNK, Begun, Compiled
 from tdsproxy.store.encoding import Stored
@@ -131,7 +132,12 @@ class QuickQueries:
     def learn(self, text: str, batch: ast.Batch) -> None:
         """A batch was run the usual way: the next time it may go the short one."""
         session = self._session
-        if len(batch.statements) != 1 or session.workspace.in_transaction or session.catalog_version is None:
+        if (
+            not may_be_kept(text)
+            or len(batch.statements) != 1
+            or session.workspace.in_transaction
+            or session.catalog_version is None
+        ):
             return
         statement = batch.statements[0]
         if not isinstance(statement, ast.QueryStatement) or statement.query.for_ is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -26,6 +27,7 @@ from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.impersonation import Impersonation
 from tdsproxy.server.marks import KeeperMarks
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
+from tdsproxy.server.quick import QuickQueries
 from tdsproxy.server.rights import Rights
 from tdsproxy.server.rpc import run_rpc
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
@@ -81,8 +83,8 @@ class Session:
         self._active: Options = self.options
         self._logged_in = self._now()
         self._request_text = ""
-        self._request_start = self._logged_in
-        self._request_end: DateTime | None = None
+        self._request_start = time.time()
+        self._request_end: float | None = None
         self._busy = threading.RLock()
         self._running = False
         self._cancelled = threading.Event()
@@ -103,6 +105,9 @@ class Session:
             self.evaluator.sql.transactions.marks = KeeperMarks(engine.keeper, login.name)
         self.impersonation = Impersonation(self)
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
+        self.catalog_version: int | None = None
+        """The version of master when the request began."""
+        self._quick = QuickQueries(self)
 
     # ------------------------------------------------------------------ frontend.handler.Session
 
@@ -124,7 +129,14 @@ class Session:
 
     def run_batch(self, text: str) -> Iterator[Reply]:
         with self._request(text):
-            yield from self._stoppable(self._run_text(text))
+            replies = self._quick.run(text)
+            if replies is not None:
+                yield from replies
+                return
+            try:
+                yield from self._stoppable(self._run_text(text))
+            finally:
+                self.evaluator.sql.selects.forget_begun()
 
     def run_rpc(self, request: RpcRequest) -> Iterator[Reply]:
         with self._request(str(request.procedure)):
@@ -224,19 +236,20 @@ class Session:
         with self._busy:
             if self._killed or self._closed:
                 raise SqlError(KILLED)
-            self._cancelled.clear()
+            if self._cancelled.is_set():
+                self._cancelled.clear()
             self.bulk = None
             self.workspace.arm()
             with sqlite_errors(1, "master"):
                 self._refresh_login()
             self._request_text = text
-            self._request_start = self._now()
+            self._request_start = time.time()
             self._running = True
             try:
                 yield
             finally:
                 self._running = False
-                self._request_end = self._now()
+                self._request_end = time.time()
                 self.workspace.arm()
                 self._undo_if_killed()
 
@@ -260,6 +273,7 @@ class Session:
         finally:
             self.batch_identity = self.evaluator.scope_identity(frame)
             self.evaluator.sql.leave(frame)
+        self._quick.learn(text, batch)
 
     def _stoppable(self, replies: Iterator[Reply]) -> Iterator[Reply]:
         """Replies until the end, or until the request is cancelled; a killed session says so."""
@@ -467,9 +481,13 @@ class Session:
     # ------------------------------------------------------------------ principals
 
     def _refresh_login(self) -> None:
-        login = self.engine.catalog.logins.find(self.rights.login.name)
-        if self.impersonation.active or login is None:
+        version = self.engine.catalog.version()
+        if version == self.catalog_version:
             return
+        self.catalog_version = version
+        login = self.engine.catalog.logins.find(self.rights.login.name)
+        if self.impersonation.active or login is None or not self.rights.login.id:
+            return  # a login without an id is an upstream's, whatever it is called
         if login.roles != self.rights.login.roles:
             self.rights = Rights(login, self._find_database, self._find_user, self._permission)
 
@@ -544,8 +562,8 @@ class Session:
             running=self._running,
             request_text=masked(self._request_text),
             request_command=self._request_text.lstrip()[:32].split(" ")[0].upper() or "SELECT",
-            request_start=self._request_start,
-            request_end=self._request_end,
+            request_start=_moment(self._request_start),
+            request_end=None if self._request_end is None else _moment(self._request_end),
             isolation=isolation(options),
             language=options.language,
             date_format=options.date_format,
@@ -594,6 +612,10 @@ class Session:
 
     def identity_of(self, table: str, part: str) -> Decimal | None:
         return self.evaluator.identity_of(table, part)
+
+
+def _moment(seconds: float) -> DateTime:
+    return DateTime.of(dt.datetime.fromtimestamp(seconds))
 
 
 def _compare(left: str, right: str) -> int:

@@ -267,13 +267,22 @@ class Workspace:
 
     def run(self, sql: str, bindings: Bound = ()) -> list[tuple[object, ...]]:
         """One SQL statement to its end."""
-        return list(self.connection.execute(sql, bindings))
+        cursor = self.connection.cursor()
+        try:
+            return list(cursor.execute(sql, bindings))
+        finally:
+            # A cursor that is just dropped while there are others leaves a trace in its connection.
+            cursor.close()
 
     def value(self, sql: str, bindings: Bound = ()) -> object:
         """The first column of the first row, None when there is none."""
-        for row in self.connection.execute(sql, bindings):
-            return row[0]
-        return None
+        cursor = self.connection.cursor()
+        try:
+            for row in cursor.execute(sql, bindings):
+                return row[0]
+            return None
+        finally:
+            cursor.close()
 
     def interrupt(self) -> None:
         """Stops what runs now, also a wait for a lock; from any thread.
@@ -311,7 +320,8 @@ class Workspace:
 
     def arm(self) -> None:
         """Forgets an earlier interrupt; called when a request begins."""
-        self._cancelled.clear()
+        if self._cancelled.is_set():
+            self._cancelled.clear()
 
     @property
     def cancelled(self) -> bool:

@@ -12,7 +12,7 @@ from tdsproxy.tsql.converting.numbers import to_bit, to_decimal, to_float, to_in
 from tdsproxy.tsql.converting.temporal import to_temporal
 from tdsproxy.tsql.converting.text import to_text
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.types import MAX, SqlType
+from tdsproxy.tsql.types import INTEGER_TYPES, MAX, SqlType
 from tdsproxy.tsql.values import Value, Variant
 
 # The errors that say "the value does not convert": what TRY_CAST turns into NULL.
@@ -42,6 +42,8 @@ def convert(
     Raises SqlError: 245, 8114, 8115 and kin when the value does not convert, 529 when the types never do,
     206 for tables and cursors.
     """
+    if source is target and style is None and source.name in INTEGER_TYPES:
+        return value
     if source.name == "sql_variant" and isinstance(value, Variant) and target.name != "sql_variant":
         return convert(value.value, value.type, target, style, date_format=date_format)
     if not rules.convertible(source, target):

@@ -568,12 +568,12 @@ class Interpreter:
         if frame.in_proc and done.command == Command.PARSE_ERROR and not done.error:
             return  # only the end of a batch: CREATE SCHEMA has no token of its own (captured)
         kind = DoneKind.IN_PROC if frame.in_proc else DoneKind.BATCH
+        counted = done.counted
         if frame.options.nocount:
             if frame.in_proc and not rows and not done.error:
                 return
-            yield replace(done, kind=kind, counted=False)
-            return
-        yield replace(done, kind=kind)
+            counted = False
+        yield Done(done.command, done.count, done.error, kind, counted)
 
     def succeeded(self, frame: Frame, rowcount: int) -> None:
         frame.session.error = 0

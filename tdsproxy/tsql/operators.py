@@ -47,6 +47,7 @@ _BIG: Final = frozenset({"text", "ntext", "image", "xml"})
 _LEGACY: Final = frozenset({"datetime", "smalldatetime"})
 _NEWER: Final = frozenset({"date", "time", "datetime2", "datetimeoffset"})
 _BITWISE: Final = "&|^"
+_ARITHMETIC: Final = frozenset("+-*/%")
 
 
 def operand_type(expr: ast.Expr, own: SqlType, other: SqlType) -> SqlType:
@@ -65,6 +66,8 @@ def operand_type(expr: ast.Expr, own: SqlType, other: SqlType) -> SqlType:
 
 def binary_type(op: str, left: SqlType, right: SqlType) -> SqlType:
     """The static type of ``left op right``. Raises SqlError 402, 206, 8117."""
+    if left.name == right.name and left.name in t.INTEGER_TYPES:
+        return left
     if left.name == "null" and right.name == "null":
         return t.INT
     if left.name == "null":
@@ -230,6 +233,9 @@ def unary(op: str, value: Value, type_: SqlType) -> Value:
 
 def binary(op: str, lvalue: Value, ltype: SqlType, rvalue: Value, rtype: SqlType) -> Value:
     """``left op right``: NULL when either is. Raises SqlError 8115, 8134, 517 and conversion errors."""
+    same = ltype.name == rtype.name and ltype.name in t.INTEGER_TYPES
+    if same and op in _ARITHMETIC and isinstance(lvalue, int) and isinstance(rvalue, int):
+        return _integer(op, lvalue, rvalue, ltype)
     result = binary_type(op, ltype, rtype)
     if lvalue is None or rvalue is None:
         return None
