@@ -15,6 +15,9 @@ from tests.clients import mssql_cli, sql_tools_service
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / ".clients"
+SCRIPTDOM = CLIENTS / "sqltools" / "bin" / "Microsoft.SqlServer.TransactSql.ScriptDom.dll"
+SCRIPTDOM_RUNTIME = CLIENTS / "scriptdom"
+"""Microsoft's T-SQL parser, and the folder of packages that run it."""
 
 
 def _module(name: str) -> str | None:
@@ -55,6 +58,13 @@ def _azurite() -> str | None:
     return None if there else "azurite is not in .clients/azurite"
 
 
+def _scriptdom() -> str | None:
+    missing = next(
+        (path for path in (SCRIPTDOM, SCRIPTDOM_RUNTIME / "clr_loader") if not path.exists()), None
+    )
+    return None if missing is None else f"there is no {missing.relative_to(ROOT)}"
+
+
 def _java(name: str) -> str | None:
     if not shutil.which("java"):
         return "Java is not on the PATH"
@@ -78,6 +88,7 @@ def absent(client: str) -> str | None:
         "azurite": _azurite,
         "mssql-jdbc": lambda: _java("mssql-jdbc"),
         "jtds": lambda: _java("jtds"),
+        "scriptdom": _scriptdom,
         "pandas": lambda: _module("pandas"),
         "alembic": lambda: _module("alembic"),
         "sqlalchemy": lambda: _module("sqlalchemy"),

@@ -97,6 +97,12 @@ class Cursor:
             raise self.error()
         return str(self.advance().value)
 
+    def collation_name(self) -> str:
+        """A collation's name, which is never in brackets."""
+        if self.tok.kind is Kind.QUOTED:
+            raise self.error()
+        return self.name()
+
     def word(self) -> str:
         """A bare word, reserved or not, in upper case."""
         if self.tok.kind not in (Kind.IDENT, Kind.KEYWORD):

@@ -36,7 +36,7 @@ class Databases(Tables):
             self.object_name()
         while True:
             if self.accept("COLLATE"):
-                collation = self.name()
+                collation = self.collation_name()
             elif self.at("FOR") and self.peek().word in ("ATTACH", "ATTACH_REBUILD_LOG"):
                 self.advance()
                 self.advance()
@@ -156,7 +156,7 @@ class Databases(Tables):
             kind = self.expect("FILE", "FILEGROUP").word
             return ast.AlterDatabase(name, f"REMOVE {kind}", ((self.name(), ""),))
         self.expect("COLLATE")
-        return ast.AlterDatabase(name, "COLLATE", (("COLLATE", self.name()),))
+        return ast.AlterDatabase(name, "COLLATE", (("COLLATE", self.collation_name()),))
 
     def _add_to_database(self, name: str | None) -> ast.Statement:
         if self.accept("FILEGROUP"):

@@ -87,14 +87,14 @@ class Dml(Queries):
     def _insert_bulk(self) -> ast.Statement:
         """``INSERT BULK t (columns) [WITH (options)]``, which drivers send before a bulk load."""
         start = self.advance()
-        target = self.object_name()
+        target = self.object_name(3)
         columns: tuple[ast.ColumnDefinition, ...] = ()
         if self.accept("("):
             found: list[ast.ColumnDefinition] = []
             while True:
                 name = self.name()
                 type_name = self.type_name()
-                collation = self.name() if self.accept("COLLATE") else None
+                collation = self.collation_name() if self.accept("COLLATE") else None
                 found.append(ast.ColumnDefinition(name, type_name, collation=collation))
                 if not self.accept(","):
                     break

@@ -126,7 +126,7 @@ class Expressions(TypeNames):
             if word == "COLLATE" and not collated:
                 collated = True
                 self.advance()
-                found = ast.Collate(found, self.name(), pos=found.pos, line=found.line)
+                found = ast.Collate(found, self.collation_name(), pos=found.pos, line=found.line)
             elif word == "." and self.peek().value in _XML_METHODS and self.peek(2).word == "(":
                 self.advance()
                 method = self.name()

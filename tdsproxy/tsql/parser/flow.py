@@ -163,7 +163,7 @@ class Flow(Security):
     def _set_option_statement(self) -> ast.Statement:
         token = self.tok
         name = self.word()
-        if name == "ROWCOUNT" and self.tok.kind in STRING_KINDS:
+        if name == "ROWCOUNT" and self.tok.kind in (Kind.BINARY, *STRING_KINDS):
             raise self.error()
         if name in _VALUE_OPTIONS:
             return ast.SetOption((name,), *self._option_value())
@@ -181,7 +181,7 @@ class Flow(Security):
         token = self.tok
         if token.kind is Kind.VARIABLE:
             return "", self.unary()
-        if token.word in ("-", "+"):
+        if token.word == "-":
             return str(self.integer()), None
         if token.kind in STRING_KINDS or token.kind in (Kind.QUOTED, Kind.INT):
             self.advance()

@@ -362,7 +362,10 @@ def unordered_operands(query: ast.Query) -> ast.Query:
 
 def _without_own_into(operand: ast.Query) -> ast.Query:
     """What stands behind UNION and its like. Raises SqlError 196."""
-    if isinstance(operand, ast.Select) and operand.into is not None:
+    first = operand
+    while isinstance(first, ast.SetOperation):
+        first = first.left
+    if isinstance(first, ast.Select) and first.into is not None:
         text = (
             "SELECT INTO must be the first query in a statement containing a UNION, INTERSECT or EXCEPT "
             + "operator."

@@ -352,7 +352,7 @@ class Statements(Keys):
             if not self.accept("DATABASE"):
                 self.accept_words("ALL", "SERVER")
             return ast.Accepted(f"{action} TRIGGER")
-        return ast.AlterTable(self.object_name(), ast.SwitchConstraints(f"{action} TRIGGER", names))
+        return ast.AlterTable(self.object_name(3), ast.SwitchConstraints(f"{action} TRIGGER", names))
 
     def _unsupported_statement(self) -> ast.Statement:
         """Service Broker, text pointers, signatures."""

@@ -98,7 +98,7 @@ class Tables(Dml):
             elif self.at("IDENTITY"):
                 column = ast.replace(column, identity=self._identity())
             elif self.accept("COLLATE"):
-                column = ast.replace(column, collation=self.name())
+                column = ast.replace(column, collation=self.collation_name())
             elif self.accept("ROWGUIDCOL"):
                 column = ast.replace(column, rowguidcol=True)
             elif self.accept("SPARSE", "FILESTREAM", "HIDDEN", "PERSISTED"):
