@@ -13,12 +13,14 @@ from tdsproxy.server.schema import object_id_of
 from tdsproxy.server.sysviews import (
     databases,
     features,
+    idle,
     information_schema,
     keys,
     modules,
     monitoring,
     msdb,
     objects,
+    older,
     properties,
     security,
     server,
@@ -47,6 +49,8 @@ _BASE: Final[tuple[View, ...]] = (
     *keys.VIEWS,
     *features.VIEWS,
     *properties.VIEWS,
+    *older.VIEWS,
+    *idle.VIEWS,
 )
 
 _OLD_NAMES: Final = frozenset(
@@ -63,6 +67,7 @@ _OLD_NAMES: Final = frozenset(
         "syslogins",
         "syslanguages",
         "spt_values",
+        *older.NAMES,
     }
 )
 """The views of SQL Server 2000 that are found as dbo.name, too."""
@@ -190,6 +195,7 @@ class VirtualCatalog:
         self._connection = connection
         self._scope_of = scope_of
         self._known: set[str] = set()
+        self._places: dict[str, int] = {}
         self._cache: dict[tuple[str, str], list[tuple[Stored, ...]]] = {}
 
     def new_epoch(self) -> None:
@@ -214,7 +220,9 @@ class VirtualCatalog:
         found = TABLE_FUNCTIONS.get(name.lower())
         if found is None or (schema is not None and schema.lower() not in found.schemas):
             return None
-        table = f"tf_{found.name}".lower()
+        # A function's table has no room for the database's name: there is one for each.
+        place = self._places.setdefault(database.lower(), len(self._places))
+        table = f"tf_{found.name}_{place}".lower()
         if table not in self._known:
             self._known.add(table)
             self._register_function(table, found, database)

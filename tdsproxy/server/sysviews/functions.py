@@ -8,6 +8,15 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from tdsproxy.server.sysviews import managed_backup
+from tdsproxy.server.sysviews.file_functions import (
+    FILE_STATS_COLUMNS,
+    OLD_FILE_STATS_COLUMNS,
+    VOLUME_COLUMNS,
+    file_stats,
+    old_file_stats,
+    volume_stats,
+)
+from tdsproxy.server.sysviews.idle_functions import COLLATION_ROWS, WITHOUT_ROWS, my_permissions
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
 from tdsproxy.server.sysviews.properties import listed
 from tdsproxy.server.sysviews.scope import Scope
@@ -157,6 +166,32 @@ TABLE_FUNCTIONS: Final = {
             (t.SYSNAME,) * 7,
             listed,
             schemas=frozenset({"sys", "dbo"}),
+        ),
+        TableFunction("dm_os_volume_stats", parse_columns(VOLUME_COLUMNS), (t.INT, t.INT), volume_stats, 2),
+        TableFunction(
+            "dm_io_virtual_file_stats", parse_columns(FILE_STATS_COLUMNS), (t.INT, t.INT), file_stats, 2
+        ),
+        TableFunction(
+            "fn_virtualfilestats", parse_columns(OLD_FILE_STATS_COLUMNS), (t.INT, t.INT), old_file_stats, 2
+        ),
+        TableFunction(
+            "fn_helpcollations",
+            parse_columns("name sysname!, description nvarchar(1000)!"),
+            (),
+            lambda scope, arguments: COLLATION_ROWS,
+        ),
+        TableFunction(
+            "fn_my_permissions",
+            parse_columns(
+                "entity_name nvarchar(128), subentity_name nvarchar(128), permission_name nvarchar(60)"
+            ),
+            (t.SYSNAME, t.SYSNAME),
+            my_permissions,
+            2,
+        ),
+        *(
+            TableFunction(name, parse_columns(columns), parameters, _no_rows, len(parameters))
+            for name, (columns, parameters) in WITHOUT_ROWS.items()
         ),
         TableFunction(
             "dm_exec_sql_text",

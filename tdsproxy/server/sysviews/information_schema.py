@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.server.schema import ColumnInfo, ForeignKeyInfo, KeyInfo, TableInfo
+from tdsproxy.server.schema import ColumnInfo, DefaultInfo, ForeignKeyInfo, KeyInfo, TableInfo
 from tdsproxy.server.sequences import KIND as SEQUENCE
 from tdsproxy.server.sequences import sequence_of
 from tdsproxy.server.sysviews.model import Row, View, view
+from tdsproxy.server.sysviews.modules import parameters_of
 from tdsproxy.server.sysviews.objects import moment_of
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.server.typeinfo import base_name, numbers
@@ -227,6 +228,35 @@ def _sequences(scope: Scope) -> Iterator[Row]:
         }
 
 
+def _parameters(scope: Scope) -> Iterator[Row]:
+    for module in scope.objects.modules.values():
+        if module.kind not in ("P", "FN", "IF", "TF"):
+            continue
+        parameters, returns = parameters_of(module)
+        given = [(p.name, p.type.type, "INOUT" if p.output else "IN", "NO") for p in parameters]
+        first = [] if returns is None else [("", returns.type, "OUT", "YES")]
+        for place, (name, type_, mode, result) in enumerate((*first, *given), 0 if first else 1):
+            yield {
+                "SPECIFIC_CATALOG": scope.database.name,
+                "SPECIFIC_SCHEMA": module.schema,
+                "SPECIFIC_NAME": module.name,
+                "ORDINAL_POSITION": place,
+                "PARAMETER_MODE": mode,
+                "IS_RESULT": result,
+                "AS_LOCATOR": "NO",
+                "PARAMETER_NAME": name,
+                "DATA_TYPE": "table type" if type_ is None else base_name(type_),
+                **({} if type_ is None else _measures(type_)),
+            }
+
+
+def _table_usage(scope: Scope) -> Iterator[Row]:
+    for table in scope.objects.tables.values():
+        for item in table.constraints():
+            if not isinstance(item, DefaultInfo):
+                yield _constraint(scope, table, item.name)
+
+
 def _checks(scope: Scope) -> Iterator[Row]:
     for table in scope.objects.tables.values():
         for check in table.checks:
@@ -313,6 +343,54 @@ VIEWS: Final[tuple[View, ...]] = (
         "UNIQUE_CONSTRAINT_NAME sysname, MATCH_OPTION varchar(7), UPDATE_RULE varchar(11),"
         "DELETE_RULE varchar(11)",
         _referential,
+    ),
+    view(
+        "INFORMATION_SCHEMA.PARAMETERS",
+        "SPECIFIC_CATALOG nvarchar(128), SPECIFIC_SCHEMA nvarchar(128), SPECIFIC_NAME nvarchar(128)!,"
+        "ORDINAL_POSITION int!, PARAMETER_MODE nvarchar(10), IS_RESULT nvarchar(10), AS_LOCATOR nvarchar(10),"
+        "PARAMETER_NAME nvarchar(128), DATA_TYPE nvarchar(128), CHARACTER_MAXIMUM_LENGTH int,"
+        "CHARACTER_OCTET_LENGTH int, COLLATION_CATALOG sysname, COLLATION_SCHEMA sysname,"
+        "COLLATION_NAME sysname, CHARACTER_SET_CATALOG sysname, CHARACTER_SET_SCHEMA sysname,"
+        "CHARACTER_SET_NAME sysname, NUMERIC_PRECISION tinyint, NUMERIC_PRECISION_RADIX smallint,"
+        "NUMERIC_SCALE int, DATETIME_PRECISION smallint, INTERVAL_TYPE nvarchar(30),"
+        "INTERVAL_PRECISION smallint, USER_DEFINED_TYPE_CATALOG sysname, USER_DEFINED_TYPE_SCHEMA sysname,"
+        "USER_DEFINED_TYPE_NAME sysname, SCOPE_CATALOG sysname, SCOPE_SCHEMA sysname, SCOPE_NAME sysname",
+        _parameters,
+    ),
+    view(
+        "INFORMATION_SCHEMA.CONSTRAINT_TABLE_USAGE",
+        "TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!,"
+        "CONSTRAINT_CATALOG nvarchar(128), CONSTRAINT_SCHEMA nvarchar(128), CONSTRAINT_NAME sysname!",
+        _table_usage,
+    ),
+    view(
+        "INFORMATION_SCHEMA.DOMAINS",
+        "DOMAIN_CATALOG nvarchar(128), DOMAIN_SCHEMA nvarchar(128), DOMAIN_NAME sysname!,"
+        "DATA_TYPE nvarchar(128), CHARACTER_MAXIMUM_LENGTH int, CHARACTER_OCTET_LENGTH int,"
+        "COLLATION_NAME sysname, NUMERIC_PRECISION tinyint, NUMERIC_SCALE int, DOMAIN_DEFAULT nvarchar(4000)",
+    ),
+    *(
+        view(f"INFORMATION_SCHEMA.{name}", f"GRANTOR nvarchar(128), GRANTEE nvarchar(128), {columns}")
+        for name, columns in (
+            (
+                "TABLE_PRIVILEGES",
+                "TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!,"
+                "PRIVILEGE_TYPE varchar(10), IS_GRANTABLE varchar(3)",
+            ),
+            (
+                "COLUMN_PRIVILEGES",
+                "TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!,"
+                "COLUMN_NAME sysname, PRIVILEGE_TYPE varchar(10), IS_GRANTABLE varchar(3)",
+            ),
+        )
+    ),
+    *(
+        view(
+            f"INFORMATION_SCHEMA.{name}",
+            "VIEW_CATALOG nvarchar(128), VIEW_SCHEMA nvarchar(128), VIEW_NAME sysname!,"
+            f"TABLE_CATALOG nvarchar(128), TABLE_SCHEMA nvarchar(128), TABLE_NAME sysname!{columns}",
+        )
+        for name, columns in (("VIEW_TABLE_USAGE", ""), ("VIEW_COLUMN_USAGE", ", COLUMN_NAME sysname"))
     ),
     view(
         "INFORMATION_SCHEMA.SEQUENCES",
