@@ -26,6 +26,8 @@ class OwnSession:
         self._origin = origin
         self._worker: SessionWorker | None = None
         self._session: Session | None = None
+        self.left: list[str] = []
+        """Temporary tables of batches that were cancelled, which are still to be dropped."""
 
     @property
     def is_possible(self) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterable, Iterator
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -142,7 +143,10 @@ class RemoteEvaluator:
         self._state = 0
         self._texts = Texts()
         self._types: dict[str, SqlType] = {}
+        self._run_id = secrets.token_hex(4)
         self._made = 0
+        self.left: list[str] = []
+        """The temporary tables that are there for table variables."""
         self._functions = RemoteFunctions()
 
     # ----------------------------------------------------------------- the session
@@ -184,10 +188,14 @@ class RemoteEvaluator:
 
     def drop_tables(self, frame: Frame) -> None:
         """End the frame's table variables."""
-        own = frame.storage.get("own tables")
+        own = frame.storage.pop("own tables", None)
         if isinstance(own, list) and own:
-            self._run(Statement("; ".join(f"DROP TABLE {name}" for name in own)))
-            own.clear()
+            self.drop(own)
+
+    def drop(self, tables: Sequence[str]) -> None:
+        """Drop temporary tables. Raises SqlError when one is not there."""
+        self._run(Statement("; ".join(f"DROP TABLE {name}" for name in tables)))
+        self.left = [name for name in self.left if name not in tables]
 
     def settle(self, frame: Frame) -> None:
         """Leave the session with the options that its batch has set."""
@@ -423,10 +431,10 @@ class RemoteEvaluator:
 
     def _table_name(self, variable: str) -> str:
         self._made += 1
-        return f"[#tdsproxy {self._made} {variable[1:60].replace(']', '')}]"
+        return f"[#tdsproxy {self._run_id} {self._made} {variable[1:60].replace(']', '')}]"
 
-    @staticmethod
-    def _own(variable: str, name: str, frame: Frame) -> None:
+    def _own(self, variable: str, name: str, frame: Frame) -> None:
+        self.left.append(name)
         tables_of(frame)[variable.lower()] = name
         own = frame.storage.setdefault("own tables", [])
         if isinstance(own, list):

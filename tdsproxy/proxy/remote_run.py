@@ -4,6 +4,7 @@ queries in it are the upstream's."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -215,6 +216,10 @@ class RemoteRun:
         interpreter = RemoteInterpreter(
             remote, lambda: self._link.cancelled, local=isinstance(remote, LocalEvaluator)
         )
+        if self._own.left:
+            with contextlib.suppress(SqlError):  # a reset has ended them
+                remote.drop(self._own.left)
+            self._own.left = []
         options = Options(facts.nocount, facts.xact_abort, facts.quoted_identifier)
         frame = Frame(SessionState(), options, text=programme.text)
         try:
@@ -224,8 +229,9 @@ class RemoteRun:
                 else:
                     self._hold_end(reply, ended)
         finally:
-            if not self._link.cancelled:
+            if not (self._link.cancelled or self._link.is_waiting):
                 _leave(remote, frame)
+            self._own.left = remote.left
         return True
 
     def _evaluator(self, facts: SessionFacts) -> RemoteEvaluator:

@@ -19,7 +19,7 @@ from tdsproxy.frontend.streams import SocketStream
 from tdsproxy.tds.headers import AllHeaders, build_batch
 from tdsproxy.tds.packets import PacketType, Status, packetize
 from tdsproxy.tds.rpc import RpcCall, RpcParam, build_rpc
-from tdsproxy.tds.tokens import EnvChange, ServerMessage, Token
+from tdsproxy.tds.tokens import EnvChange, LoginAck, Row, ServerMessage, Token
 from tdsproxy.tds.types import intn, nvarchar
 from tests.frontend.wire import Wire
 from tests.running import PASSWORD, Running, running
@@ -60,6 +60,20 @@ class Side:
         status = Status.RESET_CONNECTION if reset else 0
         await self._wire.send(packetize(*request, 4096, status_first=status))
         return await self._wire.tokens()
+
+    def cancel(self, text: str) -> None:
+        """Run a batch, and end it with an attention once its first packet has come."""
+        self._runner.run(self._cancel(text))
+
+    async def _cancel(self, text: str) -> None:
+        await self._wire.batch(text, Status.RESET_CONNECTION)
+        first = await self._wire.packet()
+        assert first is not None
+        assert not first.is_last
+        await self._wire.attention()
+        await self._wire.message()
+        (done,) = await self._wire.dones()
+        assert done.attention
 
     def close(self) -> None:
         self._wire.stream.abort()
@@ -157,6 +171,24 @@ def test_a_statement_handed_over_as_a_parameter(pair: Pair) -> None:
     pair.same(executesql("EXEC (@sql)", "@sql nvarchar(max)", RpcParam("@sql", 0, nvarchar(None), BACKUP)))
 
 
+def test_a_cancelled_batch_leaves_no_table_behind(pair: Pair) -> None:
+    def count() -> list[tuple[object, ...]]:
+        text = "SELECT COUNT(*) AS n FROM tempdb.sys.tables WHERE name LIKE N'#tdsproxy%'"
+        tokens = pair.through.ask((PacketType.SQL_BATCH, build_batch(text)), reset=False)
+        return [token.values for token in tokens if isinstance(token, Row)]
+
+    endless = (
+        "DECLARE @t TABLE (n int); INSERT @t VALUES (1); RAISERROR (N'there', 0, 1) WITH NOWAIT;"
+        f" WHILE 1 = 1 BEGIN WAITFOR DELAY '00:00:00.010'; IF 1 = 0 {BACKUP} END"
+    )
+    pair.through.cancel(endless)
+    assert count() == [(1,)]
+    again = f"DECLARE @t TABLE (n int); INSERT @t VALUES (2); IF 1 = 0 {BACKUP}; SELECT n FROM @t"
+    tokens = pair.through.ask((PacketType.SQL_BATCH, build_batch(again)), reset=False)
+    assert [token.values for token in tokens if isinstance(token, Row)] == [(2,)]
+    assert count() == [(0,)]
+
+
 def test_files_are_where_they_were_asked_for(pair: Pair) -> None:
     pair.same(CASES["cursor"])
     names = {path.name for path in pair.proxy.backup_directory.iterdir()}
@@ -192,9 +224,36 @@ DEEP = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", DEEP, ids=range(len(DEEP)))
 def test_what_nests_too_deeply_ends_in_an_error(pair: Pair, text: str) -> None:
     request = PacketType.SQL_BATCH, build_batch(text)
     answer = pair.through.ask(request, reset=True)
     assert [token.number for token in answer if isinstance(token, ServerMessage)] == [191]
     pair.same("SELECT 1 AS one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", ["host", "application", "library", "language", "database", "user"])
+def test_a_login_with_half_of_a_surrogate_pair(pair: Pair, field: str) -> None:
+    """It is let in or refused, and harms nothing that is remembered of it."""
+
+    async def log_in() -> list[Token]:
+        loop = asyncio.get_running_loop()
+        _transport, stream = await loop.create_connection(SocketStream, pair.proxy.host, pair.proxy.port)
+        wire = Wire(stream)  # type: ignore[arg-type]
+        await wire.prelogin()
+        answer = await wire.login(**{"password": PASSWORD, field: f"half{HALF}"})
+        if any(isinstance(token, LoginAck) for token in answer):
+            await wire.batch(f"{BACKUP}; SELECT COUNT(*) FROM msdb.dbo.backupset WHERE 1 = 0")
+            answer = await wire.tokens()
+            assert any(isinstance(token, Row) for token in answer)
+        stream.abort()
+        return answer
+
+    with asyncio.Runner() as runner:
+        assert not any(isinstance(t, ServerMessage) and t.error for t in runner.run(log_in())) or field in (
+            "database",
+            "language",
+            "user",
+        )
