@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.server.catalogview import SystemFunction
-from tdsproxy.server.schema import ModuleInfo
+from tdsproxy.server.schema import ModuleInfo, object_id_of
 from tdsproxy.server.sysviews.virtual import register
 from tdsproxy.server.workspace import TEMP, quoted
 from tdsproxy.store.encoding import Stored, from_storage
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
 KINDS: Final = ("FN", "IF", "TF")
+_AGENT_DATETIME: Final = ModuleInfo(
+    "dbo",
+    "agent_datetime",
+    object_id_of("FN", "dbo", "agent_datetime"),
+    "FN",
+    "CREATE FUNCTION dbo.agent_datetime(@date int, @time int) RETURNS datetime AS BEGIN RETURN"
+    " DATETIMEFROMPARTS(@date / 10000, @date / 100 % 100, @date % 100,"
+    " @time / 10000, @time / 100 % 100, @time % 100, 0) END",
+)
+"""The function of msdb that reads the dates of jobs."""
 MAX_NESTING: Final = 32
 
 
@@ -96,6 +106,8 @@ class UserFunctions:
         found = objects.module(name.schema or own, name.object)
         if found is None and name.schema is None:
             found = objects.module("dbo", name.object)
+        if found is None and database.lower() == "msdb" and name.object.lower() == "agent_datetime":
+            found = _AGENT_DATETIME
         if found is not None and found.kind == "SN":
             parts = [part or None for part in found.text.split("\0")]
             padded = [None, None, *parts][-3:]

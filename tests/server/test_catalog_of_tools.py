@@ -22,6 +22,10 @@ sys.dm_exec_session_wait_stats sys.dm_tran_version_store sys.dm_db_session_space
 sys.dm_db_task_space_usage sys.dm_hadr_cluster_members sys.dm_hadr_auto_page_repair
 sys.dm_db_mirroring_auto_page_repair sys.dm_io_backup_tapes sys.dm_server_audit_status sys.dm_xe_objects
 sys.dm_tcp_listener_states sys.server_event_session_events sys.trace_events sys.query_store_query
+msdb.dbo.log_shipping_monitor_history_detail msdb.dbo.log_shipping_monitor_error_detail
+msdb.dbo.log_shipping_monitor_alert msdb.dbo.log_shipping_primaries msdb.dbo.log_shipping_secondaries
+msdb.dbo.sysmaintplan_logdetail msdb.dbo.sysdbmaintplans msdb.dbo.sysdbmaintplan_history
+msdb.dbo.sysdbmaintplan_jobs msdb.dbo.sysdbmaintplan_databases msdb.dbo.systargetservers
 sys.query_store_plan sys.query_store_runtime_stats sys.column_store_segments sys.extended_procedures
 """.split()  # noqa: SIM905
 FUNCTIONS = [
@@ -121,3 +125,9 @@ def test_a_function_is_about_the_current_database(sql: Client) -> None:
     assert sql.value(f"USE tempdb; {listed}") == 0
     sql.run("USE tools; EXEC sp_addextendedproperty 'here', 'yes'")
     assert sql.value(listed) == 1
+
+
+def test_dates_of_jobs(sql: Client) -> None:
+    assert sql.value("SELECT CONVERT(varchar(19), msdb.dbo.agent_datetime(20240229, 93005), 120)") == (
+        "2024-02-29 09:30:05"
+    )

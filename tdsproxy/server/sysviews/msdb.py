@@ -36,6 +36,7 @@ delete_level int!, date_created datetime, date_modified datetime, version_number
 _MONITOR: Final = """
 history_retention_period int!, threshold_alert int!, threshold_alert_enabled bit!
 """
+_MONITORED: Final = "agent_id uniqueidentifier!, agent_type tinyint!"
 
 VIEWS: Final[dict[str, View]] = {
     item.name.lower(): item
@@ -108,6 +109,65 @@ VIEWS: Final[dict[str, View]] = {
             " primary_server sysname!, primary_database sysname!, restore_threshold int!,"
             " last_copied_file nvarchar(500), last_copied_date datetime, last_restored_file nvarchar(500),"
             f" last_restored_date datetime, last_restored_latency int, {_MONITOR}",
+        ),
+        view(
+            "dbo.log_shipping_monitor_history_detail",
+            f"{_MONITORED}, session_id int!, database_name sysname, session_status tinyint!,"
+            " log_time datetime!, log_time_utc datetime!, message nvarchar(4000)!",
+        ),
+        view(
+            "dbo.log_shipping_monitor_error_detail",
+            f"{_MONITORED}, session_id int!, database_name sysname, sequence_number int!, log_time datetime!,"
+            " log_time_utc datetime!, message nvarchar(4000)!, source nvarchar(4000)!,"
+            " help_url nvarchar(4000)!",
+        ),
+        view("dbo.log_shipping_monitor_alert", "alert_job_id uniqueidentifier!"),
+        view(
+            "dbo.log_shipping_primaries",
+            "primary_id int!, primary_server_name sysname!, primary_database_name sysname!,"
+            " maintenance_plan_id uniqueidentifier, backup_threshold int!, threshold_alert int!,"
+            " threshold_alert_enabled bit!, last_backup_filename nvarchar(500), last_updated datetime,"
+            " planned_outage_start_time int!, planned_outage_end_time int!, planned_outage_weekday_mask int!,"
+            " source_directory nvarchar(500)",
+        ),
+        view(
+            "dbo.log_shipping_secondaries",
+            "primary_id int, secondary_server_name sysname, secondary_database_name sysname,"
+            " last_copied_filename nvarchar(500), last_loaded_filename nvarchar(500),"
+            " last_copied_last_updated"
+            " datetime, last_loaded_last_updated datetime, secondary_plan_id uniqueidentifier,"
+            " copy_enabled bit, load_enabled bit, out_of_sync_threshold int, threshold_alert int,"
+            " threshold_alert_enabled bit",
+        ),
+        view(
+            "dbo.sysmaintplan_logdetail",
+            "task_detail_id uniqueidentifier!, line1 nvarchar(256)!, line2 nvarchar(256),"
+            " line3 nvarchar(256), line4 nvarchar(256), line5 nvarchar(256), server_name sysname!,"
+            " start_time datetime, end_time datetime, error_number int, error_message nvarchar(max),"
+            " command nvarchar(max), succeeded bit",
+        ),
+        view(
+            "dbo.sysdbmaintplans",
+            "plan_id uniqueidentifier!, plan_name sysname!, date_created datetime!, owner sysname!,"
+            " max_history_rows int!, remote_history_server sysname!, max_remote_history_rows int!,"
+            " user_defined_1 int, user_defined_2 nvarchar(100), user_defined_3 datetime,"
+            " user_defined_4 uniqueidentifier, log_shipping bit",
+        ),
+        view(
+            "dbo.sysdbmaintplan_history",
+            "sequence_id int!, plan_id uniqueidentifier!, plan_name sysname!, database_name sysname,"
+            " server_name sysname!, activity nvarchar(128)!, succeeded bit!, end_time datetime!,"
+            " duration int,"
+            " start_time datetime, error_number int!, message nvarchar(512)!",
+        ),
+        view("dbo.sysdbmaintplan_jobs", "plan_id uniqueidentifier!, job_id uniqueidentifier!"),
+        view("dbo.sysdbmaintplan_databases", "plan_id uniqueidentifier!, database_name sysname!"),
+        view(
+            "dbo.systargetservers",
+            "server_id int!, server_name sysname!, location nvarchar(200), time_zone_adjustment int!,"
+            " enlist_date datetime!, last_poll_date datetime!, status int!,"
+            " local_time_at_last_poll datetime!,"
+            " enlisted_by_nt_user nvarchar(100)!, poll_interval int!",
         ),
     )
 }
