@@ -275,7 +275,9 @@ class SocketStream(asyncio.Protocol):
             if self._descriptor is None:
                 return len(data)
             try:
-                return os.write(self._descriptor, data)
+                written = os.write(self._descriptor, data)
+                self.sent += written
+                return written
             except BlockingIOError:
                 return 0
             except OSError:

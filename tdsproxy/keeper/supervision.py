@@ -283,6 +283,7 @@ class Supervision:
         from tdsproxy.agent.notices import Watch
 
         assert self._env is not None
+        self._examine()
         given = self.settings()
         watch = Watch(given.notices.repeat_hours * 3600)
         last_job = self._env.catalog.operations.last_job_run()
@@ -300,6 +301,19 @@ class Supervision:
                 if hours > 0 and time.monotonic() - due[what] >= hours * 3600:
                     due[what] = time.monotonic()
                     self._by_itself(what, given)
+
+    def _examine(self) -> None:
+        """The quick examination at the start: what it finds stands in the error log."""
+        assert self._run is not None
+        session = SessionContext("sa", server_roles=frozenset({"sysadmin"}), application="tdsproxy")
+        request = NativeRequest("EXEC sp_doctor @a1", session, variables={"@a1": "1"})
+        try:
+            for reply in self._run(request, self._stop):
+                for row in reply.rows if isinstance(reply, Rows) else ():
+                    if row[0] != "ok":
+                        self.errors.append("Server", f"{row[1]!s}: {row[2]!s} Remedy: {row[3]!s}")
+        except _TROUBLE:
+            _log.exception("the store can't be examined")
 
     def _look(self, watch: Any, given: Settings) -> None:
         from tdsproxy.agent.notices import conditions
