@@ -107,6 +107,7 @@ class Session:
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
         self.catalog_version: int | None = None
         """The version of master when the request began."""
+        self._login_version: int | None = None
         self._quick = QuickQueries(self)
 
     # ------------------------------------------------------------------ frontend.handler.Session
@@ -482,11 +483,12 @@ class Session:
 
     def _refresh_login(self) -> None:
         version = self.engine.catalog.version()
-        if version == self.catalog_version:
-            return
         self.catalog_version = version
+        if version == self._login_version or self.impersonation.active:
+            return
+        self._login_version = version
         login = self.engine.catalog.logins.find(self.rights.login.name)
-        if self.impersonation.active or login is None or not self.rights.login.id:
+        if login is None or not self.rights.login.id:
             return  # a login without an id is an upstream's, whatever it is called
         if login.roles != self.rights.login.roles:
             self.rights = Rights(login, self._find_database, self._find_user, self._permission)
