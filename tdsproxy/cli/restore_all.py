@@ -102,8 +102,7 @@ def fetch_store(options: ServeOptions, origin: Origin, key_file: Path | None) ->
         raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
     try:
         passphrase = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
-        manifest = origin.manifest()
-        fetch(origin, manifest, store, directory, passphrase)
+        manifest = fetch(origin, store, directory, passphrase)
         databases = arrive(store, directory, manifest.backup_directory)
     except NotFetched as error:
         raise CommandError(str(error)) from error
@@ -151,7 +150,10 @@ def take_over(options: ServeOptions, *, as_json: bool) -> None:
             time.sleep(_POLL_SECONDS)
     state = read_follow_state(options.store) or {}
     states: dict[str, str] = {}
-    for name in state.get("databases", {}):
+    for name, known in state.get("databases", {}).items():
+        if known.get("lsn") is None and known.get("error"):
+            states[name] = str(known["error"])
+            continue
         try:
             run_statement(options, "RESTORE DATABASE @n WITH RECOVERY", {"@n": name})
             states[name] = ""

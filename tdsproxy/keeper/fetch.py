@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
@@ -23,6 +22,7 @@ from tdsproxy.store.key_wrapping import CannotUnwrap, unwrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
 
 _THREADS: Final = 4
+_TRIES: Final = 5
 
 
 class NotFetched(Exception):
@@ -107,15 +107,25 @@ class Origin:
         return True
 
 
-def fetch(
-    origin: Origin,
-    manifest: Manifest,
-    store: Path,
-    backup_directory: Path,
-    passphrase: str | None,
-    progress: Callable[[str], None] = lambda name: None,
+def fetch(origin: Origin, store: Path, backup_directory: Path, passphrase: str | None) -> Manifest:
+    """Everything, into a store that does not exist yet; as of which manifest. Raises ObjectError, OSError,
+    NotFetched."""
+    for left in reversed(range(_TRIES)):
+        manifest = origin.manifest()
+        try:
+            _fetch(origin, manifest, store, backup_directory, passphrase)
+            break
+        except (ObjectError, NotFetched) as error:
+            # Whoever still writes there may have removed what a newer manifest does not need.
+            gone = isinstance(error, NotFetched) or error.reason is Reason.MISSING
+            if not left or not gone or origin.manifest() == manifest:
+                raise
+    return manifest
+
+
+def _fetch(
+    origin: Origin, manifest: Manifest, store: Path, backup_directory: Path, passphrase: str | None
 ) -> None:
-    """Everything, into a store that does not exist yet. Raises ObjectError, OSError, NotFetched."""
     if manifest.has_service_key and passphrase is not None:
         replace_durably(store / FILE_NAME, origin.service_key(passphrase))
 
@@ -125,7 +135,6 @@ def fetch(
             origin.file(entry, place(store, backup_directory, name))
         else:
             origin.segment(name, entry, store / name)
-        progress(name)
 
     wanted: list[tuple[str, FileEntry | SegmentEntry]] = [
         *manifest.files.items(),

@@ -41,6 +41,7 @@ _ERROR: Final = 11
 _POLL_SECONDS: Final = 0.1
 # What readers see is made anew by copying the whole database, so not all the time.
 _SHARE_OF_COPYING: Final = 0.2
+_TOO_YOUNG: Final = "it was made after the standby: make the standby anew to have it, too"
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +119,10 @@ class Follow:
                 self._follow(database)
             except StatementFailed as error:
                 self._databases.setdefault(database.name, {})["error"] = str(error)
+        known = {database.name for database in self._env.catalog.databases.all()}
+        for name in manifest.databases:
+            if name not in known:
+                self._databases[name] = {"lsn": None, "ns": None, "error": _TOO_YOUNG}
         self._through_ns = manifest.through_ns
 
     def _fetch(self, origin: Origin, manifest: Manifest) -> None:

@@ -19,11 +19,12 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.options import SyncOptions
-from tdsproxy.keeper.sync_files import CatalogSender, FileSender, store_files
+from tdsproxy.keeper.sync_files import CATALOG, CatalogSender, FileSender, store_files
 from tdsproxy.keeper.sync_log import LogSender
 from tdsproxy.log.records import CaptureStopped
 from tdsproxy.objects.errors import ObjectError, Reason
@@ -189,6 +190,7 @@ class _Sender:
             return
         manifest = layout.decode(data)
         self._files.adopt(manifest.files)
+        self._former = [entry.key for name, entry in manifest.files.items() if name in CATALOG]
         # The log is sent anew, under other keys; the pieces from before go when the manifest is written.
         for path, entry in manifest.segments.items():
             folder = self._key(layout.segment_folder(path, entry.generation))
@@ -220,7 +222,7 @@ class _Sender:
         said, or that have no backup from which the log goes on."""
         logs = self._env.logs
         without: list[str] = []
-        for database in self._env.catalog.databases.all():
+        for database in _of_users(self._env):
             if logs is None or not logs.is_kept(database.guid):
                 continue
             try:
@@ -246,6 +248,7 @@ class _Sender:
             self._log.entries(),
             bool(self._service_key),
             str(self._backup_directory),
+            [database.name for database in _of_users(self._env)],
         )
         obsolete = [*self._files.take_obsolete(), *self._log.take_obsolete(), *self._catalog.take_obsolete()]
         self._tag = self._bucket.write(
@@ -255,7 +258,8 @@ class _Sender:
             new=self._tag is None,
         )
         self._written = time.monotonic()
-        self._bucket.remove([*obsolete, *self._former])
+        needed = {entry.key for entry in manifest.files.values()}
+        self._bucket.remove([key for key in (*obsolete, *self._former) if key not in needed])
         self._former = []
 
     def _send_service_key(self) -> bool:
@@ -276,6 +280,11 @@ class _Sender:
     def close(self) -> None:
         self._files.close()
         self._catalog.close()
+
+
+def _of_users(env: CommandEnvironment) -> list[Database]:
+    found = env.catalog.databases.all()
+    return [database for database in found if not database.is_system and database.source is None]
 
 
 def read_state(store: Path) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """``through_ns``: everything that was in the store's log and media at this time is here (nanoseconds
     since 1970). ``store`` names the store that wrote, ``epoch`` its lease; ``backup_directory`` is where its
-    media lay."""
+    media lay, ``databases`` are those of users."""
 
     store: str
     epoch: int
@@ -56,6 +56,7 @@ class Manifest(msgspec.Struct, frozen=True):
     segments: dict[str, SegmentEntry] = {}
     has_service_key: bool = False
     backup_directory: str = ""
+    databases: list[str] = []
     version: int = VERSION
 
 
