@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,11 +28,16 @@ from tdsproxy.commands.devices import known_medium
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.log_sources import MediaPlace, point_of, sets_on
 from tdsproxy.commands.roll_rules import last_lsn_of
+from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.media.documents import LOG, WHOLE
 from tdsproxy.media.errors import MediaError, MediaMissing
 from tdsproxy.media.format import MEDIA_MAGIC
 from tdsproxy.media.null_device import is_null
 from tdsproxy.media.object_device import Share
+from tdsproxy.objects.errors import ObjectError, Reason
+from tdsproxy.objects.options import Writing
+from tdsproxy.objects.store import open_bucket
+from tdsproxy.objects.url import is_url, parse_url
 from tdsproxy.tsql.values import DateTime, Value
 
 COLUMNS: Final = ("what", "database", "type", "finished", "size", "devices", "reason", "archive")
@@ -42,6 +48,11 @@ _MOST_FILES: Final = 100_000
 _MISSING: Final = "none of its media is there"
 _UNREADABLE: Final = "its media can't be read, so nothing is known of what needs it"
 _NO_MEDIA: Final = "it was written to no medium"
+_PART_BYTES: Final = 8 << 20
+_MOST_PARTS: Final = 9000
+_FROZEN: Final = frozenset({"GLACIER", "DEEP_ARCHIVE", "ARCHIVE"})
+"""Storage classes of S3 and Azure from which an object must be brought back before it can be read."""
+
 _log = logging.getLogger(__name__)
 
 RULES: Final = ("daily", "weekly", "monthly", "yearly", "count")
@@ -108,6 +119,10 @@ def run_retention(context: Context, policies: Policies, *, dry: bool, only: str 
         going = [decisions[item.guid] for item in media.sets if item.guid in decisions]
         if going and not any(item.keep for item in going):
             _delete(context, media, going, outcome, dry=dry)
+        elif going and not dry and all(item.archive for item in going):
+            policy = policy_of(going[0].set.database)
+            if policy is not None and policy.archive_class:
+                _archive(context, media, going, policy.archive_class, outcome)
     return outcome
 
 
@@ -260,7 +275,7 @@ def _delete(
         devices = [known_medium(context, name, context.database_files(), Share(len(names))) for name in names]
         with ExitStack() as held:
             for device in sorted(devices, key=lambda device: device.identity or ""):
-                if not device.name.startswith(("s3://", "https://", "http://", "gs://")):
+                if not is_url(device.name):
                     held.enter_context(device.lock(context.env.cancelled.is_set))
             present: set[UUID] = set()
             for copy in media.row.devices:
@@ -291,6 +306,53 @@ def _delete_rest(context: Context, row: MediaRow) -> None:
         _log.warning("retention can't delete the rest of %s: %s", ", ".join(names), error)
         return
     _finish(context, {item.guid for item in row.sets})
+
+
+def _archive(
+    context: Context, media: _Known, sets: Sequence[Decision], storage_class: str, outcome: Outcome
+) -> None:
+    """Writes the objects of a media set again, in a colder storage class; files stay as they are. What can't
+    be read at once there could not be restored, nor retention know what it is."""
+    names = [name for copy in media.row.devices for name in copy if is_url(name)]
+    setting = f"archive class of media set {media.row.id}"
+    if not names or context.env.catalog.setting(setting) == storage_class:
+        return
+    if storage_class.upper() in _FROZEN:
+        reason = f"what is in the storage class {storage_class} can't be read at once"
+        outcome.failed += [(item, reason) for item in sets]
+        return
+    try:
+        for name in names:
+            _write_again(context, name, storage_class)
+    except ObjectError as error:
+        outcome.failed += [(item, f"it can't be archived: {error}") for item in sets]
+        return
+    context.env.catalog.set_setting(setting, storage_class)
+    _log.info("%s: now in the storage class %s", ", ".join(names), storage_class)
+
+
+def _write_again(context: Context, name: str, storage_class: str) -> None:
+    """Raises ObjectError. A whole object takes the place of the old one; nobody sees half of it."""
+    env = context.env
+    url = parse_url(name)
+    secret = find_secret(env, url)
+    with env.object_locks.hold(url.identity, env.cancelled.is_set) as held:
+        if not held:
+            return
+        old = open_bucket(url, secret, env.reaching, Writing())
+        found = old.find(url.key)
+        if found is None:
+            raise ObjectError(Reason.MISSING)
+        new = open_bucket(url, secret, env.reaching, Writing(storage_class=storage_class))
+        part = max(_PART_BYTES, -(-found.size // _MOST_PARTS))
+        with ThreadPoolExecutor(1, "archive") as reader:
+            new.upload(url.key, _read_beside(reader, old.pieces(url.key)), part, 2)
+
+
+def _read_beside(reader: ThreadPoolExecutor, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """``pieces``, each read in a thread of the reader: who uploads must not wait for a download in its own."""
+    while (piece := reader.submit(next, pieces, b"").result()) != b"":
+        yield piece
 
 
 class _Changed(Exception):
