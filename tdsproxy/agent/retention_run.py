@@ -350,7 +350,7 @@ def _write_again(context: Context, name: str, storage_class: str) -> None:
 
 
 def _read_beside(reader: ThreadPoolExecutor, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces``, each read in a thread of the reader: who uploads must not wait for a download in its own."""
+    """``pieces``, each read by a thread of ``reader``: who uploads must not wait for a download itself."""
     while (piece := reader.submit(next, pieces, b"").result()) != b"":
         yield piece
 
