@@ -24,6 +24,7 @@ from tdsproxy.catalog.keys import Keys
 from tdsproxy.catalog.logins import Logins
 from tdsproxy.catalog.msdb_metadata import describe_tables
 from tdsproxy.catalog.operations import Operations
+from tdsproxy.catalog.user_messages import UserMessages
 from tdsproxy.store.file_keys import FileKeys
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Catalog:
         self.logins = Logins(self._master)
         self.configurations = Configurations(self._master)
         self.devices = BackupDevices(self._master)
+        self.messages = UserMessages(self._master)
         self.history = History(self._msdb)
         self.operations = Operations(self._msdb)
         self.keys = Keys(self._master)

@@ -13,10 +13,12 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.catalog.logins import Login
+from tdsproxy.catalog.user_messages import UserMessage
 from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.system_messages import message_text
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.store.file_keys import StoredKey
 from tdsproxy.tsql.database_options import shown_columns
@@ -149,6 +151,10 @@ class DatabaseScope:
     def devices(self) -> Sequence[BackupDevice]:
         return self._session.engine.catalog.devices.all()
 
+    @property
+    def messages(self) -> Sequence[UserMessage]:
+        return self._session.engine.catalog.messages.all()
+
     def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
         return look(self._session, procedure, *values)
 
@@ -240,6 +246,9 @@ class SessionFunctions:
 
     def users(self) -> Sequence[UserFacts]:
         return self._session.users_of(self._session.database)
+
+    def message_text(self, number: int) -> str | None:
+        return message_text(self._session.engine.catalog, number)
 
     def may_use(self, database: str) -> bool:
         return self._session.rights.may_use(database)

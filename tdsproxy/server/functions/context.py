@@ -62,6 +62,10 @@ class ServerContext(FunctionContext, Protocol):
 
     def may_use(self, database: str) -> bool: ...
 
+    def message_text(self, number: int) -> str | None:
+        """Of sys.messages, where RAISERROR may raise the number."""
+        ...
+
     def objects(self, database: str | None = None) -> DatabaseSchema | None:
         """The objects of a database; None when it does not exist or is not online."""
         ...

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tdsproxy.server.functions.context import ServerContext
 from tdsproxy.server.functions.define import asks, text, whole
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.cursors import status
-from tdsproxy.tsql.functions.registry import FunctionDef
+from tdsproxy.tsql.functions.registry import FunctionDef, constant
+from tdsproxy.tsql.message_format import format_message
+from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.state import FrameKind
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import DateTime, Value, Variant
@@ -87,7 +90,28 @@ def _trigger_level(context: ServerContext, *_: Value) -> int:
         frame = frame.parent
 
 
+def _format_message(
+    context: ServerContext, first: Value, *args: Value, arg_types: Sequence[SqlType], result_type: SqlType
+) -> str | None:
+    """FORMATMESSAGE of a number of sys.messages, or of a text."""
+    template = context.message_text(first) if isinstance(first, int) else first
+    if not isinstance(template, str):
+        return None
+    return format_message(template, [TypedValue(*pair) for pair in zip(args, arg_types[1:], strict=True)])
+
+
 FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
+    FunctionDef(
+        "FORMATMESSAGE",
+        1,
+        None,
+        constant(t.nvarchar(2048)),
+        _format_message,
+        strict=False,
+        needs_context=True,
+        deterministic=False,
+        wants_types=True,
+    ),
     asks("CURSOR_STATUS", 2, 2, t.SMALLINT, _cursor_status),
     asks("TRIGGER_NESTLEVEL", 0, 3, t.INT, _trigger_level, strict=False),
     asks("ROWCOUNT_BIG", 0, 0, t.BIGINT, lambda c: c.frame.session.rowcount),

@@ -9,10 +9,12 @@ from tdsproxy.server.procedures.catalog import PROCEDURES as CATALOG
 from tdsproxy.server.procedures.configuration import PROCEDURES as CONFIGURATION
 from tdsproxy.server.procedures.define import SystemProcedure
 from tdsproxy.server.procedures.devices import PROCEDURES as DEVICES
+from tdsproxy.server.procedures.driver_modules import PROCEDURES as DRIVER_MODULES
 from tdsproxy.server.procedures.drivers import PROCEDURES as DRIVERS
 from tdsproxy.server.procedures.extended_properties import PROCEDURES as EXTENDED_PROPERTIES
 from tdsproxy.server.procedures.files import PROCEDURES as FILES
 from tdsproxy.server.procedures.history import PROCEDURES as HISTORY
+from tdsproxy.server.procedures.messages import PROCEDURES as MESSAGES
 from tdsproxy.server.procedures.rename import PROCEDURES as RENAME
 from tdsproxy.server.procedures.scripted import scripted_procedure
 from tdsproxy.server.procedures.server import PROCEDURES as SERVER
@@ -27,9 +29,11 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **CONFIGURATION,
     **DEVICES,
     **DRIVERS,
+    **DRIVER_MODULES,
     **EXTENDED_PROPERTIES,
     **FILES,
     **HISTORY,
+    **MESSAGES,
     **RENAME,
     **SERVER,
     **SESSIONS,

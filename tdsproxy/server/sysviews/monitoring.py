@@ -8,8 +8,14 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
+from tdsproxy.server.system_messages import ENGLISH, system_messages
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
+
+_LOGGED: Final = 19
+"""The severity from which SQL Server writes its own messages into the log."""
+_OLD_LOGGED: Final = 0x80
+"""``dlevel`` of what is written there."""
 
 
 def _services(scope: Scope) -> Iterator[Row]:
@@ -247,17 +253,55 @@ _EMPTY: Final = {
     "sys.database_audit_specifications": "database_specification_id int!, name sysname!,"
     " is_state_enabled bit",
     "sys.dm_os_job_object": "cpu_rate int, cpu_affinity_mask bigint, memory_limit_mb bigint",
-    "sys.messages": "message_id int!, language_id smallint!, severity tinyint, is_event_logged bit!,"
-    " text nvarchar(2048)!",
     "sys.table_types": "name sysname!, system_type_id tinyint!, user_type_id int!, schema_id int!,"
     " principal_id int, max_length smallint!, precision tinyint!, scale tinyint!, collation_name sysname,"
     " is_nullable bit, is_user_defined bit!, is_assembly_type bit!, default_object_id int!,"
     " rule_object_id int!, is_table_type bit!, type_table_object_id int!, is_memory_optimized bit",
-    "sys.sysmessages": "error int!, severity tinyint, dlevel smallint, description nvarchar(255),"
-    " msglangid smallint!",
 }
 
+
+def _messages(scope: Scope) -> Iterator[Row]:
+    for known in system_messages().values():
+        yield {
+            "message_id": known.number,
+            "language_id": ENGLISH,
+            "severity": known.severity,
+            "is_event_logged": int(known.severity >= _LOGGED),
+            "text": known.text,
+        }
+    for added in scope.messages:
+        yield {
+            "message_id": added.number,
+            "language_id": added.language,
+            "severity": added.severity,
+            "is_event_logged": int(added.logged),
+            "text": added.text,
+        }
+
+
+def _old_messages(scope: Scope) -> Iterator[Row]:
+    for row in _messages(scope):
+        yield {
+            "error": row["message_id"],
+            "severity": row["severity"],
+            "dlevel": _OLD_LOGGED if row["is_event_logged"] else 0,
+            "description": str(row["text"])[:255],
+            "msglangid": row["language_id"],
+        }
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.messages",
+        "message_id int!, language_id smallint!, severity tinyint, is_event_logged bit!,"
+        " text nvarchar(2048)!",
+        _messages,
+    ),
+    view(
+        "sys.sysmessages",
+        "error int!, severity tinyint, dlevel smallint, description nvarchar(255), msglangid smallint!",
+        _old_messages,
+    ),
     *(view(name, columns) for name, columns in _EMPTY.items()),
     view(
         "sys.dm_server_services",

@@ -14,6 +14,7 @@ import msgspec
 from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
+from tdsproxy.catalog.user_messages import UserMessage
 from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
@@ -193,6 +194,9 @@ class Scope(Protocol):
 
     @property
     def devices(self) -> Sequence[BackupDevice]: ...
+
+    @property
+    def messages(self) -> Sequence[UserMessage]: ...
 
     def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
         """The rows of one of the keeper's procedures about files."""

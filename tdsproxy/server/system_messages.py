@@ -1,0 +1,47 @@
+"""The texts of SQL Server's own messages that this server sends: what sys.messages has below 50001."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from tdsproxy.catalog.catalog import Catalog
+
+FIRST_OF_USERS: Final = 50001
+FIRST_TO_RAISE: Final = 13000
+"""Numbers below are the server's alone."""
+ENGLISH: Final = 1033
+_FILE: Final = "messages.tsv"
+
+
+class SystemMessage(msgspec.Struct, frozen=True):
+    """``text`` has its parameters in printf's form, as sys.messages shows it."""
+
+    number: int
+    severity: int
+    text: str
+
+
+@cache
+def system_messages() -> Mapping[int, SystemMessage]:
+    """By number: a line of the file has number, severity and text, parted by tabs."""
+    lines = files("tdsproxy.server").joinpath(_FILE).read_text(encoding="utf-8").splitlines()
+    found = {}
+    for line in lines:
+        number, severity, text = line.split("\t")
+        found[int(number)] = SystemMessage(int(number), int(severity), text)
+    return found
+
+
+def message_text(catalog: Catalog, number: int) -> str | None:
+    """The text that RAISERROR and FORMATMESSAGE know by a number: a user's, or one of the server's."""
+    if number >= FIRST_OF_USERS:
+        found = catalog.messages.of(number)
+        return found[0].text if found else None
+    known = system_messages().get(number)
+    return None if known is None or number < FIRST_TO_RAISE else known.text
