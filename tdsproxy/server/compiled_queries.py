@@ -90,5 +90,5 @@ class CompiledQueries:
 
 def _types(frame: Frame) -> _Types:
     """What a compilation depends on beside the objects: the variables, and how literals are read as dates."""
-    order = (frame.options.date_format, _ORDER)
+    order = (f"{frame.options.date_format} {frame.options.language}", _ORDER)
     return (order, *((name, cell.type) for name, cell in frame.variables.items()))

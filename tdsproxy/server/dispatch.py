@@ -19,7 +19,7 @@ from tdsproxy.server.functions import FUNCTIONS
 from tdsproxy.server.globals import global_variable
 from tdsproxy.server.kill import run_kill
 from tdsproxy.server.native import NATIVE, run_native
-from tdsproxy.server.options import set_option
+from tdsproxy.server.options import begin_reading, set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
@@ -32,7 +32,6 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.conversions import convert
-from tdsproxy.tsql.date_text import DATE_FORMAT
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
@@ -197,7 +196,7 @@ class Dispatcher:
                 continue
             old = frame.options.language
             set_option(frame.options, name, value)
-            DATE_FORMAT.set(frame.options.date_format)
+            begin_reading(frame.options)
             if name == "LANGUAGE":
                 new = frame.options.language
                 yield LanguageChanged(new, old)
@@ -334,7 +333,7 @@ class Dispatcher:
     def leave(self, frame: Frame) -> Iterator[Reply]:
         self.sql.leave(frame)
         if frame.parent is not None:
-            DATE_FORMAT.set(frame.parent.options.date_format)
+            begin_reading(frame.parent.options)
         self._session.impersonation.back_to(int(str(frame.storage["impersonations"])))
         caller = frame.storage.get("caller_database")
         if isinstance(caller, str) and caller != self._session.database:

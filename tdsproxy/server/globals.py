@@ -9,6 +9,7 @@ from typing import Final
 from tdsproxy.server import identity as server
 from tdsproxy.server.functions.context import ServerContext
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.languages import US_ENGLISH, find_language
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
@@ -55,7 +56,7 @@ _GLOBALS: Final[dict[str, tuple[SqlType, Callable[[ServerContext], Value]]]] = {
     "@@MAX_CONNECTIONS": (t.INT, lambda c: 32767),
     "@@SPID": (t.SMALLINT, lambda c: c.session.spid),
     "@@LANGUAGE": (t.nvarchar(128), lambda c: c.frame.options.language),
-    "@@LANGID": (t.SMALLINT, lambda c: 0),
+    "@@LANGID": (t.SMALLINT, lambda c: (find_language(c.frame.options.language) or US_ENGLISH).id),
     "@@DEFAULT_LANGID": (t.SMALLINT, lambda c: 0),
     "@@DATEFIRST": (t.TINYINT, lambda c: c.frame.options.date_first),
     "@@OPTIONS": (t.INT, options_mask),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tdsproxy.tsql.date_text import DATE_FORMAT
 from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.languages import LANGUAGE, US_ENGLISH, find_language
 from tdsproxy.tsql.state import Options
 
 ISOLATION_LEVELS: Final = {
@@ -26,8 +28,6 @@ _ANSI_DEFAULTS: Final = (
     "QUOTED_IDENTIFIER",
 )
 _DATE_FORMATS: Final = ("mdy", "dmy", "ymd", "ydm", "myd", "dym")
-_BRITISH: Final = frozenset({"british", "british english"})
-_LANGUAGES: Final = frozenset({"us_english", "english"}) | _BRITISH
 
 
 def initial_options(*, odbc: bool) -> Options:
@@ -59,7 +59,8 @@ def set_option(options: Options, name: str, value: str) -> None:
     elif name == "DATEFORMAT":
         _set_date_format(options, value)
     elif name == "LANGUAGE":
-        if value.lower() not in _LANGUAGES:
+        language = find_language(value)
+        if language is None:
             raise SqlError.of(
                 2742,
                 16,
@@ -67,16 +68,21 @@ def set_option(options: Options, name: str, value: str) -> None:
                 f"SET LANGUAGE failed because '{value}' is not an official language name or a language"
                 f" alias on this SQL Server.",
             )
-        british = value.lower() in _BRITISH
-        options.language = "British" if british else "us_english"
-        options.date_format = "dmy" if british else "mdy"
-        options.date_first = 1 if british else 7
+        options.language = language.name
+        options.date_format = language.date_format
+        options.date_first = language.date_first
     elif name == ISOLATION:
         options.others[ISOLATION] = value.upper()
     elif name == "TEXTSIZE":
         options.others[name] = str(2147483647 if value in ("-1", "2147483647") else int(value) or 4096)
     else:
         options.others[name] = value.upper() if value.upper() in ("ON", "OFF") else value
+
+
+def begin_reading(options: Options) -> None:
+    """From here on dates are read and written as the session's options say."""
+    DATE_FORMAT.set(options.date_format)
+    LANGUAGE.set(find_language(options.language) or US_ENGLISH)
 
 
 def isolation(options: Options) -> int:

@@ -26,7 +26,7 @@ from tdsproxy.server.grants import Grant, Grants, verdict
 from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.impersonation import Impersonation
 from tdsproxy.server.marks import KeeperMarks
-from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, initial_options, isolation
+from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, begin_reading, initial_options, isolation
 from tdsproxy.server.quick import QuickQueries
 from tdsproxy.server.rights import Rights
 from tdsproxy.server.rpc import run_rpc
@@ -39,7 +39,6 @@ from tdsproxy.server.workspace import DatabaseFile, Workspace
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.collation import collation_key
-from tdsproxy.tsql.date_text import DATE_FORMAT
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.interpreter import (
     Cancelled,
@@ -313,7 +312,7 @@ class Session:
         if frame.kind is FrameKind.FUNCTION:
             return
         self._active = frame.options
-        DATE_FORMAT.set(frame.options.date_format)
+        begin_reading(frame.options)
         self._statement_time = None
         self._memo.clear()
         self.views.new_epoch()

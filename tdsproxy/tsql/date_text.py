@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdsproxy.tsql.calendar_math import DAY_1900, MONTHS, civil, clock, days_of, ticks_of
+from tdsproxy.tsql.languages import LANGUAGE
 from tdsproxy.tsql.values import TICKS_PER_DAY
 
 _TIME = re.compile(
@@ -201,6 +202,10 @@ def _parse_named(text: str) -> int:
 
 def _month(word: str) -> int:
     lower = word.lower()
+    language = LANGUAGE.get()
+    for index, names in enumerate(zip(language.months, language.short_months, strict=True)):
+        if lower in (name.lower() for name in names):
+            return index + 1
     for index, name in enumerate(MONTHS):
         if lower in (name.lower(), name[:3].lower()):
             return index + 1
@@ -276,7 +281,8 @@ def render(
     date = None
     if date_form and days is not None:
         year, month, day = civil(days)
-        date = date_form.format(year=year, yy=year % 100, month=month, day=day, mon=MONTHS[month - 1][:3])
+        mon = LANGUAGE.get().short_months[month - 1]
+        date = date_form.format(year=year, yy=year % 100, month=month, day=day, mon=mon)
     time = None
     if time_form and ticks is not None:
         time = _time_text(time_form, ticks, digits, legacy, alone=date is None)

@@ -10,6 +10,7 @@ from tdsproxy.catalog.devices import TYPE_WORDS
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
+from tdsproxy.tsql.languages import LANGUAGES
 from tdsproxy.tsql.values import Variant
 
 
@@ -63,19 +64,20 @@ def _fixed_drives(scope: Scope) -> Iterator[Row]:
 
 
 def _languages(scope: Scope) -> Iterator[Row]:
-    yield {
-        "langid": 0,
-        "dateformat": "mdy",
-        "datefirst": 7,
-        "upgrade": 0,
-        "name": "us_english",
-        "alias": "English",
-        "months": "January,February,March,April,May,June,July,August,September,October,November,December",
-        "shortmonths": "Jan,Feb,Mar,Apr,May,Jun,Jul,Aug,Sep,Oct,Nov,Dec",
-        "days": "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
-        "lcid": 1033,
-        "msglangid": 1033,
-    }
+    for language in LANGUAGES:
+        yield {
+            "langid": language.id,
+            "dateformat": language.date_format,
+            "datefirst": language.date_first,
+            "upgrade": 0,
+            "name": language.name,
+            "alias": language.alias,
+            "months": ",".join(language.months),
+            "shortmonths": ",".join(language.short_months),
+            "days": ",".join(language.days),
+            "lcid": language.lcid,
+            "msglangid": language.lcid,
+        }
 
 
 def _scoped_configurations(scope: Scope) -> Iterator[Row]:

@@ -10,10 +10,8 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calendar_math import (
     DAY_1753,
     MAX_DAYS,
-    MONTHS,
     TICKS_PER_HOUR,
     TICKS_PER_MINUTE,
-    WEEKDAYS,
     add_months,
     at_offset,
     civil,
@@ -33,6 +31,7 @@ from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.arguments import always, integer, literal_int
 from tdsproxy.tsql.functions.registry import FunctionContext, FunctionDef, ResultRule
+from tdsproxy.tsql.languages import LANGUAGE
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import (
     TICKS_PER_DAY,
@@ -298,9 +297,9 @@ def _datename(
 ) -> str:
     unit = part_of(part, "datename")
     if unit == "month":
-        return MONTHS[civil(moment(value, arg_types[1])[0].days)[1] - 1]
+        return LANGUAGE.get().months[civil(moment(value, arg_types[1])[0].days)[1] - 1]
     if unit == "weekday":
-        return WEEKDAYS[weekday(moment(value, arg_types[1])[0].days)]
+        return LANGUAGE.get().days[weekday(moment(value, arg_types[1])[0].days)]
     number = extract(part, value, arg_types[1], context.date_first, "datename")
     if unit == "tzoffset":
         sign = "-" if number < 0 else "+"
