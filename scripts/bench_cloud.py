@@ -28,6 +28,7 @@ import obstore
 from obstore.store import S3Store
 
 from scripts.bench_backup import make_database
+from scripts.bench_figures import note
 from tests.objects.s3_server import IDENTITY, KEY, SECRET
 from tests.running import Running, running
 
@@ -112,15 +113,16 @@ def measure(directory: Path, megabytes: int, runs: int, port: int) -> None:
     with running(store) as server:
         run(server, f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'")
         run(server, f"BACKUP DATABASE model TO URL = '{url}/warm.bak' WITH FORMAT")
-        memory = Memory(int((store / "keeper.lock").read_text()))
+        keeper = int((store / "keeper.lock").read_text())
+        taken: list[tuple[float, float]] = []
         theirs, ours, down, restore = [], [], [], []
         for number in range(runs):
             theirs.append(timed(upload))
-            with memory:
+            with Memory(keeper) as memory:
                 ours.append(
                     timed(lambda: run(server, f"BACKUP DATABASE big TO URL = '{url}/big.bak' WITH FORMAT"))
                 )
-            memory._stop.clear()
+            taken.append((memory.most - memory.rest, memory.rest))
             down.append(timed(download))
             moves = f"MOVE 'big' TO 'r{number}.mdf', MOVE 'big_log' TO 'r{number}.ldf'"
             moves = moves.replace("TO '", "TO '/var/opt/mssql/data/")
@@ -129,8 +131,8 @@ def measure(directory: Path, megabytes: int, runs: int, port: int) -> None:
             run(server, f"DROP DATABASE r{number}")
     megabytes_ = size / 1e6
     _show("backup", megabytes_, ours, theirs, " (goal 0.80)")
-    more = memory.most - memory.rest
-    print(f"memory   {more:7.1f} MB more than at rest, {memory.rest:.1f} MB (goal under 150)")
+    more, rest = max(taken)
+    print(f"memory   {more:7.1f} MB more than at rest, {rest:.1f} MB (goal under 150)")
     _show("restore", megabytes_, restore, down, "")
 
 
@@ -138,6 +140,7 @@ def _show(what: str, megabytes: float, ours: list[float], theirs: list[float], g
     mine, peer = statistics.median(ours), statistics.median(theirs)
     rates = f"{megabytes / mine:7.1f} MB/s   obstore {megabytes / peer:7.1f} MB/s"
     print(f"{what:8} {rates}   ratio {peer / mine:.2f}{goal}")
+    note("cloud", what, peer / mine, "x obstore", at_most=False, detail=f"{megabytes / mine:.0f} MB/s")
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ MOST_PARTS: Final = 10_000
 PART_BYTES: Final = 10 << 20
 LEAST_PART_BYTES: Final = 5 << 20
 # What all devices of a statement may hold of their objects.
-_UPLOAD_BYTES: Final = 96 << 20
+_UPLOAD_BYTES: Final = 72 << 20
 _READ_BYTES: Final = 48 << 20
 _READ_BLOCK: Final = 4 << 20
 _LEAST_BLOCK: Final = 256 << 10

@@ -207,7 +207,7 @@ def test_a_standby_takes_over(tmp_path: Path, s3: S3Server, kind: str) -> None:
             def followed() -> dict[str, Any]:
                 return read_state(standby.store, ".follow")
 
-            for _ in range(2):
+            for _ in range(2 if kind == "object store" else 1):
                 shop.insert(5)
                 last = shop.rows[-1]
                 wait_for(lambda last=last: (followed().get("through_ns") or 0) > last)
@@ -224,7 +224,7 @@ def test_a_standby_takes_over(tmp_path: Path, s3: S3Server, kind: str) -> None:
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["databases"] == {"shop": ""}
             promised = shop.until(shown)
-            assert len(promised) >= 16
+            assert len(promised) >= 11
             assert ids(standby)[: len(promised)] == promised
             cursor.execute("INSERT shop.dbo.t VALUES (-1)")
             cursor.connection.close()

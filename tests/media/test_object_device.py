@@ -149,4 +149,4 @@ def test_many_devices_share_what_one_may_have() -> None:
         assert share.part_bytes >= 5 << 20
         assert share.concurrency >= 1
         assert devices * share.block_bytes * 8 <= 160 << 20
-    assert Share(1).part_bytes * (Share(1).concurrency + 1) <= 96 << 20
+    assert Share(1).part_bytes * (Share(1).concurrency + 1) <= 72 << 20
