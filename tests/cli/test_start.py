@@ -17,7 +17,7 @@ PROGRAM = """
 import json, os, signal, sys
 from tdsproxy.cli import entry, runtime
 
-def ready(path, host, port):
+def ready(path, host, port, *places):
     path.with_suffix(".modules").write_text(json.dumps(sorted(sys.modules)))
     os.kill(os.getpid(), signal.SIGTERM)
 
