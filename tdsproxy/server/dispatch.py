@@ -23,7 +23,7 @@ from tdsproxy.server.options import begin_reading, set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
-from tdsproxy.server.procedures.jobs import ASKING, MESSAGES, agent_procedure
+from tdsproxy.server.procedures.jobs import MESSAGES, agent_procedure, asking_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
@@ -287,8 +287,9 @@ class Dispatcher:
         scripted = agent_procedure(name.object, name.schema, where)
         if scripted is not None:
             return scripted
-        if name.object.lower() in ASKING and where.lower() == "msdb":
-            return PythonProcedure(name.object.lower(), partial(ASKING[name.object.lower()], self._session))
+        asking = asking_procedure(name.object, name.schema, where)
+        if asking is not None:
+            return PythonProcedure(name.object.lower(), partial(asking, self._session))
         scripted = scripted_procedure(name.object, name.schema)
         if scripted is not None:
             return replace(scripted, database=name.database)
