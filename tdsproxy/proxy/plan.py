@@ -78,6 +78,7 @@ _BINDING: Final = (
     ast.CursorAction,
     ast.Fetch,
     ast.Throw,
+    ast.Transaction,  # its descriptor has to be in every request that follows
     ast.CreateProcedure,
     ast.CreateFunction,
     ast.CreateTrigger,
