@@ -12,6 +12,7 @@ from tdsproxy.commands.failure import fail
 from tdsproxy.commands.key_databases import take_key
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.recovery import new_image
+from tdsproxy.objects.url import is_url
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.values import Value
 
@@ -20,8 +21,8 @@ COLUMNS: Final = ("result", "text", "database", "file", "tables", "rows", "compa
 
 
 def verify_restored(context: Context, arguments: Sequence[Value]) -> list[tuple[Value, ...]]:
-    """Arguments: the devices (DISK names, each on a line), the position of a full backup set (1), queries in
-    SQLite's SQL of which each row is a problem. The first row says ``sound`` or ``damaged`` and how much was
+    """Arguments: the devices (names of files or URLs, each on a line), the position of a full backup set (1),
+    queries in SQLite's SQL of which each row is a problem. The first row says ``sound`` or ``damaged`` and how much was
     looked at, each of the others is a problem. Raises CommandError."""
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
@@ -50,7 +51,8 @@ def verify_restored(context: Context, arguments: Sequence[Value]) -> list[tuple[
 
 
 def _devices(text: str) -> tuple[ast.Device, ...]:
-    return tuple(ast.Device("DISK", ast.Operand(name)) for name in text.splitlines() or [""])
+    names = text.splitlines() or [""]
+    return tuple(ast.Device("URL" if is_url(name) else "DISK", ast.Operand(name)) for name in names)
 
 
 PROCEDURES: Final = {"sp_verify_restore": verify_restored}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tdsproxy.tsql.script import split_batches
+from tests.keeper.shop import tdsproxy
 from tests.objects.authority import make_authority
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, Environ, S3Server, s3_server
 from tests.running import Running, running
@@ -127,6 +128,30 @@ def test_an_object_is_replaced_only_with_format(client: Client, s3: S3Server, bu
     assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}' WITH FORMAT")[-1] == 3014
     assert s3.object(_name(bucket), "x.bak").etag != tag
     assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}'") == [3262]
+
+
+@pytest.mark.slow
+def test_a_slow_store_is_waited_for(client: Client, s3: S3Server, bucket: str) -> None:
+    def slow(environ: Environ) -> tuple[int, str] | None:
+        time.sleep(0.3)
+        return None
+
+    with s3.fault(slow):
+        assert client.numbers(f"BACKUP DATABASE shop TO URL = '{bucket}/x.bak'")[-1] == 3014
+        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/x.bak'") == [3262]
+
+
+@pytest.mark.slow
+def test_the_shell_takes_urls(client: Client, server: Running, bucket: str) -> None:
+    url = f"{bucket}/shell.bak"
+    for words in (
+        ("backup", "shop", url, "--format"),
+        ("verify", url),
+        ("verify", url, "--restore"),
+        ("headers", url),
+    ):
+        done = tdsproxy(*words, "--store", str(server.store))
+        assert done.returncode == 0, done.stderr
 
 
 def test_stripes_and_mirrors(client: Client, s3: S3Server, bucket: str) -> None:
