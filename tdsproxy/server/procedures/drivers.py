@@ -133,7 +133,8 @@ def _data_types(session: Session, frame: Frame, arguments: Sequence[Argument]) -
 # --------------------------------------------------------------------------- tables and columns
 
 
-def _matches(text: str, pattern: str | None, *, patterns: bool) -> bool:
+def matches(text: str, pattern: str | None, *, patterns: bool) -> bool:
+    """Whether ``text`` is what was asked for; None asks for all."""
     if pattern is None:
         return True
     if not patterns:
@@ -141,7 +142,8 @@ def _matches(text: str, pattern: str | None, *, patterns: bool) -> bool:
     return like(text, pattern, None)
 
 
-def _objects(session: Session, database: str | None) -> tuple[str, DatabaseSchema | None]:
+def objects_of(session: Session, database: str | None) -> tuple[str, DatabaseSchema | None]:
+    """The database's name, the current one for None, and its objects, None where there is no such one."""
     name = database or session.database
     return name, session.find_objects(name)
 
@@ -153,7 +155,7 @@ TABLE_QUALIFIER sysname, TABLE_OWNER sysname, TABLE_NAME sysname, TABLE_TYPE var
 
 def _listed(session: Session, database: str | None) -> Iterator[tuple[str, str, str, str]]:
     """(database, schema, name, type) of everything that can be selected from."""
-    name, objects = _objects(session, database)
+    name, objects = objects_of(session, database)
     if objects is None:
         return
     for table in objects.tables.values():
@@ -183,13 +185,15 @@ def _tables(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Re
         rows = [{"TABLE_TYPE": kind} for kind in ("SYSTEM TABLE", "TABLE", "VIEW")]
         yield from result(_TABLE_COLUMNS, rows)
         return 0
-    wanted = {part.strip().strip("'").upper() for part in (kinds or "").split(",") if part.strip()}
+    # jTDS puts quotation marks around the list of types, too.
+    listed = (kinds or "").strip().strip('"')
+    wanted = {part.strip().strip("'").upper() for part in listed.split(",") if part.strip()}
     rows = [
         {"TABLE_QUALIFIER": database, "TABLE_OWNER": schema, "TABLE_NAME": table, "TABLE_TYPE": kind}
         for database, schema, table, kind in _listed(session, qualifier)
         if (not wanted or kind in wanted)
-        and _matches(table, name or None, patterns=patterns)
-        and _matches(schema, owner or None, patterns=patterns)
+        and matches(table, name or None, patterns=patterns)
+        and matches(schema, owner or None, patterns=patterns)
     ]
     order = {"SYSTEM TABLE": 0, "TABLE": 1, "VIEW": 2}
     rows.sort(key=lambda r: (order[str(r["TABLE_TYPE"])], str(r["TABLE_OWNER"]), str(r["TABLE_NAME"])))
@@ -260,38 +264,46 @@ _SS_NULLABLE: Final = {
 }  # fmt: skip
 
 
-def _column_row(database: str, table: TableInfo, column: ColumnInfo, version: int) -> dict[str, Value]:
-    name = base_name(column.type)
+def type_facts(type_: SqlType, version: int) -> dict[str, Value]:
+    """The columns about a type that sp_columns and sp_sproc_columns have in common."""
+    name = base_name(type_)
     odbc = _BY_NAME.get(name, _BY_NAME["nvarchar"])
-    precision, length, scale, radix = _measures(column.type)
-    code = odbc.code if version >= 3 else odbc.old_code
-    octets = length if column.type.is_character or column.type.is_binary else None
-    ss_type = _SS_TYPES.get(name, 0)
-    if column.nullable:
-        ss_type = _SS_NULLABLE.get(name, ss_type)
+    precision, length, scale, radix = _measures(type_)
     return {
-        "TABLE_QUALIFIER": database,
-        "TABLE_OWNER": table.schema,
-        "TABLE_NAME": table.name,
-        "COLUMN_NAME": column.name,
-        "DATA_TYPE": code,
-        "TYPE_NAME": f"{name} identity" if column.identity else name,
+        "DATA_TYPE": odbc.code if version >= 3 else odbc.old_code,
+        "TYPE_NAME": name,
         "PRECISION": precision,
         "LENGTH": length,
         "SCALE": scale,
         "RADIX": radix,
-        "NULLABLE": int(column.nullable),
-        "COLUMN_DEF": expression_text(column.default.text) if column.default else None,
         "SQL_DATA_TYPE": odbc.verbose or odbc.code,
         "SQL_DATETIME_SUB": odbc.sub,
-        "CHAR_OCTET_LENGTH": octets,
+        "CHAR_OCTET_LENGTH": length if type_.is_character or type_.is_binary else None,
+        "SS_DATA_TYPE": _SS_TYPES.get(name, 0),
+    }
+
+
+def _column_row(database: str, table: TableInfo, column: ColumnInfo, version: int) -> dict[str, Value]:
+    name = base_name(column.type)
+    facts = type_facts(column.type, version)
+    return {
+        **facts,
+        "TABLE_QUALIFIER": database,
+        "TABLE_OWNER": table.schema,
+        "TABLE_NAME": table.name,
+        "COLUMN_NAME": column.name,
+        "TYPE_NAME": f"{name} identity" if column.identity else name,
+        "NULLABLE": int(column.nullable),
+        "COLUMN_DEF": expression_text(column.default.text) if column.default else None,
         "ORDINAL_POSITION": column.ordinal,
         "IS_NULLABLE": "YES" if column.nullable else "NO",
         "SS_IS_SPARSE": 0,
         "SS_IS_COLUMN_SET": 0,
         "SS_IS_COMPUTED": int(column.computed is not None),
         "SS_IS_IDENTITY": int(column.identity is not None),
-        "SS_DATA_TYPE": ss_type,
+        "SS_DATA_TYPE": _SS_NULLABLE.get(name, facts["SS_DATA_TYPE"])
+        if column.nullable
+        else facts["SS_DATA_TYPE"],
     }
 
 
@@ -305,17 +317,18 @@ def _columns(session: Session, frame: Frame, arguments: Sequence[Argument], *, w
     )
     patterns = not wide or given.number("@fUsePattern") != 0
     version = given.number("@ODBCVer") or 2
-    database, objects = _objects(session, given.text("@table_qualifier"))
+    database, objects = objects_of(session, given.text("@table_qualifier"))
     rows = []
-    for table in objects.tables.values() if objects else ():
-        if not _matches(table.name, given.text("@table_name"), patterns=patterns):
+    views = session.evaluator.sql.shapes.views(database, frame) if objects else ()
+    for table in (*objects.tables.values(), *views) if objects else ():
+        if not matches(table.name, given.text("@table_name"), patterns=patterns):
             continue
-        if not _matches(table.schema, given.text("@table_owner"), patterns=patterns):
+        if not matches(table.schema, given.text("@table_owner"), patterns=patterns):
             continue
         rows += [
             _column_row(database, table, column, version)
             for column in table.columns
-            if _matches(column.name, given.text("@column_name"), patterns=patterns)
+            if matches(column.name, given.text("@column_name"), patterns=patterns)
         ]
     rows.sort(key=lambda r: (str(r["TABLE_OWNER"]), str(r["TABLE_NAME"]), int(str(r["ORDINAL_POSITION"]))))
     columns = _COLUMN_COLUMNS_100 if wide else _COLUMN_COLUMNS + ", SS_DATA_TYPE tinyint"
@@ -336,7 +349,7 @@ def _columns_100(session: Session, frame: Frame, arguments: Sequence[Argument]) 
 
 def _primary_keys(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_pkeys", "@table_name @table_owner @table_qualifier", arguments)
-    database, objects = _objects(session, given.text("@table_qualifier"))
+    database, objects = objects_of(session, given.text("@table_qualifier"))
     rows: list[dict[str, Value]] = []
     for table in _named(objects, given.required("@table_name"), given.text("@table_owner")):
         key = table.primary_key
@@ -365,7 +378,7 @@ def _named(objects: DatabaseSchema | None, name: str | None, owner: str | None) 
     return [
         table
         for table in objects.tables.values()
-        if _matches(table.name, name, patterns=False) and _matches(table.schema, owner, patterns=False)
+        if matches(table.name, name, patterns=False) and matches(table.schema, owner, patterns=False)
     ]
 
 
@@ -378,7 +391,7 @@ def _foreign_keys(session: Session, frame: Frame, arguments: Sequence[Argument])
         "@pktable_name @pktable_owner @pktable_qualifier @fktable_name @fktable_owner @fktable_qualifier",
         arguments,
     )
-    database, objects = _objects(
+    database, objects = objects_of(
         session, given.text("@pktable_qualifier") or given.text("@fktable_qualifier")
     )
     rows: list[dict[str, Value]] = []
@@ -392,9 +405,9 @@ def _foreign_keys(session: Session, frame: Frame, arguments: Sequence[Argument])
                 ),
                 None,
             )
-            if parent is None or not _matches(parent.name, given.text("@pktable_name"), patterns=False):
+            if parent is None or not matches(parent.name, given.text("@pktable_name"), patterns=False):
                 continue
-            if not _matches(parent.schema, given.text("@pktable_owner"), patterns=False):
+            if not matches(parent.schema, given.text("@pktable_owner"), patterns=False):
                 continue
             primary = parent.primary_key
             for place, (own, other) in enumerate(zip(key.columns, key.referenced_columns, strict=False), 1):
@@ -432,7 +445,7 @@ def _statistics(session: Session, frame: Frame, arguments: Sequence[Argument]) -
         "@table_name @table_owner @table_qualifier @index_name @is_unique @accuracy",
         arguments,
     )
-    database, objects = _objects(session, given.text("@table_qualifier"))
+    database, objects = objects_of(session, given.text("@table_qualifier"))
     rows: list[dict[str, Value]] = []
     for table in _named(objects, given.required("@table_name"), given.text("@table_owner")):
         place = {"TABLE_QUALIFIER": database, "TABLE_OWNER": table.schema, "TABLE_NAME": table.name}
@@ -441,7 +454,7 @@ def _statistics(session: Session, frame: Frame, arguments: Sequence[Argument]) -
             unique = isinstance(index, KeyInfo) or index.unique
             if given.text("@is_unique") == "Y" and not unique:
                 continue
-            if not _matches(index.name, given.text("@index_name"), patterns=True):
+            if not matches(index.name, given.text("@index_name"), patterns=True):
                 continue
             for ordinal, (column, descending) in enumerate(index.columns, 1):
                 rows.append(
@@ -468,12 +481,12 @@ def _statistics(session: Session, frame: Frame, arguments: Sequence[Argument]) -
 def _stored_procedures(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_stored_procedures", "@sp_name @sp_owner @sp_qualifier @fUsePattern", arguments)
     patterns = given.number("@fUsePattern") != 0
-    database, objects = _objects(session, given.text("@sp_qualifier"))
+    database, objects = objects_of(session, given.text("@sp_qualifier"))
     rows: list[dict[str, Value]] = []
     for module in objects.modules.values() if objects else ():
         if module.kind not in ("P", "FN", "IF", "TF"):
             continue
-        if not _matches(module.name, given.text("@sp_name"), patterns=patterns):
+        if not matches(module.name, given.text("@sp_name"), patterns=patterns):
             continue
         rows.append(
             {
@@ -495,25 +508,13 @@ def _stored_procedures(session: Session, frame: Frame, arguments: Sequence[Argum
     return 0
 
 
-def _procedure_columns(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
-    yield from result(
-        "PROCEDURE_QUALIFIER sysname, PROCEDURE_OWNER sysname, PROCEDURE_NAME nvarchar(134)!,"
-        "COLUMN_NAME sysname!, COLUMN_TYPE smallint!, DATA_TYPE smallint!, TYPE_NAME sysname!, PRECISION int,"
-        "LENGTH int, SCALE smallint, RADIX smallint, NULLABLE smallint!, REMARKS varchar(254),"
-        "COLUMN_DEF nvarchar(4000), SQL_DATA_TYPE smallint!, SQL_DATETIME_SUB smallint,"
-        "CHAR_OCTET_LENGTH int, ORDINAL_POSITION int!, IS_NULLABLE varchar(254), SS_DATA_TYPE tinyint",
-        (),
-    )
-    return 0
-
-
 def _special_columns(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters(
         "sp_special_columns",
         "@table_name @table_owner @table_qualifier @col_type @scope @nullable @ODBCVer",
         arguments,
     )
-    _, objects = _objects(session, given.text("@table_qualifier"))
+    _, objects = objects_of(session, given.text("@table_qualifier"))
     rows: list[dict[str, Value]] = []
     for table in _named(objects, given.text("@table_name"), given.text("@table_owner")):
         key = table.primary_key
@@ -544,8 +545,6 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "sp_statistics": _statistics,
     "sp_statistics_100": _statistics,
     "sp_stored_procedures": _stored_procedures,
-    "sp_sproc_columns": _procedure_columns,
-    "sp_sproc_columns_100": _procedure_columns,
     "sp_special_columns": _special_columns,
     "sp_special_columns_100": _special_columns,
 }
