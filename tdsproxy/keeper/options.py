@@ -37,13 +37,13 @@ class KeeperOptions:
     idle_seconds: float = 5.0
     grace_seconds: float = 10.0
     log_level: str = "info"
-    log_json: bool = False
     log_bytes: int = 1 << 30
     log_seconds: float | None = None
     s3_http: tuple[str, ...] = ()
     ca_file: Path | None = None
     sync: SyncOptions | None = None
     follow: SyncOptions | None = None
+    log_json: bool = False
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -131,12 +131,12 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         found.idle,
         found.grace,
         found.log_level,
-        found.log_json,
         found.log_keep_size,
         found.log_keep_time,
         tuple(found.s3_http),
         found.ca_file,
         sync,
         follow,
+        found.log_json,
     )
     return options, found.ready_fd

@@ -317,6 +317,7 @@ def test_options_survive_the_command_line(tmp_path: Path) -> None:
         "debug",
         5 << 30,
         7.5,
+        log_json=True,
     )
     assert parse_arguments([*options.arguments(), "--ready-fd", "9"]) == (options, 9)
 
