@@ -28,6 +28,9 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.bench_figures import note
 from tdsproxy.tds.login7 import Login7, build_login7
 from tdsproxy.tds.packets import PacketType, packetize
 from tdsproxy.tds.prelogin import Encryption, Prelogin, build_prelogin
@@ -290,6 +293,18 @@ def small_queries(ways: dict[str, Client], pids: dict[str, int], rounds: int, qu
             f" added p99 {ratios(own, peer, 'direct', p99):.2f},"
             f" processor {used[own] / max(used[peer], 1e-9):.2f}"
         )
+        kind = "small query" + suffix
+        limits = (1.3, 2.0) if not suffix else (1.5, None)
+        detail = f"processor {used[own] / max(used[peer], 1e-9):.2f} x"
+        note(
+            "forward",
+            f"{kind}, added p50",
+            ratios(own, peer, "direct", p50),
+            "x HAProxy",
+            limits[0],
+            detail=detail,
+        )
+        note("forward", f"{kind}, added p99", ratios(own, peer, "direct", p99), "x HAProxy", limits[1])
 
 
 def large_results(ways: dict[str, Client], streams: int, megabytes: int) -> None:
@@ -304,6 +319,8 @@ def large_results(ways: dict[str, Client], streams: int, megabytes: int) -> None
         own, peer = rates[f"tdsproxy{suffix}"], rates[f"haproxy{suffix}"]
         ratio = statistics.median(own) / statistics.median(peer)
         print(f"tdsproxy{suffix} / haproxy{suffix}: {ratio:.2f}")
+        detail = f"{statistics.median(own):.0f} MB/s"
+        note("forward", f"large result{suffix}", ratio, "x HAProxy", 0.9, at_most=False, detail=detail)
 
 
 def sessions(pid: int, port: int, logins: int) -> None:

@@ -35,6 +35,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import bench_log_chain as chain
+from scripts.bench_figures import note
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
@@ -188,8 +189,12 @@ def main() -> None:
             f"{statistics.median(tails[True]):.2f} ms)",
             flush=True,
         )
+        goal = {"paced": 1.2, "full": 0.9, "normal": 0.6}[name]
+        detail = f"{without:.2f} {unit} without capture, {with_capture:.2f} with"
+        note("log", f"{name}, {unit}", with_capture / without, "x", goal, at_most=bool(rate), detail=detail)
     if measurement.largest_wal:
         print(f"largest WAL with capture: {measurement.largest_wal / 1e6:.0f} MB", flush=True)
+        note("log", "largest WAL", measurement.largest_wal / 1e6, "MB", 256)
     for problem in measurement.problems:
         print(f"problem: {problem}")
     if options.only in (None, "sync"):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scripts.bench_figures import note
 from scripts.campaigns.product import Product, product, rows, run
 
 COMMITS = 400
@@ -74,6 +75,7 @@ def sync() -> None:
                     for n in range(COMMITS)
                 )
     before, after = (statistics.median(found[capture]) for capture in ("async", "sync"))
+    note("log", "synchronous capture, a commit", after - before, "ms", detail=f"{before:.2f} ms without")
     print(
         f"sync    commit {before:.2f} ms -> {after:.2f} ms: {after - before:+.2f} ms each  (p99"
         f" {found['async'][-COMMITS // 100]:.2f} -> {found['sync'][-COMMITS // 100]:.2f} ms)",
@@ -100,6 +102,8 @@ def differential(megabytes: int) -> None:
             text = "BACKUP DATABASE x TO DISK = 'd.bak' WITH DIFFERENTIAL, INIT"
             changed = timed(lambda: run(cursor, text))
         sizes = [made.medium(name).stat().st_size for name in ("f.bak", "d.bak")]
+    note("log", "differential after 1 %, time", 100 * changed / full, "% of full", 5)
+    note("log", "differential after 1 %, bytes", 100 * sizes[1] / sizes[0], "% of full", 2)
     print(
         f"differential  after 1 %: {changed:.2f} of {full:.2f} s = {changed / full:.1%} (goal 5 %),"
         f" {sizes[1] / 1e6:.1f} of {sizes[0] / 1e6:.0f} MB = {sizes[1] / sizes[0]:.1%} (goal 2 %)",
@@ -141,6 +145,9 @@ def stopat(megabytes: int, transactions: int = TRANSACTIONS) -> None:
             run(cursor, "BACKUP LOG x TO DISK = 'l.trn' WITH INIT")
             (size,) = rows(cursor, "SELECT MAX(backup_size) FROM msdb.dbo.backupset WHERE type = 'L'")[0]
         speed = _write_speed(made.store)
+    log_speed = float(size) / max(rolled - plain, 1e-9) / speed
+    detail = f"{count} transactions, {rolled:.2f} s beside {plain:.2f} s"
+    note("log", "STOPAT", log_speed, "x write speed", LOG_SPEED, at_most=False, detail=detail)
     allowed = plain + float(size) / (LOG_SPEED * speed)
     print(
         f"stopat  plain {plain:.2f} s, through {count} transactions ({float(size) / 1e6:.0f} MB of log)"

@@ -4,6 +4,8 @@
 * a WHILE loop of 10,000 iterations with an assignment and a comparison;
 * a cached point SELECT, beside the same through the ``sqlite3`` module behind a local socket;
 * a result of 1,000,000 rows of 5 columns: rows a second, and the server's memory before and after.
+
+All but the first by ``tdsproxy server`` and by ``tdsproxy serve``, the proxy with the same server inside.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from bench_figures import note
 from bench_forward import PACKET_SIZE, batch, exactly, message, processor_seconds, resident
 
 from tdsproxy.tds.login7 import Login7, build_login7
@@ -164,12 +167,19 @@ def beside_sqlite(directory: Path, rounds: int) -> float:
         process.join(10)
 
 
-def start_server(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
-    ready = directory / "ready"
+def start_server(directory: Path, verb: str = "server") -> tuple[subprocess.Popen[bytes], int]:
+    ready = directory / f"ready-{verb}"
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "tdsproxy", "server", "--no-tls", "--listen", "127.0.0.1:0"),
-            *("--store", str(directory / "store"), "--ready-file", str(ready), "--log-level", "error"),
+            *(sys.executable, "-m", "tdsproxy", verb, "--no-tls", "--listen", "127.0.0.1:0"),
+            *(
+                "--store",
+                str(directory / f"store-{verb}"),
+                "--ready-file",
+                str(ready),
+                "--log-level",
+                "error",
+            ),
         ],
         env={**os.environ, "TDSPROXY_SA_PASSWORD": PASSWORD},
     )
@@ -182,63 +192,96 @@ def start_server(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     return process, int(json.loads(ready.read_text())["port"])
 
 
+def loop(client: socket.socket, pid: int, verb: str) -> None:
+    """WHILE with an assignment and a comparison."""
+    text = "DECLARE @i int = 0; SET NOCOUNT ON; WHILE @i < 10000 SET @i = @i + 1"
+    used = processor_seconds(pid)
+    seconds = timed(lambda: answer(client, text), 3)
+    used = (processor_seconds(pid) - used) / 3
+    print(f"WHILE of 10,000 iterations: {seconds:.2f} s (at most 1), {used:.2f} s of processor time")
+    note("script", f"WHILE of 10,000, {verb}", seconds, "s", 1.0, detail=f"{used:.2f} s of processor time")
+
+
+def point(client: socket.socket, pid: int, verb: str, directory: Path, points: int) -> None:
+    """The point SELECT, in turns with its peer: both see the same machine."""
+    answer(client, "CREATE TABLE customer(id int PRIMARY KEY, name varchar(50))")
+    answer(
+        client,
+        "WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
+        " INSERT customer SELECT i, CONCAT('name ', i) FROM n OPTION (MAXRECURSION 0)",
+    )
+    for _ in range(50):
+        answer(client, POINT)
+    turns = 5
+    own, peer, used = [], [], 0.0
+    for turn in range(turns):
+        begin = processor_seconds(pid)
+        own.append(timed(lambda: answer(client, POINT), points // turns))
+        used += processor_seconds(pid) - begin
+        place = directory / f"peer-{verb}-{turn}"
+        place.mkdir()
+        peer.append(beside_sqlite(place, points // turns))
+    one, two = statistics.median(own), statistics.median(peer)
+    cost = used / (points // turns * turns)
+    print(
+        f"point SELECT: {one * 1e6:.0f} us, sqlite3 behind a socket {two * 1e6:.0f} us:"
+        f" {one / two:.1f} x (at most 2); {cost * 1e6:.0f} us of processor time"
+    )
+    detail = f"{one * 1e6:.0f} us beside {two * 1e6:.0f} us; {cost * 1e6:.0f} us of processor time"
+    note("script", f"point SELECT, {verb}", one / two, "x sqlite3", 2.0, detail=detail)
+
+
+def many_rows(client: socket.socket, pid: int, verb: str, rows: int) -> None:
+    """A large result."""
+    answer(client, "CREATE TABLE big(a int, b bigint, c varchar(20), d datetime2(3), e decimal(9,2))")
+    answer(
+        client,
+        f"WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+        " INSERT big SELECT i, i * 10, CONCAT('row ', i), '2024-01-31T10:00:00', i / 100.0 FROM n"
+        " OPTION (MAXRECURSION 0)",
+    )
+    answer(client, "SELECT TOP 100000 * FROM big")
+    before, used = resident(pid), processor_seconds(pid)
+    begin = time.perf_counter()
+    size = answer(client, "SELECT * FROM big")
+    seconds = time.perf_counter() - begin
+    used = processor_seconds(pid) - used
+    after = resident(pid)
+    print(
+        f"{rows:,} rows of 5 columns: {rows / seconds:,.0f} rows/s"
+        f" (at least 200,000; {rows / used:,.0f} a second of processor time),"
+        f" {size / seconds / 1e6:.0f} MB/s; memory {before:.0f} -> {after:.0f} MB"
+    )
+    detail = f"{rows / used:,.0f} a second of processor time"
+    note("script", f"rows, {verb}", rows / seconds, "/s", 200_000, at_most=False, detail=detail)
+    note("script", f"memory that {rows:,} rows add, {verb}", after - before, "MB", detail=f"{after:.0f} MB")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--points", type=int, default=2000)
+    options.add_argument("--verbs", nargs="+", choices=("server", "serve"), default=("server", "serve"))
     arguments = options.parse_args()
     lines, milliseconds = parse_milliseconds(5000, 5)
     print(f"parse {lines:,} lines: {milliseconds:.0f} ms (at most 150)")
+    note("script", f"parse {lines:,} lines", milliseconds, "ms", 150)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        process, port = start_server(directory)
-        try:
-            client = login(port)
-            loop = "DECLARE @i int = 0; SET NOCOUNT ON; WHILE @i < 10000 SET @i = @i + 1"
-            used = processor_seconds(process.pid)
-            seconds = timed(lambda: answer(client, loop), 3)
-            used = (processor_seconds(process.pid) - used) / 3
-            print(f"WHILE of 10,000 iterations: {seconds:.2f} s (at most 1), {used:.2f} s of processor time")
-            answer(client, "CREATE DATABASE bench")
-            answer(client, "USE bench; CREATE TABLE customer(id int PRIMARY KEY, name varchar(50))")
-            answer(
-                client,
-                "WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
-                " INSERT customer SELECT i, CONCAT('name ', i) FROM n OPTION (MAXRECURSION 0)",
-            )
-            for _ in range(50):
-                answer(client, POINT)
-            used = processor_seconds(process.pid)
-            own = timed(lambda: answer(client, POINT), arguments.points)
-            used = (processor_seconds(process.pid) - used) / arguments.points
-            peer = beside_sqlite(directory, arguments.points)
-            print(
-                f"point SELECT: {own * 1e6:.0f} us, sqlite3 behind a socket {peer * 1e6:.0f} us:"
-                f" {own / peer:.1f} x (at most 2); {used * 1e6:.0f} us of processor time"
-            )
-            answer(client, "CREATE TABLE big(a int, b bigint, c varchar(20), d datetime2(3), e decimal(9,2))")
-            answer(
-                client,
-                f"WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {arguments.rows})"
-                " INSERT big SELECT i, i * 10, CONCAT('row ', i), '2024-01-31T10:00:00', i / 100.0 FROM n"
-                " OPTION (MAXRECURSION 0)",
-            )
-            answer(client, "SELECT TOP 1000 * FROM big")
-            before = resident(process.pid)
-            used = processor_seconds(process.pid)
-            begin = time.perf_counter()
-            size = answer(client, "SELECT * FROM big")
-            seconds = time.perf_counter() - begin
-            used = processor_seconds(process.pid) - used
-            print(
-                f"{arguments.rows:,} rows of 5 columns: {arguments.rows / seconds:,.0f} rows/s"
-                f" (at least 200,000; {arguments.rows / used:,.0f} a second of processor time),"
-                f" {size / seconds / 1e6:.0f} MB/s;"
-                f" memory {before:.0f} -> {resident(process.pid):.0f} MB"
-            )
-        finally:
-            process.terminate()
-            process.wait(20)
+        for verb in arguments.verbs:
+            print(f"tdsproxy {verb}:", flush=True)
+            process, port = start_server(directory, verb)
+            try:
+                client = login(port)
+                loop(client, process.pid, verb)
+                answer(client, "CREATE DATABASE bench")
+                answer(client, "USE bench")
+                point(client, process.pid, verb, directory, arguments.points)
+                many_rows(client, process.pid, verb, arguments.rows)
+                client.close()
+            finally:
+                process.terminate()
+                process.wait(20)
 
 
 if __name__ == "__main__":

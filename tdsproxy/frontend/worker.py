@@ -45,7 +45,7 @@ class Outbox:
         self._left = False
         self._awaited = False
         self._wake_scheduled = False
-        self._ready = asyncio.Event()
+        self._ready: asyncio.Event | None = asyncio.Event() if notify is None else None
 
     def put(self, data: bytes, *, flush: bool = False) -> None:
         """Called by the worker thread. Raises OutboxClosed."""
@@ -116,14 +116,15 @@ class Outbox:
             self.call(self._signal)
 
     def _signal(self) -> None:
-        if self._notify is None:
-            self._ready.set()
-        else:
+        if self._notify is not None:
             self._notify()
+        elif self._ready is not None:
+            self._ready.set()
 
     def listen(self) -> None:
         """From here on ``get`` is awaited, and nobody is notified. Called in the loop."""
         self._notify = None
+        self._ready = asyncio.Event()
 
     @property
     def finished(self) -> bool:
@@ -137,8 +138,11 @@ class Outbox:
 
     async def get(self) -> tuple[bytes, bool, bool]:
         """(bytes, whether they should be sent at once, whether these are the last)."""
-        await self._ready.wait()
-        self._ready.clear()
+        ready = self._ready
+        if ready is None:
+            raise RuntimeError("get before listen")
+        await ready.wait()
+        ready.clear()
         return self.take()
 
     def take(self) -> tuple[bytes, bool, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from tdsproxy.tds.buffer import Reader, decode_ucs2, encode_ucs2
@@ -17,6 +18,7 @@ _TOTAL: Final = struct.Struct("<I")
 _OUTSTANDING: Final = struct.Struct("<I")
 _MIN_HEADER: Final = 6
 _TRANSACTION_SIZE: Final = 18
+_USUAL_SIZE: Final = 4 + _TRANSACTION_SIZE
 _TRACE_SIZE: Final = 26
 
 
@@ -52,6 +54,18 @@ def parse_all_headers(body: bytes) -> tuple[AllHeaders, int]:
     (total,) = _TOTAL.unpack_from(body)
     if not 4 <= total <= len(body):
         raise ProtocolError(f"ALL_HEADERS claims {total} bytes of {len(body)}")
+    if total == _USUAL_SIZE:
+        return _usual(body[:total]), total
+    return _parse(body, total), total
+
+
+@lru_cache(maxsize=256)
+def _usual(head: bytes) -> AllHeaders:
+    """The one header that most requests have, the same from one to the next."""
+    return _parse(head, len(head))
+
+
+def _parse(body: bytes, total: int) -> AllHeaders:
     descriptor, outstanding, trace, notification = NO_TRANSACTION, 1, None, None
     pos = 4
     while pos < total:
@@ -70,7 +84,7 @@ def parse_all_headers(body: bytes) -> tuple[AllHeaders, int]:
         elif kind == HeaderType.QUERY_NOTIFICATION:
             notification = data
         pos += length
-    return AllHeaders(descriptor, outstanding, trace, notification), total
+    return AllHeaders(descriptor, outstanding, trace, notification)
 
 
 def build_all_headers(headers: AllHeaders = NO_HEADERS) -> bytes:
