@@ -27,7 +27,7 @@ from tdsproxy.tsql.values import Value
 
 MODIFY_WITH_JSON: Final = "$JSON_MODIFY"
 """JSON_MODIFY whose new value is JSON itself: what another JSON function gives is not quoted."""
-JSON_RESULTS: Final = frozenset({"JSON_QUERY", "JSON_MODIFY", MODIFY_WITH_JSON})
+JSON_RESULTS: Final = frozenset({"JSON_ARRAY", "JSON_OBJECT", "JSON_QUERY", "JSON_MODIFY", MODIFY_WITH_JSON})
 """The functions whose results FOR JSON and JSON_MODIFY take as JSON."""
 _KINDS: Final = {"VALUE": range(6), "SCALAR": (1, 2), "ARRAY": (ARRAY,), "OBJECT": (OBJECT,)}
 
@@ -102,7 +102,36 @@ def _modify_json(
     return json_modify(text(json, arg_types[0]), _path(path), new)
 
 
+def _items(rule: Value, values: Sequence[Value], types: Sequence[SqlType]) -> list[str | None]:
+    """Each value as JSON, None for a NULL that is left out; ``rule`` as the parser writes it."""
+    nulls, _, kinds = str(rule).partition(" ")
+    made: list[str | None] = []
+    for value, type_, kind in zip(values, types, kinds, strict=True):
+        if value is None:
+            made.append("null" if nulls == "null" else None)
+        else:
+            made.append(text(value, type_) if kind == "j" else json_scalar(value, type_))
+    return made
+
+
+def _object(rule: Value, *arguments: Value, arg_types: Sequence[SqlType], result_type: SqlType) -> str:
+    items = _items(rule, arguments[1::2], arg_types[2::2])
+    keys = [
+        quoted_json("" if key is None else text(key, type_))
+        for key, type_ in zip(arguments[::2], arg_types[1::2], strict=True)
+    ]
+    pairs = [f"{key}:{item}" for key, item in zip(keys, items, strict=True) if item is not None]
+    return "{" + ",".join(pairs) + "}"
+
+
+def _array(rule: Value, *arguments: Value, arg_types: Sequence[SqlType], result_type: SqlType) -> str:
+    items = _items(rule, arguments, arg_types[1:])
+    return "[" + ",".join(item for item in items if item is not None) + "]"
+
+
 FUNCTIONS: Final = (
+    FunctionDef("JSON_OBJECT", 1, None, always(t.nvarchar(MAX)), _object, strict=False, wants_types=True),
+    FunctionDef("JSON_ARRAY", 1, None, always(t.nvarchar(MAX)), _array, strict=False, wants_types=True),
     FunctionDef("ISJSON", 1, 2, always(t.INT), _isjson, strict=False, wants_types=True),
     FunctionDef("JSON_VALUE", 2, 2, always(t.nvarchar(4000)), _value, wants_types=True),
     FunctionDef("JSON_QUERY", 1, 2, always(t.nvarchar(MAX)), _query, strict=False, wants_types=True),

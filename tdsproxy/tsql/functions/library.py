@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.tsql.functions import conditional, dates, formatting, json_functions, maths, strings, system
+from tdsproxy.tsql.functions import (
+    conditional,
+    dates,
+    formatting,
+    json_functions,
+    maths,
+    parsing,
+    strings,
+    system,
+)
 from tdsproxy.tsql.functions.registry import Functions
 
 LIBRARY: Final = Functions().with_extras(
@@ -14,6 +23,7 @@ LIBRARY: Final = Functions().with_extras(
         *formatting.FUNCTIONS,
         *json_functions.FUNCTIONS,
         *maths.FUNCTIONS,
+        *parsing.FUNCTIONS,
         *strings.FUNCTIONS,
         *system.FUNCTIONS,
     )

@@ -272,7 +272,35 @@ class Expressions(TypeNames):
             return ast.FunctionCall(name, arguments, pos=token.pos, line=token.line)
         if word == "TRIM":
             return self._trim(token)
+        if word in ("JSON_OBJECT", "JSON_ARRAY"):
+            return self._json_made(token)
         return None
+
+    def _json_made(self, token: Token) -> ast.Expr:
+        """``JSON_OBJECT('key' : value, ... [NULL | ABSENT ON NULL])``; JSON_ARRAY has values only.
+        The first argument of the call says what becomes of NULL, and which values are JSON already:
+        ``absent`` or ``null``, a blank, and a letter for each value, j or v."""
+        keyed = token.word == "JSON_OBJECT"
+        self.expect("(")
+        absent = not keyed
+        kinds = ""
+        arguments: list[ast.Expr] = []
+        while not self.at(")") and not (self.at("NULL", "ABSENT") and self.peek().word == "ON"):
+            if keyed:
+                arguments.append(self.expression())
+                self.expect(":")
+            arguments.append(self.expression())
+            kinds += "j" if _is_json(arguments[-1]) else "v"
+            if not self.accept(","):
+                break
+        if self.at("NULL", "ABSENT"):
+            absent = self.advance().word == "ABSENT"
+            self.expect("ON")
+            self.expect("NULL")
+        self.expect(")")
+        rule = text_literal(f"{'absent' if absent else 'null'} {kinds}", token)
+        name = ast.Name(token.word, pos=token.pos, line=token.line)
+        return ast.FunctionCall(name, (rule, *arguments), pos=token.pos, line=token.line)
 
     def _parse_function(self, token: Token) -> ast.Expr:
         self.expect("(")
@@ -504,6 +532,8 @@ def _is_json(expr: ast.Expr) -> bool:
     if isinstance(expr, ast.Subquery):
         return expr.query.for_ is not None and expr.query.for_.kind == "JSON"
     return isinstance(expr, ast.FunctionCall) and expr.name.object.upper() in (
+        "JSON_ARRAY",
+        "JSON_OBJECT",
         "JSON_QUERY",
         "JSON_MODIFY",
         "$JSON_MODIFY",
