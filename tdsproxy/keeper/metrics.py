@@ -76,9 +76,12 @@ class Counters:
 
 
 def store_metrics(env: CommandEnvironment) -> list[Metric]:
-    """Of the databases, their chains and backups, jobs and trial restores."""
+    """Of the databases, their chains and backups, jobs and trial restores, and of what is kept elsewhere."""
+    from tdsproxy.keeper.elsewhere_metrics import elsewhere_metrics  # only who is asked needs it
+
     databases = database_statuses(env)
-    return [*_databases(databases), *_backups(databases), *_trials(env), *_jobs(env), _running(env)]
+    found = [*_databases(databases), *_backups(databases), *_trials(env), *_jobs(env), _running(env)]
+    return [*found, *elsewhere_metrics(env.catalog.store)]
 
 
 def _databases(databases: Sequence[DatabaseStatus]) -> list[Metric]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tdsproxy.keeper.elsewhere_metrics import elsewhere_metrics
+from tdsproxy.keeper.exposition import exposition
 from tdsproxy.keeper.fetch import NotFetched, Origin
 from tdsproxy.keeper.sync_layout import Manifest, ManifestDamaged, SegmentEntry, decode, encode
 from tdsproxy.keeper.sync_log import LogSender
@@ -254,3 +257,22 @@ def test_a_folder_is_as_good_as_a_bucket(tmp_path: Path) -> None:
             parse_url(text, object_needed=False)
     with pytest.raises(ObjectError):
         parse_url("file:///a/b")
+
+
+def test_lags_are_metrics(tmp_path: Path) -> None:
+    assert all(not metric.samples for metric in elsewhere_metrics(tmp_path))
+    now = time.time_ns()
+    for folder, state in (
+        (".sync", {"through_ns": now - 5_000_000_000, "files_waiting": 2, "unprotected": ["a"]}),
+        (".follow", {"through_ns": now, "databases": {"a": {"error": None}, "b": {"error": "no"}}}),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "state.json").write_text(json.dumps(state))
+    found = {metric.name: metric for metric in elsewhere_metrics(tmp_path)}
+    text = exposition(found.values())
+    assert "tdsproxy_sync_files_waiting 2\n" in text
+    assert "tdsproxy_sync_unprotected 1\n" in text
+    assert 'tdsproxy_standby_ok{database="a"} 1\n' in text
+    assert 'tdsproxy_standby_ok{database="b"} 0\n' in text
+    (line,) = (line for line in text.splitlines() if line.startswith("tdsproxy_sync_lag_seconds "))
+    assert float(line.split()[1]) >= 5
