@@ -413,7 +413,6 @@ class Supervision:
 
     def _metrics(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
         from tdsproxy.keeper.exposition import Metric
-        from tdsproxy.keeper.follow import read_follow_state
         from tdsproxy.keeper.metrics import store_metrics
 
         _require_admin(context, "sp_metrics")
@@ -421,11 +420,6 @@ class Supervision:
         for item in self._conditions:
             raised.add(1, kind=item.kind, subject=item.subject)
         found = [*self._counted().metrics(), *store_metrics(context.env), raised]
-        standby = read_follow_state(context.env.catalog.store)
-        if standby is not None and not standby.get("ended") and standby.get("through_ns"):
-            lag = Metric("tdsproxy_standby_lag_seconds", "gauge", "How far this standby is behind.")
-            lag.add(max(0.0, time.time() - float(standby["through_ns"]) / 1e9))
-            found.append(lag)
         return [(json.dumps(metric.plain(), ensure_ascii=False),) for metric in found]
 
     def _doctor(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
