@@ -47,7 +47,9 @@ class InsertRunner:
         context = self._evaluator.compilation(frame)
         trigger = self._dml.instead.target(context, statement.target, "INSERT", frame)
         if trigger is not None:
-            yield from self._instead(statement, trigger, context, frame)
+            columns = () if statement.default_values else self.insert_columns(statement, trigger.found)
+            rows = partial(self._rows, statement, columns, trigger.found, context, frame)
+            yield from self._instead(statement, trigger, columns, rows, frame)
             return
         with sqlite_errors(statement.line):
             found = self._dml.target(context, statement.target)
@@ -75,17 +77,21 @@ class InsertRunner:
         return self._query_rows(statement, columns, found, context, frame)
 
     def _instead(
-        self, statement: ast.Insert, trigger: Replaced, context: Context, frame: Frame
+        self,
+        statement: ast.Insert,
+        trigger: Replaced,
+        columns: tuple[ColumnInfo, ...],
+        rows: Callable[[], Iterator[Row]],
+        frame: Frame,
     ) -> Iterator[Reply]:
         """INSERT into a table or view with an INSTEAD OF trigger: nothing but the trigger runs."""
         found = trigger.found
-        columns = () if statement.default_values else self.insert_columns(statement, found)
         defaults = self.defaults(found, columns, frame)
         everything = tuple(column for column in found.table.columns if column.computed is None)
         places = {column.name: place for place, column in enumerate(columns)}
         made: list[tuple[Stored, ...]] = []
         with self._evaluator.workspace.reading():
-            for row in list(self._rows(statement, columns, found, context, frame)):
+            for row in list(rows()):
                 values: list[Stored] = []
                 for column in everything:
                     value = row[places[column.name]] if column.name in places else _Default()
@@ -123,9 +129,8 @@ class InsertRunner:
                     ]
 
         if trigger is not None:
-            raise error(
-                10709, "INSERT EXEC into a table with an INSTEAD OF trigger is not supported.", statement.line
-            )
+            yield from self._instead(statement, trigger, columns, rows, frame)
+            return
         yield from self._insert_rows(statement, found, columns, rows, context, frame)
 
     @staticmethod

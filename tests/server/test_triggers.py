@@ -151,3 +151,11 @@ def test_output_without_into_is_refused_beside_triggers(db: Client) -> None:
     db.run("CREATE TRIGGER trg ON t FOR INSERT AS INSERT log VALUES ('x')")
     assert db.error("INSERT t(v) OUTPUT inserted.id VALUES (1)") == 334
     db.run("DECLARE @o TABLE(i int); INSERT t(v) OUTPUT inserted.id INTO @o VALUES (1)")
+
+
+def test_rows_of_a_procedure_go_to_the_trigger(db: Client) -> None:
+    db.run("CREATE VIEW w AS SELECT n, v FROM t")
+    db.run("CREATE TRIGGER wi ON w INSTEAD OF INSERT AS INSERT t(n, v) SELECT n, v * 10 FROM inserted")
+    db.run("INSERT w(v, n) EXEC('SELECT 1, ''a'' UNION ALL SELECT 2, ''b''; SELECT 3, ''c''')")
+    assert db.rows("SELECT n, v FROM t ORDER BY id") == [("a", 10), ("b", 20), ("c", 30)]
+    assert db.error("INSERT w(v, n) EXEC('SELECT 1')") == 213
