@@ -38,7 +38,7 @@ from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.log_format import configure
 from tdsproxy.keeper.options import KeeperOptions, parse_arguments
 from tdsproxy.keeper.sessions import SessionRegistry
-from tdsproxy.keeper.supervision import Supervision
+from tdsproxy.keeper.supervision import Supervision, only_looks
 from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
@@ -306,6 +306,8 @@ class Keeper:
         from tdsproxy.commands.dispatch import run
 
         replies = run(request, replace(self._environment, cancelled=cancelled))
+        if only_looks(request):
+            return replies
         audited = self._audit.follow(request, replies, cancelled.is_set)
         return self._supervision.follow(request, audited, cancelled.is_set)
 

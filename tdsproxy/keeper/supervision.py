@@ -52,6 +52,7 @@ Run = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
 _ERROR: Final = 11
 _SHOWN_PAGE: Final = 8192
 _PROCEDURE: Final = "EXEC"
+_QUESTIONS: Final = frozenset({"sp_metrics", "sp_status", "sp_doctor"})
 _TROUBLE: Final = (OSError, apsw.Error, StoreError, LogError, SqlError)
 _log = logging.getLogger(__name__)
 
@@ -448,6 +449,12 @@ class Supervision:
         _require_admin(context, "sp_cycle_errorlog")
         self.errors.cycle()
         return []
+
+
+def only_looks(request: NativeRequest) -> bool:
+    """Whether it is a question of those who watch, that comes again and again and leaves no trace."""
+    words = request.text.split(None, 2)
+    return len(words) > 1 and words[0].upper() == _PROCEDURE and words[1].lower() in _QUESTIONS
 
 
 def _require_admin(context: Context, procedure: str) -> None:
