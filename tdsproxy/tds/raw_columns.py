@@ -13,7 +13,7 @@ import operator
 import re
 import struct
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import repeat
 from typing import Any, Final
 
@@ -39,8 +39,10 @@ _DATETIME_UNITS: Final = 300 * 86_400
 _SMALL_MINUTES: Final = 1440
 
 
+@lru_cache(maxsize=128)
 def column_encoder(info: TypeInfo) -> ColumnEncoder | None:
-    """The encoder of a column of this type; None for types that have no plain form."""
+    """The encoder of a column of this type, one for all results and threads: what it remembers of dates is
+    kept once. None for types that have no plain form."""
     make = _makers().get(TypeId(info.type_id))
     made = None if make is None else make(info)
     return None if made is None else _declining(made)
