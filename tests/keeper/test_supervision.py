@@ -325,3 +325,12 @@ def test_page_and_its_script(world: World) -> None:
     world.sql(script)
     assert world.sql("SELECT COUNT(*) FROM shop.dbo.t")
     assert get(f"{world.http}/script?database=nix&moment={moment}")[0] == 400
+
+
+def test_who_watches_leaves_no_trace_in_the_audit_log(world: World) -> None:
+    get(f"{world.metrics}/metrics")
+    get(f"{world.http}/doctor.json")
+    world.command("status")
+    text = (world.server.store / "audit.log").read_text()
+    assert "BACKUP" in text
+    assert not any(name in text for name in ("sp_metrics", "sp_status", "sp_doctor"))
