@@ -22,8 +22,10 @@ COLUMNS: Final = ("result", "text", "database", "file", "tables", "rows", "compa
 
 def verify_restored(context: Context, arguments: Sequence[Value]) -> list[tuple[Value, ...]]:
     """Arguments: the devices (names of files or URLs, each on a line), the position of a full backup set (1),
-    queries in SQLite's SQL of which each row is a problem. The first row says ``sound`` or ``damaged`` and how much was
-    looked at, each of the others is a problem. Raises CommandError."""
+    queries in SQLite's SQL of which each row is a problem.
+
+    The first row says ``sound`` or ``damaged`` and how much was looked at, each of the others is a problem.
+    Raises CommandError."""
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
     given = [*arguments, None, None, None]
