@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tdsproxy.keeper.options import KeeperOptions
     from tdsproxy.server.engine import Engine
 
+
 class BesideUpstream:
     """``proxy.local.LocalServer``. Begins when it is first asked for something; from any thread."""
 

@@ -13,13 +13,15 @@ from typing import Final, Protocol
 from tdsproxy.frontend.handler import Session
 from tdsproxy.proxy.exchange import Statement
 from tdsproxy.tsql import ast
-from tdsproxy.tsql.gate import may_be_native
+from tdsproxy.tsql.gate import holds_native, searchable
 from tdsproxy.tsql.replies import Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Value
 
 MSDB: Final = "msdb"
-_UPPER: Final = bytes.maketrans(b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_WORDS: Final = re.compile(
+    rb"(?:MSDB|PDEVICE|SUSPECT_PAGES|SYSJOB|_JOB|_SCHEDULE|XP_|SYMMETRIC_KEYS|RECOVERY)"
+).search
 _VIEWS: Final = frozenset(
     {"backup_devices", "certificates", "credentials", "database_recovery_status", "symmetric_keys"}
 )
@@ -62,21 +64,8 @@ class LocalServer(Protocol):
 def may_be_ours(body: bytes | bytearray) -> bool:
     """Whether the text of a SQLBatch or RPC message can be of concern here; like ``may_be_native`` it may say
     yes too often."""
-    if may_be_native(body):
-        return True
-    text = body.translate(_UPPER, b"\0")
-    return (
-        b"MSDB" in text
-        or b"DUMPDEVICE" in text
-        or b"PDEVICE" in text
-        or b"SUSPECT_PAGES" in text
-        or b"SYSJOB" in text
-        or b"_JOB" in text
-        or b"_SCHEDULE" in text
-        or b"XP_" in text
-        or b"SYMMETRIC_KEYS" in text
-        or b"RECOVERY" in text
-    )
+    text = searchable(body)
+    return holds_native(text) or _WORDS(text) is not None
 
 
 def sets_recovery(statement: ast.Statement) -> bool:

@@ -19,11 +19,18 @@ _KEYS: Final = re.compile(rb"(?:MASTER|SYMMETRIC|ENCRYPTION)(?:[\s\xa0]|/\*|--)"
 
 
 def may_be_native(body: bytes | bytearray) -> bool:
-    """Whether the text of a SQLBatch or RPC message (UTF-16LE or single bytes) can hold a native statement.
+    """Whether the text of a SQLBatch or RPC message, UTF-16LE or single bytes, can hold a native
+    statement."""
+    return holds_native(searchable(body))
 
-    One pass drops the zero bytes and raises the case, so that both encodings look the same.
-    """
-    text = body.translate(_UPPER, b"\0")
+
+def searchable(body: bytes | bytearray) -> bytes | bytearray:
+    """A message's text without its zero bytes and in upper case, so that both encodings look the same."""
+    return body.translate(_UPPER, b"\0")
+
+
+def holds_native(text: bytes | bytearray) -> bool:
+    """As ``may_be_native``, of what ``searchable`` has made."""
     return (
         b"BACKUP" in text
         or b"RESTORE" in text
