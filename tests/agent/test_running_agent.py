@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,6 +194,28 @@ def test_managed_backup_is_set_read_back_and_acted_on(server: Running) -> None:
     assert run(server, "SELECT COUNT(*) FROM msdb.dbo.sysjobs WHERE name LIKE 'policy managed%'") == [(0,)]
     with pytest.raises(Exception, match="not enabled"):
         run(server, "EXEC msdb.managed_backup.sp_backup_on_demand @database_name = 'nope', @type = 'Log'")
+
+
+def test_the_commands_of_a_shell(server: Running) -> None:
+    add_job(server, "shelled", "BACKUP DATABASE shop TO DISK = N'shelled.bak' WITH INIT")
+    assert "The job succeeded.  The Job was invoked by User sa." in tdsproxy(server, "run", "shelled")
+    listed = json.loads(tdsproxy(server, "jobs", "--json"))["jobs"]
+    (found,) = [job for job in listed if job["name"] == "shelled"]
+    assert (found["last_outcome"], found["doing"], found["next_run"]) == ("succeeded", "", None)
+    rows = json.loads(tdsproxy(server, "history", "shelled", "--json"))["history"]
+    assert [(row["step"], row["status"]) for row in rows] == [("0", "1"), ("1", "1")]
+
+
+def tdsproxy(server: Running, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tdsproxy", "agent", *words, "--store", str(server.store)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """``msdb.managed_backup``: procedures that set up managed backup, and what its functions read.
 
-The settings lie beside the agent, which makes policies of them. Parameters and columns are those of SQL Server
-Managed Backup; a container may also be an ``s3://`` or ``gs://`` URL or a directory.
+The settings lie beside the agent, which makes policies of them. Parameters and columns are those of
+SQL Server Managed Backup; a container may also be an ``s3://`` or ``gs://`` URL or a directory.
 """
 
 from __future__ import annotations
