@@ -170,7 +170,7 @@ GO
 DECLARE @Version numeric(18,10) = CAST(LEFT(CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(max)),CHARINDEX('.',CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(max))) - 1) + '.' + REPLACE(RIGHT(CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(max)), LEN(CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(max))) - CHARINDEX('.',CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(max)))),'.','') AS numeric(18,10))
 SELECT @Version, CASE WHEN @Version >= 16 THEN 'new' ELSE 'old' END
 DECLARE @HostPlatform nvarchar(max); SELECT @HostPlatform = host_platform FROM sys.dm_os_host_info; PRINT @HostPlatform
-DECLARE @cmd nvarchar(max) = 'BACKUP DATABASE x TO', @dirs TABLE (ID int PRIMARY KEY, p nvarchar(200), mirror bit)
+DECLARE @cmd nvarchar(max) = 'BACKUP DATABASE x TO'; DECLARE @dirs TABLE (ID int PRIMARY KEY, p nvarchar(200), mirror bit)
 INSERT @dirs VALUES (1,'/a',0),(2,'/b',0),(3,'/c',1)
 SELECT @cmd += ' ' + STRING_AGG('DISK = N''' + REPLACE(p,'''','''''') + '''', ', ') WITHIN GROUP (ORDER BY ID DESC) FROM @dirs WHERE mirror = 0
 SELECT @cmd = @cmd + CASE WHEN ROW_NUMBER() OVER (ORDER BY p ASC) = 1 THEN ' MIRROR TO' ELSE '' END + ' DISK = N''' + p + '''' FROM @dirs WHERE mirror = 1
