@@ -157,7 +157,7 @@ def test_msdb_declares_the_columns_of_sql_server(catalog: Catalog) -> None:
             assert bool(row[3]) is not column.nullable
 
 
-def backup_rows(media: object, set_guid: object, checkpoint: int, family: object) -> BackupRows:
+def backup_rows(media: object, set_guid: object, checkpoint: int, database: object) -> BackupRows:
     return BackupRows(
         {"media_uuid": media, "media_family_count": 1},  # type: ignore[dict-item]
         ({"family_sequence_number": 1, "physical_device_name": "/x.bak", "mirror": 0},),
@@ -166,7 +166,7 @@ def backup_rows(media: object, set_guid: object, checkpoint: int, family: object
             "type": "D",
             "is_copy_only": 0,
             "checkpoint_lsn": Decimal(checkpoint),
-            "family_guid": family,  # type: ignore[dict-item]
+            "database_guid": database,  # type: ignore[dict-item]
         },
         ({"file_number": Decimal(1), "file_type": "D"},),
     )
@@ -175,13 +175,13 @@ def backup_rows(media: object, set_guid: object, checkpoint: int, family: object
 def test_history_rows_hang_together(catalog: Catalog) -> None:
     import uuid
 
-    media, family = uuid.uuid4(), uuid.uuid4()
-    first = backup_rows(media, uuid.uuid4(), 10**16, family)
-    second = backup_rows(media, uuid.uuid4(), 2 * 10**16, family)
-    assert catalog.history.last_full_checkpoint(family) == 0
+    media, database = uuid.uuid4(), uuid.uuid4()
+    first = backup_rows(media, uuid.uuid4(), 10**16, database)
+    second = backup_rows(media, uuid.uuid4(), 2 * 10**16, database)
+    assert catalog.history.last_checkpoint(database) is None
     assert catalog.history.record_backup(first) == 1
     assert catalog.history.record_backup(second) == 2
-    assert catalog.history.last_full_checkpoint(family) == Decimal(2 * 10**16)
+    assert catalog.history.last_checkpoint(database) == 2 * 10**16
     assert catalog._msdb.read("SELECT count(*) FROM backupmediaset") == [(1,)]
     restore = RestoreRows({"destination_database_name": "x"}, ({"file_number": Decimal(1)},))
     assert catalog.history.record_restore(first, restore) == 1
