@@ -23,10 +23,11 @@ from tdsproxy.server.options import begin_reading, set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
-from tdsproxy.server.procedures.jobs import MESSAGES, agent_procedure, asking_procedure
+from tdsproxy.server.procedures.jobs import agent_procedure, asking_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
+from tdsproxy.server.system_messages import message_text
 from tdsproxy.server.user_functions import UserFunctions
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -272,7 +273,7 @@ class Dispatcher:
         self.sql.table_variables.share(variable, source, caller, inner)
 
     def message_text(self, number: int, frame: Frame) -> str | None:
-        return MESSAGES.get(number)
+        return message_text(self._session.engine.catalog, number)
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
         return self._session.engine.parsed.parse(text, quoted_identifier=frame.options.quoted_identifier)
