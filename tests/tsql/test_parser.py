@@ -88,7 +88,11 @@ def test_statements(text: str, expected: list[str]) -> None:
         ("SELECT * FORM t WHERE a = 1", 102, "Incorrect syntax near 'FORM'."),
         ("SELECT * FROM t WHERE", 102, "Incorrect syntax near 'WHERE'."),
         ("SELECT * FROM WHERE a = 1", 156, "Incorrect syntax near the keyword 'WHERE'."),
-        ("(SELECT TOP 1 a FROM t ORDER BY a) UNION SELECT 1", 156, "Incorrect syntax near the keyword 'ORDER'."),
+        (
+            "(SELECT TOP 1 a FROM t ORDER BY a) UNION SELECT 1",
+            156,
+            "Incorrect syntax near the keyword 'ORDER'.",
+        ),
         ("SELECT (1 = 1)", 102, "Incorrect syntax near '='."),
         ("select 1 x y", 102, "Incorrect syntax near 'y'."),
         ("SELECT 1 UNION", 102, "Incorrect syntax near 'UNION'."),
