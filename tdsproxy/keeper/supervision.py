@@ -136,8 +136,8 @@ class Supervision:
                     result = "cancelled"
                 try:
                     self._ended(request, seen, result, time.monotonic() - start)
-                except _TROUBLE:
-                    _log.exception("the end of a statement can't be told")
+                except _TROUBLE as error:
+                    _log.error("the end of a statement can't be told: %s", error)
 
     def _ended(self, request: NativeRequest, seen: _Seen, result: str, seconds: float) -> None:
         from tdsproxy.agent import notices
@@ -295,8 +295,8 @@ class Supervision:
             try:
                 self._look(watch, given)
                 last_job = self._look_at_jobs(last_job)
-            except _TROUBLE:
-                _log.exception("the store can't be watched")
+            except _TROUBLE as error:
+                _log.error("the store can't be watched: %s", error)
             every = {"retention": given.retention.every_hours, "trials": given.trials.every_hours}
             for what, hours in every.items():
                 if hours > 0 and time.monotonic() - due[what] >= hours * 3600:
@@ -313,8 +313,8 @@ class Supervision:
                 for row in reply.rows if isinstance(reply, Rows) else ():
                     if row[0] != "ok":
                         self.errors.append("Server", f"{row[1]!s}: {row[2]!s} Remedy: {row[3]!s}")
-        except _TROUBLE:
-            _log.exception("the store can't be examined")
+        except _TROUBLE as error:
+            _log.error("the store can't be examined: %s", error)
 
     def _look(self, watch: Any, given: Settings) -> None:
         from tdsproxy.agent.notices import conditions
@@ -387,8 +387,8 @@ class Supervision:
                     failed += [f"{row[5]!s}: {row[6]!s}" for row in reply.rows if row[0] == "failed"]
             for reason in failed:
                 self._told(FAILED_RETENTION if what == "retention" else "failed trial", "store", reason)
-        except _TROUBLE:
-            _log.exception("%s can't run", what)
+        except _TROUBLE as error:
+            _log.error("%s can't run: %s", what, error)
 
     # ------------------------------------------------------------------ procedures
 
