@@ -25,6 +25,7 @@ from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.procedures import run_procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.restore_statement import restore
+from tdsproxy.store.encoding import storable_text
 from tdsproxy.store.errors import StoreError
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
@@ -75,6 +76,11 @@ def warm_up() -> None:
 def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, None, None]:
     """The replies of one statement, ending with its ``Done``; failures are among them, nothing is raised for
     what a user can cause. Setting ``env.cancelled`` ends a long one soon: what it had begun is undone."""
+    variables = {
+        name: storable_text(value) if isinstance(value, str) else value
+        for name, value in request.variables.items()
+    }
+    request = replace(request, text=storable_text(request.text), variables=variables)
     try:
         statement = _parse(request)
     except SyntaxError_ as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from tdsproxy.store.encoding import storable_text
 from tdsproxy.tsql import ast, binding
 from tdsproxy.tsql.parser import parse
 
@@ -42,7 +43,7 @@ class ParsedBatches:
 
 
 def _parse(text: str, quoted_identifier: bool) -> ast.Batch:
-    return parse(text, quoted_identifier=quoted_identifier)
+    return parse(storable_text(text), quoted_identifier=quoted_identifier)
 
 
 def _checked(text: str, quoted_identifier: bool) -> ast.Batch:

@@ -36,6 +36,7 @@ from tdsproxy.server.sysviews.catalog import VirtualCatalog
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.server.users import Users
 from tdsproxy.server.workspace import DatabaseFile, Workspace
+from tdsproxy.store.encoding import storable_text
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.collation import collation_key
@@ -128,6 +129,8 @@ class Session:
         self._enter(database)
 
     def run_batch(self, text: str) -> Iterator[Reply]:
+        # What a batch names and says must fit into files: halves of UTF-16 pairs become U+FFFD.
+        text = storable_text(text)
         with self._request(text):
             replies = self._quick.run(text)
             if replies is not None:
