@@ -240,9 +240,7 @@ class Parameters:
     @property
     def varies(self) -> bool:
         """Whether a value depends on who runs the statement, and when."""
-        return any(
-            isinstance(item, Bind) and not isinstance(item.expr, ast.Literal) for item in self._items
-        )
+        return any(isinstance(item, Bind) and not isinstance(item.expr, ast.Literal) for item in self._items)
 
     def values(self, env: Environment) -> Bindings:
         """The values by name; some may belong to text that the compiler threw away again."""
