@@ -14,8 +14,8 @@ _TITLE = """# Commands and options
 
 Each option of `serve` and `server` can also stand in a TOML file (`--config FILE`, its name with underscores)
 and in the environment. The command line beats the environment, the environment the file. Lists are
-separated by semicolons in the environment. Tables of the file that are no options: `[databases]` (names to files), `[policy.NAME]`
-(`docs/agent.md`), `[notices]`, `[retention]` and `[trials]` (`docs/operations.md`).
+separated by semicolons in the environment. Tables of the file that are no options: `[databases]` (names to
+files), `[policy.NAME]` (`docs/agent.md`), `[notices]`, `[retention]` and `[trials]` (`docs/operations.md`).
 
 This page is made from the program (`scripts/options-document`), and a test holds it against it.
 """
