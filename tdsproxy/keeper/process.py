@@ -278,7 +278,7 @@ class Keeper:
     def _stop_if_idle(self) -> None:
         if self._is_needed():
             return
-        if self._orphaned and self._agent.has_schedules:
+        if self._orphaned and self._agent.has_schedules and self._options.store.exists():
             self._watch_idle(self._options.idle_seconds)
             return
         self._agent.drain()
