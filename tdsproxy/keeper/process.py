@@ -264,6 +264,9 @@ class Keeper:
         if connection.serves:
             self._orphaned = False
             self._agent.schedule()
+        if not self._is_needed():
+            # The agent's own server has come after the last client went: that is no reason to stay.
+            self._watch_idle(self._options.idle_seconds)
 
     def _is_needed(self) -> bool:
         """Whether there is a client besides the agent's own."""

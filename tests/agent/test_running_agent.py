@@ -267,6 +267,9 @@ def test_a_run_that_the_kill_of_the_keeper_cut_off(tmp_path: Path) -> None:
                 " AND last_executed_step_id = 1",
             )
         )
+        keeper = keeper_of(server)
+    # The job runs when the last server goes: it gets its time of grace, then the keeper ends.
+    wait_for(lambda: not Path(f"/proc/{keeper}").exists())
 
 
 @pytest.mark.slow

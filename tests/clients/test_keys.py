@@ -160,7 +160,7 @@ def test_a_proxy_keeps_the_keys_in_its_own_store(tmp_path: Path) -> None:
             cursor,
             "CREATE MASTER KEY ENCRYPTION BY PASSWORD = 'Pass-word1';"
             " CREATE CERTIFICATE c WITH SUBJECT = 's'; SELECT count(*) FROM sys.certificates",
-        ) == [(0,)]
+        ) == [(1,)]
         with pytest.raises(pytds.Error, match="already exists"):
             cursor.execute("CREATE CERTIFICATE c WITH SUBJECT = 's'")
         assert (tmp_path / "store" / "service_master_key").exists()
