@@ -109,6 +109,23 @@ AGENT_TABLES: Final = (
         " category_id int !",
         "id",
     ),
+    _table(
+        "sysalerts",
+        "id int #, name sysname !, event_source nv100 !, event_category_id int, event_id int,"
+        " message_id int !, severity int !, enabled tinyint !, delay_between_responses int !,"
+        " last_occurrence_date int !, last_occurrence_time int !, last_response_date int !,"
+        " last_response_time int !, notification_message nv512, include_event_description tinyint !,"
+        " database_name nv512, event_description_keyword nv100, occurrence_count int !,"
+        " count_reset_date int !, count_reset_time int !, job_id guid !, has_notification int !,"
+        " flags int !, performance_condition nv512, category_id int !",
+        "id",
+    ),
+    _table(
+        "sysnotifications",
+        "alert_id int !, operator_id int !, notification_method tinyint !",
+        "alert_id",
+        "operator_id",
+    ),
 )
 
 _CATEGORIES: Final = (

@@ -15,6 +15,7 @@ from tdsproxy.server.procedures.extended_properties import PROCEDURES as EXTENDE
 from tdsproxy.server.procedures.files import PROCEDURES as FILES
 from tdsproxy.server.procedures.history import PROCEDURES as HISTORY
 from tdsproxy.server.procedures.messages import PROCEDURES as MESSAGES
+from tdsproxy.server.procedures.refused import PROCEDURES as REFUSED
 from tdsproxy.server.procedures.rename import PROCEDURES as RENAME
 from tdsproxy.server.procedures.scripted import scripted_procedure
 from tdsproxy.server.procedures.server import PROCEDURES as SERVER
@@ -34,6 +35,7 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     **FILES,
     **HISTORY,
     **MESSAGES,
+    **REFUSED,
     **RENAME,
     **SERVER,
     **SESSIONS,

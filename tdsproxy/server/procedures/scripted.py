@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from tdsproxy.server.procedures.scripted_help import TEXTS as HELP
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
 from tdsproxy.tsql.parser import parse
@@ -106,6 +107,7 @@ _TEXTS: Final[dict[str, str]] = {
     "sp_msforeachdb": _EACH_DATABASE,
     "sp_msforeachtable": _EACH_TABLE,
     "sp_helpindex": _HELP_INDEX,
+    **HELP,
     "sp_addrolemember": _statement(
         "sp_addrolemember",
         "@rolename sysname, @membername sysname",

@@ -1,4 +1,4 @@
-"""msdb's tables that scripts look into and that are always empty here: alerts, proxies, log shipping."""
+"""msdb's tables that scripts look into and that are always empty here: proxies, log shipping."""
 
 from __future__ import annotations
 
@@ -49,14 +49,6 @@ VIEWS: Final[dict[str, View]] = {
             " result bit!",
         ),
         view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit", _jobs),
-        view(
-            "dbo.sysalerts",
-            "id int!, name sysname!, event_source nvarchar(100)!, event_category_id int, event_id int,"
-            " message_id int!, severity int!, enabled tinyint!, delay_between_responses int!,"
-            " last_occurrence_date int!, database_name nvarchar(512),"
-            " event_description_keyword nvarchar(100), occurrence_count int!,"
-            " has_notification int!, job_id uniqueidentifier, category_id int!",
-        ),
         view("dbo.sysproxies", "proxy_id int!, name sysname!, credential_id int!, enabled tinyint!"),
         view(
             "dbo.sysmaintplan_plans",

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from tdsproxy.server.procedures.define import SystemProcedure
+from tdsproxy.server.procedures.jobs.alert_bodies import BODIES as ALERTS
 from tdsproxy.server.procedures.jobs.asking import PROCEDURES as ASKING
 from tdsproxy.server.procedures.jobs.help_bodies import BODIES as HELP
 from tdsproxy.server.procedures.jobs.job_bodies import BODIES as JOBS
@@ -14,13 +15,14 @@ from tdsproxy.server.procedures.jobs.managed import SCHEMA
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
 from tdsproxy.server.procedures.jobs.other_bodies import BODIES as OTHERS
 from tdsproxy.server.procedures.jobs.schedule_bodies import BODIES as SCHEDULES
+from tdsproxy.server.procedures.refused import MAIL
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
 from tdsproxy.tsql.parser import parse
 
 __all__ = ["MESSAGES", "agent_procedure", "asking_procedure"]
 
-_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS}
+_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS, **ALERTS}
 
 
 def asking_procedure(name: str, schema: str | None, database: str) -> SystemProcedure | None:
@@ -29,7 +31,9 @@ def asking_procedure(name: str, schema: str | None, database: str) -> SystemProc
         return None
     if (schema or "dbo").lower() == SCHEMA:
         return MANAGED.get(name.lower())
-    return ASKING.get(name.lower()) if (schema or "dbo").lower() == "dbo" else None
+    if (schema or "dbo").lower() != "dbo":
+        return None
+    return ASKING.get(name.lower()) or MAIL.get(name.lower())
 
 
 def agent_procedure(name: str, schema: str | None, database: str) -> StoredProcedure | None:

@@ -32,6 +32,10 @@ MESSAGES: Final = {
         " schedule."
     ),
     14372: "The schedule was not deleted because it is being used by one or more jobs.",
+    14500: (
+        "Supply either a non-zero message ID, non-zero severity, non-null performance condition, or non-null"
+        " WMI namespace and query."
+    ),
     14528: 'Job "%s" has no steps defined.',
     22022: "SQLServerAgent Error: %s.",
 }

@@ -84,6 +84,7 @@ IF @id IS NULL {refuse(14262, "'@name'", "@name")}
 UPDATE dbo.sysjobs SET notify_email_operator_id = @other WHERE notify_email_operator_id = @id
 UPDATE dbo.sysjobs SET notify_netsend_operator_id = @other WHERE notify_netsend_operator_id = @id
 UPDATE dbo.sysjobs SET notify_page_operator_id = @other WHERE notify_page_operator_id = @id
+DELETE dbo.sysnotifications WHERE operator_id = @id
 DELETE dbo.sysoperators WHERE id = @id
 """,
     ),
