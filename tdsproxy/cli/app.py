@@ -12,6 +12,7 @@ from tdsproxy.cli.dump import dump
 from tdsproxy.cli.extract import extract
 from tdsproxy.cli.headers import headers
 from tdsproxy.cli.history import history
+from tdsproxy.cli.load import load
 from tdsproxy.cli.recode import recode
 from tdsproxy.cli.report import report
 from tdsproxy.cli.restore import restore
@@ -47,6 +48,7 @@ app.command()(history)
 app.command()(run)
 app.command()(extract)
 app.command()(dump)
+app.command()(load)
 app.command()(checksum)
 app.command()(status)
 app.command()(doctor)

@@ -1,4 +1,4 @@
-"""``tdsproxy dump``: a database as a SQL script that any SQLite tool runs."""
+"""``tdsproxy dump``: a database as a SQL script that any SQLite tool runs, or its tables as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from tdsproxy.cli import extract as extraction
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.extract import Config, DatabaseName, KeyFile, KeyPasswordFile, Position
-from tdsproxy.cli.options import resolve
+from tdsproxy.cli.options import OptionError, resolve
 
 
 def dump(
@@ -25,6 +25,14 @@ def dump(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. [standard output]")
     ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Write a CSV file per table into this directory, SCHEMA.TABLE.csv."),
+    ] = None,
+    as_json: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write a file of JSON lines per table, SCHEMA.TABLE.jsonl, there."),
+    ] = None,
     position: Position = None,
     database: DatabaseName = None,
     key: KeyFile = None,
@@ -34,12 +42,13 @@ def dump(
     ] = None,
     config: Config = None,
 ) -> None:
-    """A database as a SQL script, also while the store is being served."""
+    """A database as a SQL script, or its tables as CSV or JSON, also while the store is being served."""
+    if sum(given is not None for given in (output, csv, as_json)) > 1:
+        raise OptionError("Only one of --output, --csv and --json can be given.")
     directory = resolve({"store": store}, os.environ, config).store
     source = None if len(names) > 1 else _database(directory, names[0])
     if source is not None:
-        with _output(output) as out:
-            _write(source, out)
+        _write_all(source, output, csv, as_json)
         return
     import tempfile
 
@@ -53,8 +62,7 @@ def dump(
     ):
         image = Path(scratch) / "database.db"
         extraction.run(media, image, position, database, keys)
-        with _output(output) as out:
-            _write(image, out)
+        _write_all(image, output, csv, as_json)
 
 
 def _database(store: Path, name: str) -> Path | None:
@@ -67,6 +75,36 @@ def _database(store: Path, name: str) -> Path | None:
         catalog.databases.refresh()
         found = catalog.databases.find(name)
         return found.path(store) if found is not None and found.file else None
+
+
+def _write_all(source: Path, output: Path | None, csv: Path | None, as_json: Path | None) -> None:
+    if csv is not None:
+        _write_tables(source, csv, as_json=False)
+    elif as_json is not None:
+        _write_tables(source, as_json, as_json=True)
+    else:
+        with _output(output) as out:
+            _write(source, out)
+
+
+def _write_tables(source: Path, directory: Path, *, as_json: bool) -> None:
+    """One file per table; none of them may be there already. All hold the same committed state."""
+    import apsw
+
+    from tdsproxy.store.table_files import csv_lines, json_lines, reading, tables
+
+    make, ending = (json_lines, "jsonl") if as_json else (csv_lines, "csv")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"'{directory}' cannot be written: {error.strerror}.") from error
+    try:
+        with reading(source) as connection:
+            for table in tables(connection):
+                with _output(directory / f"{table.stem}.{ending}") as out:
+                    out.writelines(make(connection, table))
+    except apsw.Error as error:
+        raise CommandError(f"'{source.name}' cannot be read: {error}.") from error
 
 
 def _write(source: Path, out: TextIO) -> None:

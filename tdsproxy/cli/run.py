@@ -226,7 +226,7 @@ def run(
     target = Target(
         parse_address(server) if server else options.listen,
         user,
-        _password(options, password_file),
+        password_of(options, password_file),
         database,
         ca,
     )
@@ -290,7 +290,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if "PASSWORD" not in name.upper()}
 
 
-def _password(options: ServeOptions, file: Path | None) -> str:
+def password_of(options: ServeOptions, file: Path | None) -> str:
     """Raises OptionError when there is none."""
     found = given_password(file or options.sa_password_file, os.environ)
     if found is None and (options.store / PASSWORD_FILE).exists():
