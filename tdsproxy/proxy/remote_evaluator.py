@@ -10,7 +10,7 @@ import random
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tdsproxy.frontend.values import from_wire, sql_type
 from tdsproxy.proxy.exchange import Exchange, Piece, Standing, Statement
@@ -68,27 +68,27 @@ class Passed(ResultSet):
     """A result set that has gone to the client as it came."""
 
 
-class Link:
+class Link(Protocol):
     """What an evaluator needs of the connections: both directions block the thread that asks."""
 
     def ask(self, exchange: Exchange) -> Iterator[bytes]:
         """Send the exchange's batch; the payloads of the answer's packets as they come. Raises
         ConnectionError, and Cancelled once an attention is answered."""
-        raise NotImplementedError
+        ...
 
     def native(
         self, text: str, line: int, facts: SessionFacts, variables: dict[str, Value]
     ) -> Iterator[Reply]:
         """Run a native statement. Raises SqlError, and Cancelled."""
-        raise NotImplementedError
+        ...
 
     def pass_on(self, raw: bytes) -> None:
         """Tokens for the client as they are."""
-        raise NotImplementedError
+        ...
 
     def check(self) -> None:
         """Raises Cancelled when an attention has come."""
-        raise NotImplementedError
+        ...
 
 
 class RemoteFunctions(Functions):
