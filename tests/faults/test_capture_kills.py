@@ -19,6 +19,8 @@ from tdsproxy.log.archive import Archive
 from tdsproxy.store.crashpoints import VARIABLE
 from tests.log import capture_process, support
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(capture_process.__file__)
 ROOT = SCRIPT.parent.parent.parent
 POINTS = [

@@ -14,6 +14,8 @@ from scripts.campaigns.kill_world import World
 from scripts.campaigns.outcome import Violation
 from scripts.campaigns.product import product
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
