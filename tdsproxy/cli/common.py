@@ -39,6 +39,18 @@ Media = Annotated[
         metavar="FILE...",
     ),
 ]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", "-S", help="HOST:PORT. [the address to listen on, 127.0.0.1:1433]"),
+]
+User = Annotated[str, typer.Option("--user", "-U", help="Login.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        help="File with the password (or TDSPROXY_SA_PASSWORD). [STORE/sa_password]",
+    ),
+]
 
 
 def place(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from tdsproxy.cli.common import Config, Database, Store
+from tdsproxy.cli.common import Config, Database, PasswordFile, Server, Store, User
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import OptionError, parse_address, resolve
 from tdsproxy.cli.run import FIRST_ERROR_SEVERITY, password_of
@@ -74,18 +74,9 @@ def load(
         str | None,
         typer.Option("--table", help="SCHEMA.TABLE that the files are for. [each file's name]"),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", "-S", help="HOST:PORT. [the address to listen on, 127.0.0.1:1433]"),
-    ] = None,
-    user: Annotated[str, typer.Option("--user", "-U", help="Login.")] = "sa",
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--password-file",
-            help="File with the password (or TDSPROXY_SA_PASSWORD). [STORE/sa_password]",
-        ),
-    ] = None,
+    server: Server = None,
+    user: User = "sa",
+    password_file: PasswordFile = None,
     ca: Annotated[
         Path | None,
         typer.Option("--ca", help="Authorities (PEM) that the server's certificate must come from. [any]"),

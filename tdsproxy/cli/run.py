@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, TextIO
 import typer
 
 from tdsproxy.cli.accounts import PASSWORD_FILE, given_password
-from tdsproxy.cli.common import Config, Store
+from tdsproxy.cli.common import Config, PasswordFile, Server, Store, User
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import OptionError, ServeOptions, parse_address, resolve
 from tdsproxy.cli.tables import Layout, lines, plain
@@ -181,18 +181,9 @@ def run(
     query: Annotated[
         str | None, typer.Option("--query", "-q", help="Run this text instead of a file.")
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", "-S", help="HOST:PORT. [the address to listen on, 127.0.0.1:1433]"),
-    ] = None,
-    user: Annotated[str, typer.Option("--user", "-U", help="Login.")] = "sa",
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--password-file",
-            help="File with the password (or TDSPROXY_SA_PASSWORD). [STORE/sa_password]",
-        ),
-    ] = None,
+    server: Server = None,
+    user: User = "sa",
+    password_file: PasswordFile = None,
     database: Annotated[
         str, typer.Option("--database", "-d", help="Current database at the start. [the login's]")
     ] = "",
