@@ -89,6 +89,7 @@ class Agent:
         self._session: int | None = None
         self._version: int | None = None
         self._first_look = True
+        self._at_start: frozenset[tuple[UUID, int]] = frozenset()
         self._plan: dict[tuple[UUID, int], _Planned] = {}
         self._runs: dict[UUID, RunState] = {}
         self._threads: set[threading.Thread] = set()
@@ -110,6 +111,7 @@ class Agent:
                 now = self._clock.local(self._clock.now())
                 for run in self._book.unfinished():
                     self._end_unfinished(run, now)
+                self._at_start = self._starting_now()
                 self._session = self._book.begin_session(now)
             return self._session
 
@@ -233,12 +235,20 @@ class Agent:
                 planned.due = missed
             else:
                 self._replan(planned, session, now)
-            if first and attachment.schedule.freq_type == Frequency.AGENT_START:
+            if first and key in self._at_start:
                 self._launch_planned(planned, now, Source.BOOT)
             seen[key] = planned
         with self._guard:
             self._plan = seen
         self._version = version
+
+    def _starting_now(self) -> frozenset[tuple[UUID, int]]:
+        """What runs when the agent starts. A schedule made after its session began waits for the next one."""
+        return frozenset(
+            (found.job_id, found.schedule_id)
+            for found in self._book.attachments()
+            if found.schedule.freq_type == Frequency.AGENT_START
+        )
 
     def _noted(self, attachment: Attachment) -> dt.datetime | None:
         """The next run that an earlier session of the agent noted, in UTC."""

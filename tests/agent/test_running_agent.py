@@ -248,6 +248,8 @@ def test_jobs_go_on_when_the_listener_is_killed(tmp_path: Path) -> None:
 def test_a_run_that_the_kill_of_the_keeper_cut_off(tmp_path: Path) -> None:
     with running(tmp_path / "data") as server:
         run(server, "CREATE DATABASE shop")
+        # the agent begins a little after the server: what it finds then would run at once
+        wait_for(lambda: run(server, "SELECT 1 FROM msdb.dbo.syssessions"))
         add_job(server, "long", "WAITFOR DELAY '01:00:00'", freq_type=64)
         run(server, "EXEC msdb.dbo.sp_start_job N'long'")
         wait_for(lambda: run(server, "SELECT 1 FROM msdb.dbo.sysjobactivity WHERE last_executed_step_id = 1"))
