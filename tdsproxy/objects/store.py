@@ -30,7 +30,8 @@ _REPETITIONS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object that is there: its size in bytes and the tag that changes with its content."""
+    """An object that is there: its size in bytes and the tag that changes with its content, which is an ETag
+    or, on Google's, the object's generation."""
 
     key: str
     size: int
@@ -44,9 +45,9 @@ class Bucket:
     upload only the part that failed.
     """
 
-    def __init__(self, store: ObjectStore, writing: Writing, *, has_tags: bool = True) -> None:
+    def __init__(self, store: ObjectStore, writing: Writing, kind: Kind) -> None:
         self._store = store
-        self._has_tags = has_tags
+        self._kind = kind
         self._attributes = {"Storage-Class": writing.storage_class} if writing.storage_class else None
 
     def find(self, key: str) -> Found | None:
@@ -60,7 +61,7 @@ class Bucket:
             if error.reason in (Reason.MISSING, Reason.NO_BUCKET):
                 return None
             raise
-        return Found(key, found["size"], found["e_tag"])
+        return Found(key, found["size"], self._tag(found))
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """Exactly these bytes."""
@@ -75,7 +76,7 @@ class Bucket:
 
         with _failures():
             found = obstore.get(self._store, key)
-            return bytes(found.bytes()), found.meta["e_tag"]
+            return bytes(found.bytes()), self._tag(found.meta)
 
     def pieces(self, key: str, size: int = 4 << 20, offset: int = 0) -> Iterator[bytes]:
         """An object from ``offset`` on, in pieces of at least ``size`` bytes."""
@@ -92,8 +93,8 @@ class Bucket:
         import obstore
 
         mode: Any = "create" if new else "overwrite"
-        if only is not None and self._has_tags:
-            mode = {"e_tag": only}
+        if only is not None and self._kind is not Kind.FOLDER:
+            mode = {"version" if self._kind is Kind.GCS else "e_tag": only}
         elif only is not None and ((found := self.find(key)) is None or found.tag != only):
             # A folder has no conditional writes: this is as near as it comes.
             raise ObjectError(Reason.CHANGED)
@@ -101,7 +102,12 @@ class Bucket:
             put = obstore.put(
                 self._store, key, data, mode=mode, attributes=self._attributes, use_multipart=False
             )
-        return put["e_tag"]
+        return self._tag(put)
+
+    def _tag(self, found: Any) -> str | None:
+        # Google's conditions are about generations.
+        tag: str | None = found["version" if self._kind is Kind.GCS else "e_tag"]
+        return tag
 
     def upload(self, key: str, pieces: Iterable[bytes], part_size: int, concurrency: int) -> None:
         """A large object in parts. It is visible when this returns; when the iteration raises, which is
@@ -126,7 +132,7 @@ class Bucket:
         with _failures():
             for group in obstore.list(self._store, prefix=prefix.rstrip("/") + "/" if prefix else None):
                 for item in group:
-                    yield Found(item["path"], item["size"], item["e_tag"])
+                    yield Found(item["path"], item["size"], self._tag(item))
 
     def remove(self, keys: Sequence[str]) -> None:
         """What is not there is no error."""
@@ -182,16 +188,16 @@ def open_bucket(
         match url.kind:
             case Kind.S3:
                 options = _s3(url, secret, reaching, writing)
-                return Bucket(obstore.store.S3Store(url.bucket, **options, **common), writing)
+                return Bucket(obstore.store.S3Store(url.bucket, **options, **common), writing, url.kind)
             case Kind.AZURE:
                 options = _azure(url, secret)
-                return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing)
+                return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing, url.kind)
             case Kind.GCS:
                 options = _gcs(secret)
-                return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing)
+                return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing, url.kind)
             case Kind.FOLDER:
                 folder = obstore.store.LocalStore(url.bucket, automatic_cleanup=True, mkdir=True)
-                return Bucket(folder, writing, has_tags=False)
+                return Bucket(folder, writing, url.kind)
     except (obstore.exceptions.BaseError, ValueError, TypeError):
         # The library's words could show the secret.
         raise ObjectError(Reason.BAD_CREDENTIAL) from None

@@ -17,7 +17,8 @@ import pytest
 from tdsproxy.tsql.script import split_batches
 from tests.keeper.shop import tdsproxy
 from tests.objects.authority import make_authority
-from tests.objects.s3_server import IDENTITY, KEY, SECRET, Environ, S3Server, s3_server
+from tests.objects.faults import Cut, Environ
+from tests.objects.s3_server import IDENTITY, KEY, SECRET, S3Server, s3_server
 from tests.running import Running, running
 
 FORMAT = "WITH FORMAT"
@@ -132,7 +133,7 @@ def test_an_object_is_replaced_only_with_format(client: Client, s3: S3Server, bu
 
 @pytest.mark.slow
 def test_a_slow_store_is_waited_for(client: Client, s3: S3Server, bucket: str) -> None:
-    def slow(environ: Environ) -> tuple[int, str] | None:
+    def slow(environ: Environ) -> tuple[int, str] | Cut | None:
         time.sleep(0.3)
         return None
 
@@ -246,8 +247,8 @@ def test_busy_stores_and_cut_connections_are_tried_again(client: Client, s3: S3S
     url = f"{bucket}/x.bak"
     left = {"busy": 3, "cut": 2}
 
-    def trouble(environ: Environ) -> tuple[int, str] | None:
-        for kind, answer in (("busy", (503, "SlowDown")), ("cut", (0, ""))):
+    def trouble(environ: Environ) -> tuple[int, str] | Cut | None:
+        for kind, answer in (("busy", (503, "SlowDown")), ("cut", Cut())):
             if left[kind] and environ["REQUEST_METHOD"] != "HEAD":
                 left[kind] -= 1
                 return answer
@@ -283,7 +284,7 @@ def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, s3: S3Server) -> None
     url = s3.bucket("cancelled")
     sent = threading.Event()
 
-    def note(environ: Environ) -> tuple[int, str] | None:
+    def note(environ: Environ) -> tuple[int, str] | Cut | None:
         if _is_part(environ):
             sent.set()
         return None
@@ -314,7 +315,7 @@ def test_a_killed_keeper_leaves_no_object(tmp_path: Path, s3: S3Server) -> None:
     lock = tmp_path / "store" / "keeper.lock"
     killed = threading.Event()
 
-    def kill(environ: Environ) -> tuple[int, str] | None:
+    def kill(environ: Environ) -> tuple[int, str] | Cut | None:
         if _is_part(environ) and not killed.is_set():
             killed.set()
             os.kill(int(lock.read_text()), signal.SIGKILL)

@@ -40,7 +40,7 @@ def _credential(url: str, identity: str, secret: str) -> str:
 
 
 def test_backup_and_restore_with_a_signature(client: Client, azure: AzureServer) -> None:
-    url = azure.container("signature")
+    url = azure.bucket("signature")
     assert client.run(_credential(url, SAS, shared_access_signature())) == []
     stripes = f"URL = '{url}/a/1.bak', URL = '{url}/a/2.bak'"
     options = "COMPRESSION, MAXTRANSFERSIZE = 4194304, BLOCKSIZE = 65536, STATS = 50"
@@ -57,7 +57,7 @@ def test_backup_and_restore_with_a_signature(client: Client, azure: AzureServer)
 
 
 def test_an_accounts_key(client: Client, azure: AzureServer) -> None:
-    url = azure.container("key")
+    url = azure.bucket("key")
     assert client.run(_credential("account", ACCOUNT, KEY)) == []
     backup = f"BACKUP DATABASE shop TO URL = '{url}/x.bak' WITH CREDENTIAL = 'account'"
     assert client.numbers(backup)[-1] == 3014
@@ -66,7 +66,7 @@ def test_an_accounts_key(client: Client, azure: AzureServer) -> None:
 
 
 def test_refusals(client: Client, azure: AzureServer) -> None:
-    url = azure.container("refusals")
+    url = azure.bucket("refusals")
     nowhere = f"http://127.0.0.1:{azure.port}/{ACCOUNT}/nowhere"
     client.run(_credential(url, SAS, shared_access_signature(valid=False)))
     client.run(_credential(nowhere, SAS, shared_access_signature()))

@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
+
+from tests.objects.faults import FaultyServer, forward, serving
 
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -23,31 +25,41 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 _VERSION = "2021-08-06"
 
 
-@dataclass(frozen=True)
-class AzureServer:
-    port: int
+@dataclass
+class AzureServer(FaultyServer):
+    def bucket(self, name: str) -> str:
+        """Make a container; its URL."""
+        status, content = self._ask("PUT", f"/{ACCOUNT}/{name}?restype=container&")
+        assert status == 201, content
+        return f"http://{self.host}/{ACCOUNT}/{name}"
 
-    def container(self, name: str) -> str:
-        """Make one; its URL."""
-        date = formatdate(usegmt=True)
-        path = f"/{ACCOUNT}/{name}"
-        text = (
-            "PUT"
-            + "\n" * 12
-            + f"x-ms-date:{date}\nx-ms-version:{_VERSION}\n/{ACCOUNT}{path}\nrestype:container"
-        )
+    def keys(self, bucket: str) -> list[str]:
+        """Blobs that are visible."""
+        return [name for name, _ in self._blobs(bucket, "")]
+
+    def open_uploads(self, bucket: str) -> int:
+        """Blobs of which there are only blocks that nobody has committed."""
+        return len(self._blobs(bucket, "&include=uncommittedblobs")) - len(self._blobs(bucket, ""))
+
+    def tiers(self, bucket: str) -> dict[str, str]:
+        return dict(self._blobs(bucket, ""))
+
+    def _blobs(self, bucket: str, more: str) -> list[tuple[str, str]]:
+        status, content = self._ask("GET", f"/{ACCOUNT}/{bucket}?restype=container&comp=list{more}&")
+        assert status == 200, content
+        return [
+            (blob.findtext("Name") or "", blob.findtext("Properties/AccessTier") or "")
+            for blob in ElementTree.fromstring(content).iter("Blob")
+        ]
+
+    def _ask(self, method: str, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {
-            "x-ms-date": date,
-            "x-ms-version": _VERSION,
-            "Authorization": f"SharedKey {ACCOUNT}:{_sign(text)}",
-            "Content-Length": "0",
-        }
-        connection.request("PUT", f"{path}?restype=container", headers=headers)
+        signed = path + shared_access_signature()
+        connection.request(method, signed, headers={"x-ms-version": _VERSION, "Content-Length": "0"})
         answer = connection.getresponse()
-        assert answer.status == 201, answer.read()
+        content = answer.read()
         connection.close()
-        return f"http://127.0.0.1:{self.port}{path}"
+        return answer.status, content
 
 
 def _sign(text: str) -> str:
@@ -84,7 +96,9 @@ def azure_server(program: Path, directory: Path) -> Iterator[AzureServer]:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        yield AzureServer(port)
+        server = AzureServer()
+        with serving(server, forward(port)):
+            yield server
     finally:
         process.kill()
         process.wait(60)

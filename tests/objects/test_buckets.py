@@ -1,0 +1,89 @@
+"""What the stores promise to those who share one: conditional writes, on each server that there is a double
+of in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tdsproxy.objects.errors import ObjectError, Reason
+from tdsproxy.objects.lease import SECONDS, Lease, LeaseTaken
+from tdsproxy.objects.options import Reaching, Secret, Writing
+from tdsproxy.objects.store import Bucket, open_bucket
+from tdsproxy.objects.url import parse_url
+from tests.objects import gcs_server as gcs
+from tests.objects import s3_server as s3
+
+
+@pytest.fixture(scope="module", params=["s3", "gcs"])
+def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    if request.param == "s3":
+        with s3.s3_server() as server:
+            url = parse_url(server.bucket("shared"), object_needed=False)
+            yield open_bucket(url, Secret(s3.IDENTITY, f"{s3.KEY}:{s3.SECRET}"), Reaching())
+    else:
+        with gcs.gcs_server() as server:
+            url = parse_url(server.bucket("shared"), object_needed=False)
+            yield open_bucket(url, Secret(gcs.IDENTITY, server.secret()), Reaching())
+
+
+def _refused(bucket: Bucket, **condition: object) -> Reason:
+    with pytest.raises(ObjectError) as caught:
+        bucket.write("x", b"lost", **condition)  # type: ignore[arg-type]
+    return caught.value.reason
+
+
+def test_only_who_knows_the_last_one_replaces_it(bucket: Bucket) -> None:
+    first = bucket.write("x", b"1", new=True)
+    assert _refused(bucket, new=True) in (Reason.EXISTS, Reason.CHANGED)
+    second = bucket.write("x", b"2", only=first)
+    assert second not in (None, first)
+    assert _refused(bucket, only=first) is Reason.CHANGED
+    assert bucket.read_all("x") == (b"2", second)
+    found = bucket.find("x")
+    assert found is not None
+    assert (found.size, found.tag) == (1, second)
+    assert bucket.read("x", 0, 1) == b"2"
+
+
+def test_a_lease_has_one_holder(bucket: Bucket) -> None:
+    now = [1000.0]
+    one, other = (Lease(bucket, "lease", name, name, clock=lambda: now[0]) for name in ("one", "other"))
+    one.keep()
+    with pytest.raises(LeaseTaken):
+        other.keep()
+    now[0] += 2 * SECONDS
+    other.keep()
+    with pytest.raises(LeaseTaken):
+        one.keep()
+    other.release()
+    one.keep()
+    assert one.epoch == 3
+
+
+def test_a_list_is_whole_and_in_order(bucket: Bucket) -> None:
+    for number in (2, 1, 3):
+        bucket.write(f"many/a b&{number}", bytes(number))
+    assert [(item.key, item.size) for item in bucket.list("many")] == [
+        (f"many/a b&{number}", number) for number in (1, 2, 3)
+    ]
+    bucket.remove(["many/a b&1", "many/never"])
+    assert [item.key for item in bucket.list("many")] == ["many/a b&2", "many/a b&3"]
+
+
+def test_parts_make_one_object_with_its_class(bucket: Bucket) -> None:
+    pieces = [bytes([number]) * (1 << 20) for number in range(12)]
+    bucket.upload("large", iter(pieces), 5 << 20, 2)
+    assert b"".join(bucket.pieces("large", offset=5 << 20)) == b"".join(pieces[5:])
+
+
+def test_gcs_is_told_the_storage_class() -> None:
+    with gcs.gcs_server() as server:
+        url = parse_url(server.bucket("cold"), object_needed=False)
+        cold = open_bucket(
+            url, Secret(gcs.IDENTITY, server.secret()), Reaching(), Writing(storage_class="COLDLINE")
+        )
+        cold.write("a", b"1")
+        cold.upload("b", iter([bytes(6 << 20)]), 5 << 20, 2)
+        assert {item.storage_class for item in server.buckets["cold"].values()} == {"COLDLINE"}
