@@ -14,7 +14,7 @@ n/char, n/varchar(n)        NVARCHAR(n) ...             TEXT
 binary types                VARBINARY(n), VARBINARY_MAX, IMAGE  BLOB
 uniqueidentifier            UNIQUEIDENTIFIER            TEXT, upper case with dashes
 date .. datetimeoffset      DATE, DATETIME2(7) ...      TEXT ``YYYY-MM-DD HH:MM:SS.fffffff +HH:MM``
-sql_variant                 SQL_VARIANT_TEXT            TEXT, ``type|text``
+sql_variant                 SQL_VARIANT_TEXT            TEXT, ``type|text``; binary ones ``type|0x`` and digits
 ==========================  ==========================  ==================================================
 
 The declared names are chosen for SQLite's affinity rules (datatype3, section 3.1): none of them makes
@@ -204,8 +204,21 @@ def to_storage(value: Value, type_: SqlType) -> Stored:
         hours, minutes = divmod(abs(value.offset), 60)
         return f"{_date_text(days)} {_time_text(ticks, _digits(type_))} {sign}{hours:02}:{minutes:02}"
     if isinstance(value, Variant):
-        return f"{value.type}|{_text_of(to_storage(value.value, value.type) or 0)}"
+        inner = to_storage(value.value, value.type)
+        return f"{value.type}|{_binary_text(inner) if isinstance(inner, bytes) else inner}"
     raise TypeError(f"a value of {name} cannot be a {type(value).__name__}")
+
+
+def _binary_text(data: bytes) -> str:
+    return f"0x{data.hex().upper()}"
+
+
+def _from_binary_text(text: str) -> bytes | str:
+    """What is not of that form is left as it is."""
+    try:
+        return bytes.fromhex(text[2:]) if text.startswith("0x") else text
+    except ValueError:
+        return text
 
 
 def storable_text(text: str) -> str:
@@ -255,9 +268,12 @@ def from_storage(raw: Stored, type_: SqlType) -> Value:
         return 1 if raw not in (0, "0", "") else 0
     if name in ("decimal", "money", "smallmoney"):
         scale = type_.scale or 0
-        if isinstance(raw, str):
-            return _quantise(_from_sortable(raw.strip(), type_.precision or 18, scale), scale)
-        return _quantise(Decimal(repr(raw)), scale)
+        if not isinstance(raw, str):
+            return _quantise(Decimal(repr(raw)), scale)
+        text = raw.strip()
+        if is_sortable_text(type_):
+            return _quantise(_from_sortable(text, type_.precision or 18, scale), scale)
+        return _quantise(Decimal(text), scale)
     if name in t.APPROXIMATE_TYPES:
         return float(raw)
     if name in t.BINARY_TYPES:
@@ -271,7 +287,8 @@ def from_storage(raw: Stored, type_: SqlType) -> Value:
             return Variant(t.nvarchar(4000), _text_of(raw))
         word, _, text = raw.partition("|")
         inner = parse_declared(word)
-        return Variant(inner, from_storage(text, inner))  # type: ignore[arg-type]
+        stored = _from_binary_text(text) if inner.is_binary else text
+        return Variant(inner, from_storage(stored, inner))  # type: ignore[arg-type]
     return _text_of(raw)
 
 

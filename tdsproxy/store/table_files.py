@@ -121,6 +121,9 @@ def text_of(raw: Stored, type_: SqlType) -> str:
     there and has no reading as ``type_`` stays as it is."""
     if isinstance(raw, bytes):
         return f"0x{raw.hex().upper()}"
+    if type_.name == "sql_variant" and isinstance(raw, str):
+        base, bar, inner = raw.partition("|")
+        return f"{base}|{text_of(inner, parse_declared(base))}" if bar else raw
     if type_.name in ("decimal", "money", "smallmoney"):
         try:
             value = from_storage(raw, type_)

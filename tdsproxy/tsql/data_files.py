@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,8 @@ MOST_TEXT: Final = 1 << 20
 
 _COMPUTED: Final = frozenset({"timestamp", "rowversion"})
 _BINARY: Final = frozenset({"binary", "varbinary", "image"})
+_TYPE: Final = re.compile(r"([a-z][a-z0-9]*)(?:\((?:\d+|max)(?:,\s*\d+)?\))?", re.IGNORECASE | re.ASCII)
+_HEXADECIMAL: Final = re.compile(r"0x(?:[0-9A-F]{2})*", re.IGNORECASE)
 _EXACT: Final = frozenset(
     {"bit", "tinyint", "smallint", "int", "bigint", "decimal", "numeric", "money", "smallmoney"}
 )
@@ -218,8 +221,10 @@ def literal(text: str | None, column: TargetColumn, line: int) -> str:
             raise DataError(line, f"The value of '{column.name}' is not hexadecimal.") from None
     if column.type_name == "sql_variant":
         base, bar, value = text.partition("|")
-        if bar and base.replace("_", "").partition("(")[0].isalpha() and "'" not in base:
-            return f"CAST(CAST({_string(value, line)} AS {base}) AS sql_variant)"
+        # A file's text is data, whatever it looks like.
+        if bar and (named := _TYPE.fullmatch(base)):
+            digits = named[1].lower() in _BINARY and _HEXADECIMAL.fullmatch(value)
+            return f"CAST(CAST({value if digits else _string(value, line)} AS {base}) AS sql_variant)"
     if column.type_name in _EXACT and "e" in text.lower():
         try:
             text = f"{Decimal(text):f}"

@@ -12,7 +12,7 @@ import pytest
 
 from tdsproxy.cli import entry
 from tdsproxy.store.table_files import StoredTable, table_of
-from tdsproxy.tsql.data_files import DataError, csv_rows, json_rows
+from tdsproxy.tsql.data_files import DataError, TargetColumn, csv_rows, json_rows, literal
 from tests.running import PASSWORD, Running
 
 Command = Callable[..., tuple[int, str, str]]
@@ -21,7 +21,7 @@ COLUMNS = """id int IDENTITY(5, 3) PRIMARY KEY, b bit, ti tinyint, si smallint, 
 d9 decimal(9, 2), n0 numeric(18, 0), m money, sm smallmoney, f float, r real, c char(5), v varchar(20),
 vm varchar(max), nc nchar(5), nv nvarchar(50), nm nvarchar(max), tx text, nt ntext, bn binary(4),
 vb varbinary(20), vbm varbinary(max), im image, u uniqueidentifier, dt date, t7 time(7), t0 time(0),
-dtm datetime, sd smalldatetime, d2 datetime2(7), d20 datetime2(0), o datetimeoffset(7), x xml,
+dtm datetime, sd smalldatetime, d2 datetime2(7), d20 datetime2(0), o datetimeoffset(7), sv sql_variant, x xml,
 [odd "name, x] nvarchar(9),
 twice AS ti * 2, rv rowversion"""
 
@@ -62,6 +62,19 @@ VALUES = {
     "d2": ["'9999-12-31T23:59:59.9999999'", "'0001-01-01T00:00:00.0000001'", "NULL"],
     "d20": ["'2024-03-04T05:06:07'", "NULL"],
     "o": ["'2024-03-04 05:06:07.1234567 +05:30'", "'2024-03-04 05:06:07 -14:00'", "NULL"],
+    "sv": [
+        "CAST(-123.4 AS decimal(4, 1))",
+        "CAST(-1.5 AS decimal(38, 10))",
+        "CAST(-1.25 AS money)",
+        "0xFF00",
+        "0x",
+        "N''",
+        "N'0x'",
+        "'a|b'",
+        "1",
+        "CAST('2024-03-04T05:06:07' AS datetime2(3))",
+        "NULL",
+    ],
     "x": ["N'<a b=\"1\">t &amp; é</a>'", "NULL"],
     '[odd "name, x]': ["N'odd'", "N''", "NULL"],
 }
@@ -215,3 +228,24 @@ def test_rows_know_their_lines() -> None:
     assert [(row.line, row.values) for row in found] == [(1, ("1.10", None)), (3, ("1", "t"))]
     with pytest.raises(DataError):
         list(json_rows(['{"a": NaN}']))
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("decimal(4,1)|-123.4", "CAST(CAST(N'-123.4' AS decimal(4,1)) AS sql_variant)"),
+        ("varbinary(3)|0xFF00", "CAST(CAST(0xFF00 AS varbinary(3)) AS sql_variant)"),
+        (
+            "varbinary(3)|0xF); DROP TABLE t --",
+            "CAST(CAST(N'0xF); DROP TABLE t --' AS varbinary(3)) AS sql_variant)",
+        ),
+        (
+            "datetime2(3)|2024-03-04 05:06:07",
+            "CAST(CAST(N'2024-03-04 05:06:07' AS datetime2(3)) AS sql_variant)",
+        ),
+        ("int(1)) AS x)); DROP TABLE t --|1", "N'int(1)) AS x)); DROP TABLE t --|1'"),
+        ("no type", "N'no type'"),
+    ],
+)
+def test_a_files_text_is_data_in_sql_variant(text: str, expression: str) -> None:
+    assert literal(text, TargetColumn("sv", "sql_variant", False, False), 1) == expression
