@@ -14,7 +14,7 @@ n/char, n/varchar(n)        NVARCHAR(n) ...             TEXT
 binary types                VARBINARY(n), VARBINARY_MAX, IMAGE  BLOB
 uniqueidentifier            UNIQUEIDENTIFIER            TEXT, upper case with dashes
 date .. datetimeoffset      DATE, DATETIME2(7) ...      TEXT ``YYYY-MM-DD HH:MM:SS.fffffff +HH:MM``
-sql_variant                 SQL_VARIANT_TEXT            TEXT, ``type|text``; binary ones ``type|0x`` and digits
+sql_variant                 SQL_VARIANT_TEXT            TEXT, ``type|text``, of binary ones ``type|0x..``
 ==========================  ==========================  ==================================================
 
 The declared names are chosen for SQLite's affinity rules (datatype3, section 3.1): none of them makes

@@ -223,8 +223,9 @@ def literal(text: str | None, column: TargetColumn, line: int) -> str:
         base, bar, value = text.partition("|")
         # A file's text is data, whatever it looks like.
         if bar and (named := _TYPE.fullmatch(base)):
-            digits = named[1].lower() in _BINARY and _HEXADECIMAL.fullmatch(value)
-            return f"CAST(CAST({value if digits else _string(value, line)} AS {base}) AS sql_variant)"
+            is_hexadecimal = named[1].lower() in _BINARY and _HEXADECIMAL.fullmatch(value)
+            written = value if is_hexadecimal else _string(value, line)
+            return f"CAST(CAST({written} AS {base}) AS sql_variant)"
     if column.type_name in _EXACT and "e" in text.lower():
         try:
             text = f"{Decimal(text):f}"
