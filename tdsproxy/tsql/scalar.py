@@ -314,6 +314,8 @@ def test(predicate: ast.Predicate, env: Environment) -> bool | None:
             return _negate(test(predicate.operand, env), True)
         case ast.IsNull():
             return (evaluate(predicate.operand, env).value is None) != predicate.negated
+        case ast.IsDistinct():
+            return _distinct(predicate, env) != predicate.negated
         case ast.Between():
             low = _compare(">=", predicate.operand, predicate.low, env)
             high = _compare("<=", predicate.operand, predicate.high, env)
@@ -325,6 +327,14 @@ def test(predicate: ast.Predicate, env: Environment) -> bool | None:
             return _negate(_like(predicate, env), predicate.negated)
         case _:
             raise NeedsQuery(type(predicate).__name__)
+
+
+def _distinct(predicate: ast.IsDistinct, env: Environment) -> bool:
+    differ = _compare("<>", predicate.left, predicate.right, env)
+    if differ is not None:
+        return differ
+    left, right = evaluate(predicate.left, env), evaluate(predicate.right, env)
+    return (left.value is None) != (right.value is None)
 
 
 def _negate(truth: bool | None, negated: bool) -> bool | None:

@@ -84,3 +84,117 @@ def test_what_can_not_be_parsed(sql: Client) -> None:
     sql.run("SET LANGUAGE German")
     assert sql.value("SELECT PARSE('1,5' AS decimal(3, 1))") == Decimal("1.5")
     sql.run("SET LANGUAGE us_english")
+
+
+@pytest.fixture(scope="module")
+def numbers(sql: Client) -> Client:
+    sql.run("CREATE TABLE #n(id int, a int NULL, b nvarchar(9) NULL, g int)")
+    sql.run("INSERT #n VALUES (1, 1, N'x', 1), (2, 2, N'y', 1), (3, NULL, N'z', 1), (4, 4, NULL, 2)")
+    return sql
+
+
+def test_distinct_knows_no_unknown(numbers: Client) -> None:
+    assert numbers.rows(
+        "SELECT id, IIF(a IS NOT DISTINCT FROM NULL, 1, 0), IIF(b IS DISTINCT FROM N'X ', 1, 0) FROM #n"
+    ) == [(1, 0, 0), (2, 0, 1), (3, 1, 1), (4, 0, 1)]
+    assert numbers.value("DECLARE @n int; IF @n IS NOT DISTINCT FROM NULL SELECT 'same'") == "same"
+    assert numbers.value("DECLARE @n int; IF @n IS DISTINCT FROM 1 SELECT 'other'") == "other"
+
+
+def test_percentiles(numbers: Client) -> None:
+    assert numbers.rows(
+        "SELECT id, PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY a) OVER (PARTITION BY g),"
+        " PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY a DESC) OVER (PARTITION BY g) FROM #n ORDER BY id"
+    ) == [(1, 1.5, 2), (2, 1.5, 2), (3, 1.5, 2), (4, 4.0, 4)]
+    assert numbers.error("SELECT PERCENTILE_CONT(0.5) OVER () FROM #n") == 10754
+    assert numbers.error("SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY a) FROM #n") == 10753
+
+
+def test_named_windows(numbers: Client) -> None:
+    assert numbers.rows(
+        "SELECT id, SUM(a) OVER w, COUNT(*) OVER (w ROWS UNBOUNDED PRECEDING) FROM #n"
+        " WINDOW w AS (v ORDER BY id), v AS (PARTITION BY g) ORDER BY id"
+    ) == [(1, 1, 1), (2, 3, 2), (3, 3, 3), (4, 4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("SELECT SUM(a) OVER w FROM #n", 5362),
+        ("SELECT SUM(a) OVER w FROM #n WINDOW w AS (w ORDER BY id)", 5362),
+        ("SELECT SUM(a) OVER w FROM #n WINDOW w AS (v), v AS (u), u AS (w)", 5365),
+        ("SELECT SUM(a) OVER w FROM #n WINDOW w AS (ORDER BY id), W AS (ORDER BY a)", 16211),
+        ("SELECT SUM(a) OVER (w ORDER BY a) FROM #n WINDOW w AS (ORDER BY id)", 4123),
+    ],
+)
+def test_named_windows_that_can_not_be(numbers: Client, query: str, number: int) -> None:
+    assert numbers.error(query) == number
+
+
+def test_values_without_nulls(numbers: Client) -> None:
+    assert numbers.rows(
+        "SELECT FIRST_VALUE(b) IGNORE NULLS OVER (ORDER BY id DESC),"
+        " LAST_VALUE(a) IGNORE NULLS OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)"
+        " FROM #n ORDER BY id"
+    ) == [("z", 1), ("z", 2), ("z", 2), (None, 4)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "made"),
+    [
+        ("DATE_BUCKET(week, 1, CAST('20220505' AS date))", "2022-05-02"),
+        ("DATE_BUCKET(month, 3, CAST('1899-12-31T10:00' AS datetime))", "1899-10-01 00:00:00.000"),
+        ("DATE_BUCKET(month, 1, CAST('20220505' AS date), CAST('20200110' AS date))", "2022-04-10"),
+        ("DATE_BUCKET(hour, 2, CAST('13:59' AS time(0)))", "12:00:00"),
+        (
+            "DATE_BUCKET(day, 2, CAST('20200430' AS datetime2(0)), CAST('20200401' AS datetime2(0)))",
+            "2020-04-29 00:00:00",
+        ),
+        # the hour that is skipped, the one that comes twice, and from zone to zone
+        (
+            "CAST('20220327 02:30' AS datetime2(0)) AT TIME ZONE 'central european standard time'",
+            "2022-03-27 03:30:00 +02:00",
+        ),
+        (
+            "CAST('20221030 02:30' AS datetime2(0)) AT TIME ZONE 'Central European Standard Time'",
+            "2022-10-30 02:30:00 +02:00",
+        ),
+        (
+            "CAST('20220130 02:30' AS datetime2(0)) AT TIME ZONE 'UTC' AT TIME ZONE 'Pacific Standard Time'",
+            "2022-01-29 18:30:00 -08:00",
+        ),
+    ],
+)
+def test_buckets_and_zones(sql: Client, expression: str, made: str) -> None:
+    assert sql.value(f"SELECT CONVERT(varchar(40), {expression}, 121)") == made
+
+
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [
+        ("DATE_BUCKET(day, 0, GETDATE())", 9834),
+        ("DATE_BUCKET(fortnight, 1, GETDATE())", 155),
+        ("GETDATE() AT TIME ZONE 'Mars Standard Time'", 9820),
+        ("'2020-01-01' AT TIME ZONE 'UTC'", 8116),
+    ],
+)
+def test_buckets_and_zones_that_can_not_be(sql: Client, expression: str, number: int) -> None:
+    assert sql.error(f"SELECT {expression}") == number
+
+
+@pytest.mark.parametrize(
+    ("expression", "made"),
+    [
+        ("LEFT_SHIFT(1, 3)", 8),
+        ("LEFT_SHIFT(1, 31)", -(2**31)),
+        ("LEFT_SHIFT(1, 32)", 0),
+        ("RIGHT_SHIFT(-1, 31)", 1),
+        ("RIGHT_SHIFT(0x0100, 4)", b"\x00\x10"),
+        ("BIT_COUNT(CAST(-1 AS bigint))", 64),
+        ("CAST(GET_BIT(5, 2) AS int)", 1),
+        ("SET_BIT(5, 1)", 7),
+        ("SET_BIT(5, 0, 0)", 4),
+    ],
+)
+def test_bits(sql: Client, expression: str, made: object) -> None:
+    assert sql.value(f"SELECT {expression}") == made

@@ -48,6 +48,8 @@ WINDOW_FUNCTIONS: Final = frozenset(
         "LAST_VALUE",
         "PERCENT_RANK",
         "CUME_DIST",
+        "PERCENTILE_CONT",
+        "PERCENTILE_DISC",
     }
 )
 _EXACT: Final = Context(prec=60)
@@ -118,6 +120,61 @@ class Spread:
         return math.sqrt(variance) if self._root else variance
 
 
+class Percentile:
+    """PERCENTILE_CONT and PERCENTILE_DISC: of each row a value and the fraction that is wanted."""
+
+    def __init__(self, source: SqlType, *, continuous: bool, descending: bool) -> None:
+        self._source = source
+        self._continuous = continuous
+        self._descending = descending
+        self._values: list[Stored] = []
+        self._fraction = 0.0
+
+    def step(self, *raw: Stored) -> None:
+        if isinstance(raw[1], float):
+            self._fraction = raw[1]
+        if raw[0] is not None:
+            self._values.append(raw[0])
+
+    def inverse(self, *raw: Stored) -> None:
+        if raw[0] is not None:
+            self._values.remove(raw[0])
+
+    def value(self) -> Stored:
+        if not 0 <= self._fraction <= 1:
+            raise SqlError.of(10755, 16, 1, "The percentile value must be between 0 and 1.")
+        found = sorted(self._values, key=self._number, reverse=self._descending)
+        if not found:
+            return None
+        if not self._continuous:
+            return found[max(math.ceil(self._fraction * len(found)), 1) - 1]
+        place = self._fraction * (len(found) - 1)
+        low, high = self._number(found[math.floor(place)]), self._number(found[math.ceil(place)])
+        return low + (high - low) * (place - math.floor(place))
+
+    def _number(self, raw: Stored) -> float:
+        return float(str(from_storage(raw, self._source)))
+
+
+class Known:
+    """FIRST_VALUE and LAST_VALUE with IGNORE NULLS."""
+
+    def __init__(self, *, last: bool) -> None:
+        self._last = last
+        self._values: list[Stored] = []
+
+    def step(self, *raw: Stored) -> None:
+        if raw[0] is not None:
+            self._values.append(raw[0])
+
+    def inverse(self, *raw: Stored) -> None:
+        if raw[0] is not None:  # rows leave a window in the order in which they came
+            self._values.pop(0)
+
+    def value(self) -> Stored:
+        return self._values[-1 if self._last else 0] if self._values else None
+
+
 class ChecksumAggregate:
     """CHECKSUM_AGG: the values' exclusive or."""
 
@@ -164,12 +221,15 @@ class AggregateCompiler:
             raise error(
                 10753, f"The function '{expr.name.object}' must have an OVER clause.", expr.line, severity=15
             )
-        window = self._window(expr.over, scope)
         name = expr.name.object.upper()
+        over = expr.over
+        if over.ignore_nulls and name not in ("FIRST_VALUE", "LAST_VALUE"):
+            raise error(102, "Incorrect syntax near 'NULLS'.", expr.line, severity=15)
+        window = self._window(over, scope)
         if name in AGGREGATES:
             return replace(self._call(expr, scope, window), aggregate=False)
         if name in ("ROW_NUMBER", "RANK", "DENSE_RANK"):
-            if not expr.over.order:
+            if not over.order:
                 raise error(
                     4112,
                     f"The function '{expr.name.object}' must have an OVER clause with ORDER BY.",
@@ -178,7 +238,13 @@ class AggregateCompiler:
             return Typed(f"{name.lower()}(){window}", t.BIGINT, True)
         if name in ("PERCENT_RANK", "CUME_DIST"):
             return Typed(f"{name.lower()}(){window}", t.FLOAT, True)
+        if name in ("PERCENTILE_CONT", "PERCENTILE_DISC"):
+            return self._percentile(expr, scope, window)
         args = [self._expressions.value(arg, scope) for arg in expr.args]
+        if over.ignore_nulls:
+            last = name == "LAST_VALUE"
+            function = self._binder.aggregate((name, "without nulls"), lambda: Known(last=last))
+            return Typed(f"{function}({args[0].sql}){window}", args[0].type, True)
         if name == "NTILE":
             return Typed(f"ntile({args[0].sql}){window}", t.BIGINT, True)
         inner = [args[0].sql]
@@ -187,6 +253,32 @@ class AggregateCompiler:
             if len(args) > 2:
                 inner.append(self._expressions.converted(args[2], args[0].type).sql)
         return Typed(f"{name.lower()}({', '.join(inner)}){window}", args[0].type, True)
+
+    def _percentile(self, expr: ast.FunctionCall, scope: Scope, window: str) -> Typed:
+        name = expr.name.object.upper()
+        if len(expr.args) != 1:
+            text = f"The {name.lower()} function requires 1 argument(s)."
+            raise error(174, text, expr.line, severity=15)
+        if len(expr.within_group) != 1:
+            text = f"The function '{name.lower()}' must have a WITHIN GROUP clause."
+            raise error(10754, text, expr.line, severity=15)
+        if expr.over is not None and expr.over.order:
+            text = f"The function '{name.lower()}' may not have ORDER BY in OVER clause."
+            raise error(10758, text, expr.line, severity=15)
+        item = expr.within_group[0]
+        fraction = self._expressions.converted(self._expressions.value(expr.args[0], scope), t.FLOAT)
+        key = self._expressions.value(item.expr, scope)
+        if not key.type.is_number:
+            raise _invalid(key.type, name, expr.line)
+        continuous, descending, source = name == "PERCENTILE_CONT", item.descending, key.type
+
+        def made() -> Aggregate:
+            return Percentile(source, continuous=continuous, descending=descending)
+
+        function = self._binder.aggregate((name, source, descending), made)
+        return Typed(
+            f"{function}({key.sql}, {fraction.sql}){window}", t.FLOAT if continuous else source, True
+        )
 
     def _window(self, over: ast.Over, scope: Scope) -> str:
         parts = []

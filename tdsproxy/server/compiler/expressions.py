@@ -338,7 +338,7 @@ class ExpressionCompiler:
     def _functioncall(self, expr: ast.FunctionCall, scope: Scope) -> Typed:
         name = expr.name.object.upper()
         if expr.name.schema is None:
-            if expr.over is not None and (name in WINDOW_FUNCTIONS or name in AGGREGATES):
+            if name in WINDOW_FUNCTIONS or (expr.over is not None and name in AGGREGATES):
                 return self.queries.aggregates.windowed(expr, scope)
             if name in AGGREGATES:
                 return self.queries.aggregates.aggregate(expr, scope)

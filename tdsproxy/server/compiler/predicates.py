@@ -75,6 +75,12 @@ class PredicateCompiler:
             case ast.IsNull():
                 word = "IS NOT NULL" if expr.negated else "IS NULL"
                 return f"({self._expressions.value(expr.operand, scope).sql} {word})"
+            case ast.IsDistinct():
+                left = self._expressions.value(expr.left, scope)
+                right = self._expressions.value(expr.right, scope)
+                differ = self.compare("<>", left, right, expr.line)
+                distinct = f"COALESCE({differ}, ({left.sql} IS NULL) <> ({right.sql} IS NULL))"
+                return f"(NOT {distinct})" if expr.negated else f"({distinct})"
             case ast.Between():
                 operand = self._expressions.value(expr.operand, scope)
                 low = self.compare(">=", operand, self._expressions.value(expr.low, scope))

@@ -14,6 +14,7 @@ from tdsproxy.server.compiler.context import Context
 from tdsproxy.server.compiler.expressions import ExpressionCompiler
 from tdsproxy.server.compiler.inspect import contains_aggregate, expressions_of
 from tdsproxy.server.compiler.json_format import checked_names
+from tdsproxy.server.compiler.rewrite import with_windows
 from tdsproxy.server.compiler.sources import SourceCompiler
 from tdsproxy.server.compiler.typed import Scope, Typed, error
 from tdsproxy.server.compiler.xml_format import text_frame
@@ -230,6 +231,7 @@ class QueryCompiler:
         self, query: ast.Select, parent: Scope | None, among: tuple[ast.Expr, ...] | None = None
     ) -> CompiledQuery:
         """``among`` are the expressions that one of several grouping sets groups by."""
+        query = with_windows(query)
         scope = Scope(parent=parent)
         source = self.sources.compile(query.sources, scope) if query.sources else ""
         where = [self.expressions.predicate(query.where, scope)] if query.where is not None else []

@@ -119,4 +119,5 @@ FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
     asks("LOGINPROPERTY", 2, 2, t.SQL_VARIANT, _login_property),
     asks("FN_SYSPOLICY_IS_AUTOMATION_ENABLED", 0, 0, t.BIT, lambda c: 0),
     asks("FN_HADR_BACKUP_IS_PREFERRED_REPLICA", 1, 1, t.BIT, lambda c, name: 1),
+    asks("FN_HADR_IS_PRIMARY_REPLICA", 1, 1, t.BIT, lambda c, name: None),
 )

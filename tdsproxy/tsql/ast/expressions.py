@@ -136,6 +136,9 @@ class Over(Node):
     order: tuple[OrderItem, ...] = ()
     frame: str | None = None
     """The frame clause as SQLite takes it too: ``ROWS BETWEEN 1 PRECEDING AND CURRENT ROW``."""
+    window: str | None = None
+    """The window of the query's WINDOW clause that this one goes on from."""
+    ignore_nulls: bool = False
 
 
 class OrderItem(Node):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tdsproxy.tsql.ast.node import Node
 
 if TYPE_CHECKING:
-    from tdsproxy.tsql.ast.expressions import Expr, FunctionCall, OrderItem, Predicate
+    from tdsproxy.tsql.ast.expressions import Expr, FunctionCall, OrderItem, Over, Predicate
     from tdsproxy.tsql.ast.names import Name, TypeName
 
 
@@ -127,6 +127,8 @@ class Select(Query):
     distinct: bool = False
     top: Top | None = None
     into: Name | None = None
+    windows: tuple[tuple[str, Over], ...] = ()
+    """The WINDOW clause."""
 
 
 class SetOperation(Query):

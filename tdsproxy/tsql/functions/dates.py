@@ -60,7 +60,7 @@ _PARTS: Final = {
     **dict.fromkeys(("tzoffset", "tz"), "tzoffset"),
     **dict.fromkeys(("iso_week", "isowk", "isoww"), "iso_week"),
 }
-_UNITS: Final = {
+UNITS: Final = {
     "hour": TICKS_PER_HOUR,
     "minute": TICKS_PER_MINUTE,
     "second": TICKS_PER_SECOND,
@@ -146,16 +146,16 @@ def dateadd(
         days = add_months(here.days, months)
         if days is None:
             raise failures.date_overflow(result_type)
-        return _back(DateTime(days, here.ticks), value, result_type)
+        return in_shape(DateTime(days, here.ticks), value, result_type)
     if unit in ("day", "dayofyear", "weekday", "week"):
         step = count * (7 if unit == "week" else 1) * TICKS_PER_DAY
     elif unit == "nanosecond":
         step = (count + 50) // 100 if count >= 0 else -((50 - count) // 100)
     else:
-        step = count * _UNITS[unit]
+        step = count * UNITS[unit]
     if isinstance(value, Time):
         return Time(round_scale((value.ticks + step) % TICKS_PER_DAY, _scale(result_type)) % TICKS_PER_DAY)
-    return _back(split(total(here.days, here.ticks) + step), value, result_type)
+    return in_shape(split(total(here.days, here.ticks) + step), value, result_type)
 
 
 def _scale(type_: SqlType) -> int:
@@ -169,7 +169,7 @@ def _check_part(unit: str, type_: SqlType, function: str) -> None:
         raise SqlError.of(9810, 16, 1, text)
 
 
-def _back(made: DateTime, value: Value, type_: SqlType) -> Value:
+def in_shape(made: DateTime, value: Value, type_: SqlType) -> Value:
     """A wall clock in the shape of the original value."""
     low = DAY_1753 if type_.name == "datetime" else 0
     if not low <= made.days <= MAX_DAYS:
@@ -205,9 +205,9 @@ def _boundaries(part: str, function: str, one: Value, two: Value, types: Sequenc
     first, last = total(start.days, start.ticks), total(end.days, end.ticks)
     if unit == "nanosecond":
         return (last - first) * 100
-    if unit not in _UNITS:
+    if unit not in UNITS:
         raise SqlError.of(9806, 16, 1, f"The datepart {unit} is not supported by date function {function}.")
-    size = _UNITS[unit]
+    size = UNITS[unit]
     return last // size - first // size
 
 
@@ -430,7 +430,8 @@ def _todatetimeoffset(
     return at_offset(here, offset_of(zone, "todatetimeoffset"))
 
 
-def _offset_type(types: Sequence[SqlType], exprs: Sequence[ast.Expr]) -> SqlType:
+def offset_type(types: Sequence[SqlType], exprs: Sequence[ast.Expr]) -> SqlType:
+    """The datetimeoffset that a wall clock becomes: as many digits as it had."""
     known = types[0].scale if types[0].name in ("datetimeoffset", "datetime2", "time") else None
     return t.datetimeoffset(7 if known is None else known)
 
@@ -453,8 +454,8 @@ def _datetrunc(part: str, value: Value, *, arg_types: Sequence[SqlType], result_
     here, _ = moment(value, arg_types[1])
     year, month, _ = civil(here.days)
     days, ticks = here.days, 0
-    if unit in _UNITS:
-        ticks = here.ticks - here.ticks % _UNITS[unit]
+    if unit in UNITS:
+        ticks = here.ticks - here.ticks % UNITS[unit]
     elif unit == "year":
         days = days_of(year, 1, 1) or 0
     elif unit == "quarter":
@@ -468,7 +469,7 @@ def _datetrunc(part: str, value: Value, *, arg_types: Sequence[SqlType], result_
     made = DateTime(days, ticks)
     if isinstance(value, Time):
         return Time(ticks)
-    return _back(made, value, result_type)
+    return in_shape(made, value, result_type)
 
 
 FUNCTIONS: Final = (
@@ -512,7 +513,7 @@ FUNCTIONS: Final = (
         _scaled("datetimeoffset", 9),
         _datetimeoffsetfromparts,
     ),
-    FunctionDef("SWITCHOFFSET", 2, 2, _offset_type, _switchoffset, wants_types=True),
-    FunctionDef("TODATETIMEOFFSET", 2, 2, _offset_type, _todatetimeoffset, wants_types=True),
+    FunctionDef("SWITCHOFFSET", 2, 2, offset_type, _switchoffset, wants_types=True),
+    FunctionDef("TODATETIMEOFFSET", 2, 2, offset_type, _todatetimeoffset, wants_types=True),
     FunctionDef("ISDATE", 1, 1, always(t.INT), _isdate, strict=False, wants_types=True, deterministic=False),
 )

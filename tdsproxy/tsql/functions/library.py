@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.tsql.functions import (
+    bits,
     conditional,
+    date_buckets,
     dates,
     formatting,
     json_functions,
@@ -13,12 +15,15 @@ from tdsproxy.tsql.functions import (
     parsing,
     strings,
     system,
+    zones,
 )
 from tdsproxy.tsql.functions.registry import Functions
 
 LIBRARY: Final = Functions().with_extras(
     (
+        *bits.FUNCTIONS,
         *conditional.FUNCTIONS,
+        *date_buckets.FUNCTIONS,
         *dates.FUNCTIONS,
         *formatting.FUNCTIONS,
         *json_functions.FUNCTIONS,
@@ -26,5 +31,6 @@ LIBRARY: Final = Functions().with_extras(
         *parsing.FUNCTIONS,
         *strings.FUNCTIONS,
         *system.FUNCTIONS,
+        *zones.FUNCTIONS,
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import secrets
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from tdsproxy.tsql import codepage, collation
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.functions.arguments import always
+from tdsproxy.tsql.functions.arguments import always, integer
 from tdsproxy.tsql.functions.registry import CaughtError, FunctionContext, FunctionDef
 from tdsproxy.tsql.types import MAX, SqlType
 from tdsproxy.tsql.values import Value
@@ -128,6 +129,12 @@ def _decompress(value: Value, *, arg_types: Types, result_type: SqlType) -> byte
         raise SqlError.of(9830, 16, 1, words) from None
 
 
+def _random_bytes(length: Value, seed: Value = None) -> bytes | None:
+    """A seed is taken, and changes nothing: the bytes come from the system."""
+    wanted = integer(length)
+    return secrets.token_bytes(wanted) if 1 <= wanted <= 8000 else None
+
+
 FUNCTIONS: Final = (
     _of_error("ERROR_NUMBER", t.INT, lambda error: error.number),
     _of_error("ERROR_SEVERITY", t.INT, lambda error: error.severity),
@@ -141,6 +148,7 @@ FUNCTIONS: Final = (
     FunctionDef("HASHBYTES", 2, 2, always(t.varbinary(8000)), _hashbytes, wants_types=True),
     FunctionDef("CHECKSUM", 1, None, always(t.INT), _checksum, strict=False, wants_types=True),
     FunctionDef("BINARY_CHECKSUM", 1, None, always(t.INT), _binary_checksum, strict=False, wants_types=True),
+    FunctionDef("CRYPT_GEN_RANDOM", 1, 2, always(t.varbinary(8000)), _random_bytes, deterministic=False),
     FunctionDef("COMPRESS", 1, 1, always(t.varbinary(MAX)), _compress, wants_types=True),
     FunctionDef("DECOMPRESS", 1, 1, always(t.varbinary(MAX)), _decompress, wants_types=True),
 )

@@ -134,7 +134,7 @@ class Expressions(TypeNames):
             elif word == "AT" and self.at_words("AT", "TIME", "ZONE"):
                 self.accept_words("AT", "TIME", "ZONE")
                 name = ast.Name("AT TIME ZONE", pos=found.pos, line=found.line)
-                found = ast.FunctionCall(name, (found, self.unary()), pos=found.pos, line=found.line)
+                found = ast.FunctionCall(name, (found, self._primary()), pos=found.pos, line=found.line)
             else:
                 return found
 
@@ -434,12 +434,29 @@ class Expressions(TypeNames):
         return ast.DatePart(token.word.lower(), pos=token.pos, line=token.line)
 
     def _over(self, call: ast.Expr) -> ast.Expr:
+        ignoring = False
         if not self.at("OVER"):
-            if not (self.at("RESPECT") and self.at_words("RESPECT", "NULLS", "OVER")):
+            word = self.tok.word
+            if word not in ("RESPECT", "IGNORE") or not self.at_words(word, "NULLS", "OVER"):
                 return call
-            self.accept_words("RESPECT", "NULLS")
+            self.accept_words(word, "NULLS")
+            ignoring = word == "IGNORE"
         self.advance()
+        over = self.window() if self.at("(") else ast.Over(window=self.name())
+        if not isinstance(call, ast.FunctionCall):
+            return call
+        if ignoring:
+            over = ast.replace(over, ignore_nulls=True)
+        return ast.FunctionCall(
+            call.name, call.args, call.distinct, over, call.within_group, pos=call.pos, line=call.line
+        )
+
+    def window(self) -> ast.Over:
+        """``([window] [PARTITION BY ...] [ORDER BY ...] [frame])``."""
         self.expect("(")
+        based = None
+        if self.at_name and not self.at("ROWS", "RANGE") and not self.at_words("PARTITION", "BY"):
+            based = self.name()
         partition: tuple[ast.Expr, ...] = ()
         order: tuple[ast.OrderItem, ...] = ()
         if self.at_words("PARTITION", "BY"):
@@ -450,12 +467,7 @@ class Expressions(TypeNames):
             order = self.order_items()
         frame = self._frame() if self.at("ROWS", "RANGE") else None
         self.expect(")")
-        if not isinstance(call, ast.FunctionCall):
-            return call
-        over = ast.Over(partition, order, frame)
-        return ast.FunctionCall(
-            call.name, call.args, call.distinct, over, call.within_group, pos=call.pos, line=call.line
-        )
+        return ast.Over(partition, order, frame, based)
 
     def _frame(self) -> str:
         unit = self.advance().word

@@ -196,6 +196,7 @@ class Queries(Sources):
             self.expect("BY")
             group, grouping = self._group()
         having = self.predicate() if self.accept("HAVING") else None
+        windows = self._windows() if self.accept("WINDOW") else ()
         return ast.Select(
             items,
             sources,
@@ -206,9 +207,20 @@ class Queries(Sources):
             distinct,
             top,
             into,
+            windows,
             pos=start.pos,
             line=start.line,
         )
+
+    def _windows(self) -> tuple[tuple[str, ast.Over], ...]:
+        """``name AS (...), ...``."""
+        found = []
+        while True:
+            name = self.name()
+            self.expect("AS")
+            found.append((name, self.window()))
+            if not self.accept(","):
+                return tuple(found)
 
     def top(self, *, of_rows: bool = False) -> ast.Top:
         """``TOP (n) [PERCENT] [WITH TIES]``; in a SELECT a number may do without parentheses. ``of_rows``: of
