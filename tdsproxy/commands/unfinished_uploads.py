@@ -13,7 +13,7 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.url_devices import secret_for
 from tdsproxy.objects.errors import ObjectError, Reason
-from tdsproxy.objects.s3_uploads import abort_uploads
+from tdsproxy.objects.unfinished import abort_uploads
 from tdsproxy.objects.url import Kind, parse_url
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def remove_unfinished(env: CommandEnvironment, notes: Sequence[Path]) -> None:
 def _remove(env: CommandEnvironment, found: dict[str, Any]) -> None:
     url = parse_url(str(found["url"]))
     secret = secret_for(env, url, found.get("credential"))
-    if url.kind is not Kind.S3 or secret is None:
+    if url.kind not in (Kind.S3, Kind.GCS) or secret is None:
         return  # Azure forgets blocks that nobody commits by itself
     with env.object_locks.hold(url.identity, lambda: True) as free:
         if not free:

@@ -209,7 +209,7 @@ def uses_http(url: ObjectUrl, reaching: Reaching, secret: Secret | None = None) 
         return not url.secure
     if url.kind is Kind.GCS:
         # The key of an emulator's service account says where that is.
-        base = urlsplit(str(_service_account(secret).get("gcs_base_url", "")))
+        base = urlsplit(str(service_account(secret).get("gcs_base_url", "")))
         return base.scheme == "http" and is_loopback(base.netloc)
     names = {name.lower() for name in reaching.http_hosts}
     host = url.host.lower()
@@ -286,12 +286,13 @@ def _gcs(secret: Secret | None) -> dict[str, Any]:
     """The secret is a service account's key (JSON); without one, the machine's own identity."""
     if secret is None or secret.identity.lower() == AMBIENT.lower():
         return {}
-    if not _service_account(secret):
+    if not service_account(secret):
         raise ObjectError(Reason.BAD_CREDENTIAL)
     return {"service_account_key": secret.value}
 
 
-def _service_account(secret: Secret | None) -> dict[str, Any]:
+def service_account(secret: Secret | None) -> dict[str, Any]:
+    """What a Google credential's secret says; empty when it is no such document."""
     try:
         found = json.loads(secret.value) if secret is not None else {}
     except ValueError:

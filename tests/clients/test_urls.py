@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,6 @@ import pytest
 from tdsproxy.tsql.script import split_batches
 from tests.keeper.shop import tdsproxy
 from tests.objects.authority import make_authority
-from tests.objects.faults import Cut, Environ
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, S3Server, s3_server
 from tests.running import Running, running
 
@@ -132,17 +127,6 @@ def test_an_object_is_replaced_only_with_format(client: Client, s3: S3Server, bu
 
 
 @pytest.mark.slow
-def test_a_slow_store_is_waited_for(client: Client, s3: S3Server, bucket: str) -> None:
-    def slow(environ: Environ) -> tuple[int, str] | Cut | None:
-        time.sleep(0.3)
-        return None
-
-    with s3.fault(slow):
-        assert client.numbers(f"BACKUP DATABASE shop TO URL = '{bucket}/x.bak'")[-1] == 3014
-        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/x.bak'") == [3262]
-
-
-@pytest.mark.slow
 def test_the_shell_takes_urls(client: Client, server: Running, bucket: str) -> None:
     url = f"{bucket}/shell.bak"
     for words in (
@@ -240,104 +224,6 @@ def test_what_the_json_options_ask_for_is_seen_at_the_server(
     del s3.seen[:]
     assert client.numbers(f"""{text} '{{"s3": {{"customer_key_credential": "customer"}}}}'""") == [3262]
     assert all("X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY" in headers for _, _, headers in s3.seen)
-
-
-@pytest.mark.slow
-def test_busy_stores_and_cut_connections_are_tried_again(client: Client, s3: S3Server, bucket: str) -> None:
-    url = f"{bucket}/x.bak"
-    left = {"busy": 3, "cut": 2}
-
-    def trouble(environ: Environ) -> tuple[int, str] | Cut | None:
-        for kind, answer in (("busy", (503, "SlowDown")), ("cut", Cut())):
-            if left[kind] and environ["REQUEST_METHOD"] != "HEAD":
-                left[kind] -= 1
-                return answer
-        return None
-
-    with s3.fault(trouble):
-        assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}'")[-1] == 3014
-        assert left == {"busy": 0, "cut": 0}
-        left.update(busy=1, cut=1)
-        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}'") == [3262]
-    assert left == {"busy": 0, "cut": 0}
-
-
-def _fill(client: Client) -> None:
-    """A database that takes several parts."""
-    assert client.run("CREATE DATABASE large") == []
-    assert client.run("CREATE TABLE large.dbo.t (b varchar(max))") == []
-    text = (
-        "INSERT large.dbo.t SELECT REPLICATE(CONVERT(varchar(max), 'x'), 1000000) FROM GENERATE_SERIES(1, 14)"
-    )
-    assert client.run(text) == []
-
-
-_PARTS = "WITH MAXTRANSFERSIZE = 5242880"
-
-
-def _is_part(environ: Environ) -> bool:
-    return environ["REQUEST_METHOD"] == "PUT" and "partNumber" in environ["QUERY_STRING"]
-
-
-@pytest.mark.slow
-def test_a_cancelled_backup_leaves_nothing(tmp_path: Path, s3: S3Server) -> None:
-    url = s3.bucket("cancelled")
-    sent = threading.Event()
-
-    def note(environ: Environ) -> tuple[int, str] | Cut | None:
-        if _is_part(environ):
-            sent.set()
-        return None
-
-    slow = {"TDSPROXY_SLOW_AT": "backup.run-written=0.4"}
-    with running(tmp_path / "store", env=slow) as server, s3.fault(note):
-        client, other = Client(server), Client(server)
-        client.run(_credential(url))
-        _fill(client)
-        text = f"BACKUP DATABASE large TO URL = '{url}/x.bak' {_PARTS}"
-        worker = threading.Thread(target=other.run, args=(text,))
-        worker.start()
-        assert sent.wait(60)
-        running_now = "SELECT session_id FROM sys.dm_exec_requests WHERE command = 'BACKUP DATABASE'"
-        ((spid,),) = client.rows(running_now)
-        client.run(f"KILL {spid}")
-        worker.join(60)
-        deadline = time.monotonic() + 60
-        while (s3.open_uploads("cancelled") or client.rows(running_now)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        client.close()
-    assert (s3.keys("cancelled"), s3.open_uploads("cancelled")) == ([], 0)
-
-
-@pytest.mark.slow
-def test_a_killed_keeper_leaves_no_object(tmp_path: Path, s3: S3Server) -> None:
-    url = s3.bucket("killed")
-    lock = tmp_path / "store" / "keeper.lock"
-    killed = threading.Event()
-
-    def kill(environ: Environ) -> tuple[int, str] | Cut | None:
-        if _is_part(environ) and not killed.is_set():
-            killed.set()
-            os.kill(int(lock.read_text()), signal.SIGKILL)
-        return None
-
-    with running(tmp_path / "store", env={"TDSPROXY_SLOW_AT": "backup.run-written=0.1"}) as server:
-        client = Client(server)
-        client.run(_credential(url))
-        _fill(client)
-        with s3.fault(kill):
-            client.run(f"BACKUP DATABASE large TO URL = '{url}/x.bak' {_PARTS}")
-        assert killed.is_set()
-        assert s3.keys("killed") == []
-        client.close()
-    assert s3.open_uploads("killed") == 1
-    # The next keeper removes the parts.
-    with running(tmp_path / "store") as server:
-        deadline = time.monotonic() + 60
-        while s3.open_uploads("killed") and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert s3.open_uploads("killed") == 0
-    assert not list((tmp_path / "store" / ".uploads").iterdir())
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from tests.objects.faults import FaultyServer, forward, serving
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Known to everybody: that of Microsoft's emulators."""
+SAS = "SHARED ACCESS SIGNATURE"
 _VERSION = "2021-08-06"
 
 

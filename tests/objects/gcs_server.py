@@ -59,12 +59,10 @@ class _Upload:
 
 @dataclass
 class GcsServer(FaultyServer):
-    """``clock_ahead``: by how many seconds its clock is before that of whoever asks: beyond the hour that
-    a token is good for, all have expired."""
+    """Tokens of the key named ``expired`` come when their hour is over."""
 
     buckets: dict[str, dict[str, GcsObject]] = field(default_factory=dict)
     uploads: dict[str, dict[str, _Upload]] = field(default_factory=dict)
-    clock_ahead: float = 0
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
     lock: threading.Lock = field(default_factory=threading.Lock)
     generation: int = 1_700_000_000_000_000
@@ -80,8 +78,9 @@ class GcsServer(FaultyServer):
     def open_uploads(self, bucket: str) -> int:
         return len(self.uploads[bucket])
 
-    def secret(self, *, wrong: bool = False) -> str:
-        """The service account's key; or one with another private key than its own."""
+    def secret(self, *, wrong: bool = False, expired: bool = False) -> str:
+        """The service account's key; one with another private key than its own; or one whose tokens have
+        always expired when they come."""
         key = rsa.generate_private_key(65537, 2048) if wrong else self.key
         form = serialization.PrivateFormat.PKCS8
         private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
@@ -91,7 +90,7 @@ class GcsServer(FaultyServer):
                 "gcs_base_url": f"http://{self.host}",
                 "client_email": ACCOUNT,
                 "private_key": private.decode(),
-                "private_key_id": "key1",
+                "private_key_id": "expired" if expired else "key1",
             }
         )
 
@@ -114,7 +113,7 @@ def _authorize(server: GcsServer, environ: Environ) -> None:
     except InvalidSignature:
         raise _Refused(401, "AuthenticationRequired") from None
     claims = json.loads(_decoded(body))
-    now = time.time() + server.clock_ahead
+    now = time.time() + (7200 if json.loads(_decoded(head))["kid"] == "expired" else 0)
     if claims["iss"] != ACCOUNT or not claims["iat"] - 60 <= now <= claims["exp"]:
         raise _Refused(401, "AuthenticationRequired")
     if not claims.get("scope", "").endswith(_SCOPES):
@@ -163,10 +162,10 @@ Answer = tuple[int, dict[str, str], bytes]
 class _Request:
     def __init__(self, server: GcsServer, environ: Environ) -> None:
         path, _, query = environ["REQUEST_URI"].partition("?")
-        bucket, _, key = path.removeprefix("/").partition("/")
+        bucket, _, key = (unquote(part) for part in path.removeprefix("/").partition("/"))
         self.server, self.environ = server, environ
         self.method: str = environ["REQUEST_METHOD"]
-        self.key = unquote(key)
+        self.key = key
         self.query = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
         self.body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         _authorize(server, environ)

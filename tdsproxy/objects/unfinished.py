@@ -1,33 +1,31 @@
-"""Uploads to S3 that nobody will complete: found by the key that they were for, and aborted.
+"""Uploads that nobody will complete: found by the key that they were for, and aborted.
 
-Their parts are invisible, but they are kept, and paid for, until somebody does this. The library for object
-stores has no call for it, so these two requests are signed here (AWS Signature Version 4).
+Their parts are invisible, but S3 and Google keep them, and have them paid for, until somebody does this. The
+library for object stores has no call for it, so these two requests are made here; Google's XML API has the
+same ones as S3.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import hmac
 import http.client
 import ssl
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Reaching, Secret
-from tdsproxy.objects.store import DEFAULT_REGION, S3_IDENTITY, uses_http
-from tdsproxy.objects.url import ObjectUrl
+from tdsproxy.objects.signing import Signer, aws_signer, google_signer
+from tdsproxy.objects.store import DEFAULT_REGION, S3_IDENTITY, service_account, uses_http
+from tdsproxy.objects.url import Kind, ObjectUrl
 
 _SECONDS: Final = 30
-_EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _MOST_ANSWER: Final = 4 << 20
 
 
 def abort_uploads(url: ObjectUrl, secret: Secret, reaching: Reaching, region: str | None = None) -> int:
-    """Aborts all uploads to the URL that are neither completed nor aborted; how many there were. Only for
-    whoever knows that nobody is writing there. Raises ObjectError."""
+    """Aborts all uploads to the URL, S3's or Google's, that are neither completed nor aborted; how many there
+    were. Only for whoever knows that nobody is writing there. Raises ObjectError."""
     client = _Client(url, secret, reaching, region or url.region or DEFAULT_REGION)
     found = client.request("GET", "", {"prefix": url.key, "uploads": ""})
     try:
@@ -47,15 +45,17 @@ def abort_uploads(url: ObjectUrl, secret: Secret, reaching: Reaching, region: st
 
 class _Client:
     def __init__(self, url: ObjectUrl, secret: Secret, reaching: Reaching, region: str) -> None:
-        if secret.identity.lower() != S3_IDENTITY.lower():
-            raise ObjectError(Reason.BAD_CREDENTIAL)
-        self._id, _, rest = secret.value.partition(":")
-        self._key, _, self._token = rest.partition(":")
-        self._region = region
         self._host = f"{url.bucket}.{url.host}" if url.hosted else url.host
         self._root = "" if url.hosted else f"/{url.bucket}"
-        self._http = uses_http(url, reaching)
+        self._http = uses_http(url, reaching, secret)
         self._ca_file = reaching.ca_file
+        if url.kind is Kind.GCS:
+            account = service_account(secret)
+            base = urlsplit(str(account.get("gcs_base_url", "")))
+            self._host = base.netloc or self._host
+            self._sign = google_signer(account)
+        else:
+            self._sign = _aws(secret, self._host, region)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._http:
@@ -70,7 +70,7 @@ class _Client:
         asked = "&".join(f"{quote(n, safe='-_.~')}={quote(v, safe='-_.~')}" for n, v in sorted(query.items()))
         connection = self._connection()
         try:
-            connection.request(method, f"{path}?{asked}", headers=self._headers(method, path, asked))
+            connection.request(method, f"{path}?{asked}", headers=self._sign(method, path, asked))
             answer = connection.getresponse()
             data = answer.read(_MOST_ANSWER)
         except (OSError, http.client.HTTPException):
@@ -81,26 +81,10 @@ class _Client:
             return data
         raise ObjectError(Reason.DENIED if answer.status in (401, 403) else Reason.OTHER, answer.status)
 
-    def _headers(self, method: str, path: str, query: str) -> dict[str, str]:
-        now = dt.datetime.now(dt.UTC)
-        headers = {
-            "host": self._host,
-            "x-amz-content-sha256": _EMPTY,
-            "x-amz-date": f"{now:%Y%m%dT%H%M%SZ}",
-        }
-        if self._token:
-            headers["x-amz-security-token"] = self._token
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        canonical = "\n".join([method, path, query, lines, names, _EMPTY])
-        scope = f"{now:%Y%m%d}/{self._region}/s3/aws4_request"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        text = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, digest])
-        key = f"AWS4{self._key}".encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        headers["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._id}/{scope},SignedHeaders={names},Signature={signature}"
-        )
-        return headers
+
+def _aws(secret: Secret, host: str, region: str) -> Signer:
+    if secret.identity.lower() != S3_IDENTITY.lower():
+        raise ObjectError(Reason.BAD_CREDENTIAL)
+    name, _, rest = secret.value.partition(":")
+    key, _, token = rest.partition(":")
+    return aws_signer(host, region, name, key, token)
