@@ -34,7 +34,7 @@ def jobs(
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """The jobs: what each does, how it last ended, when it runs next."""
+    """The jobs. What each does, how it last ended, when it runs next."""
     found = list_jobs(place(store, config))
     if as_json:
         typer.echo(json.dumps({"jobs": found}, ensure_ascii=False))

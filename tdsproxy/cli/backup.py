@@ -78,7 +78,7 @@ def backup(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """BACKUP DATABASE or LOG, also while the store is being served."""
+    """BACKUP DATABASE or LOG, of a served store or of one at rest."""
     if log and differential:
         raise CommandError("A backup is --log or --differential, not both.")
     if (norecovery or no_truncate) and not log:

@@ -41,7 +41,7 @@ def catalog(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """msdb's history again, from the media alone."""
+    """Make msdb's history again, from the media alone."""
     if not rebuild:
         raise CommandError("Say --rebuild.")
     options = place(store, config, backup_dir, allow_dir, path_map)

@@ -42,7 +42,7 @@ def dump(
     ] = None,
     config: Config = None,
 ) -> None:
-    """A database as a SQL script, or its tables as CSV or JSON, also while the store is being served."""
+    """A database as a SQL script, or its tables as CSV or JSON. Also while the store is being served."""
     if sum(given is not None for given in (output, csv, as_json)) > 1:
         raise OptionError("Only one of --output, --csv and --json can be given.")
     directory = resolve({"store": store}, os.environ, config).store

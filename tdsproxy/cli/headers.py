@@ -27,7 +27,7 @@ def headers(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """RESTORE HEADERONLY: the backup sets on the media."""
+    """What is on the media: RESTORE HEADERONLY."""
     statement = Statement()
     kind = "LABELONLY" if label else "FILELISTONLY" if file_list else "HEADERONLY"
     statement.text = f"RESTORE {kind} FROM {statement.devices(files)}"

@@ -84,7 +84,7 @@ def load(
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """Load CSV files and JSON lines into tables that exist, all of them or nothing."""
+    """Load CSV or JSON files into tables. The tables exist; all is loaded, or nothing."""
     options = resolve({"store": store}, os.environ, config)
     given = [_file(path, table) for path in files]
     target = Target(

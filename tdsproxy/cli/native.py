@@ -16,12 +16,19 @@ class Statement:
     text: str = ""
     variables: dict[str, Value] = field(default_factory=dict)
     options: list[str] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
 
     def value(self, value: Value) -> str:
         """The variable that stands for a value."""
         name = f"@v{len(self.variables)}"
         self.variables[name] = value
         return name
+
+    def name(self, value: str) -> str:
+        """The variable that stands for the name of a database."""
+        variable = self.value(value)
+        self._names.add(variable)
+        return variable
 
     def devices(self, files: Iterable[str]) -> str:
         """Files, or objects by their URLs."""
@@ -44,8 +51,14 @@ class Statement:
         """As a person would write it, with the values in it."""
         text = self.whole()
         for name in reversed(self.variables):
-            text = text.replace(name, literal(self.variables[name]))
+            value = self.variables[name]
+            text = text.replace(name, bracketed(str(value)) if name in self._names else literal(value))
         return text
+
+
+def bracketed(name: str) -> str:
+    """A name as T-SQL writes it."""
+    return "[" + name.replace("]", "]]") + "]"
 
 
 def literal(value: Value) -> str:

@@ -94,6 +94,11 @@ class ServeOptions:
 
 def parse_address(text: str, default_port: int = 1433) -> Address:
     """``HOST:PORT``, ``HOST``, ``:PORT`` or ``[IPV6]:PORT``. Raises OptionError."""
+    if text.strip().isdecimal():
+        # The resolver would take it for an IPv4 address in one number.
+        raise OptionError(
+            f"'{text}' is not an address: write HOST:PORT, or :{text.strip()} for this machine."
+        )
     host, port = text.strip(), ""
     if host.startswith("["):
         host, bracket, rest = host[1:].partition("]")

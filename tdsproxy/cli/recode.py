@@ -20,7 +20,7 @@ def recode(
     level: Annotated[str | None, typer.Option("--level", help="low, medium or high. [low]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Compress backup files otherwise, without touching what is in them."""
+    """Compress backup files otherwise. What is in them stays the same."""
     from tdsproxy.commands.recoding import RecodingError, recode_files
 
     try:

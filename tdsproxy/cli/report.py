@@ -33,7 +33,7 @@ def report(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """What was backed up and restored on trial, what failed, and how sizes went."""
+    """What was backed up and proven in a time, and what failed."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     found = fetch(options, "timeline")
     errors = run_statement(options, "EXEC xp_readerrorlog @a1", {"@a1": 0}).rows

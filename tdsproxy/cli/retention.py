@@ -49,7 +49,7 @@ def retention(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """Delete the backups that no rule keeps; without rules, those of the configured policies hold."""
+    """Delete the backups that no rule keeps. Without rules, those of the configured policies hold."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     policy = _policy(keep, window, age, count, size)
     found = run_statement(

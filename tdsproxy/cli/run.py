@@ -179,7 +179,7 @@ def run(
         ),
     ] = None,
     query: Annotated[
-        str | None, typer.Option("--query", "-q", help="Run this text instead of a file.")
+        str | None, typer.Option("--query", "-q", "-Q", help="Run this text instead of a file.")
     ] = None,
     server: Server = None,
     user: User = "sa",
@@ -211,7 +211,7 @@ def run(
     store: Store = None,
     config: Config = None,
 ) -> None:
-    """Run T-SQL scripts as sqlcmd does: GO, :setvar, $(NAME), :r, :on error."""
+    """Run T-SQL as sqlcmd does. Scripts may hold GO, :setvar, $(NAME), :r and :on error."""
     options = resolve({"store": store}, os.environ, config)
     reader = Reader(_read, _variables(variable or []), _environment(), substitute=not no_substitution)
     target = Target(

@@ -48,7 +48,10 @@ class TdsClient:
                 (target.address.host, target.address.port), timeout=target.timeout
             )
         except (OSError, ssl.SSLError) as error:
-            raise CommandError(f"Nothing answers at {target.address}: {_reason(error)}.") from error
+            raise CommandError(
+                f"Nothing answers at {target.address}: {_reason(error)}. Is 'tdsproxy serve' running there?"
+                " Another address is named with --server HOST:PORT."
+            ) from error
         login = Login7(
             client_pid=os.getpid(),
             host=socket.gethostname(),

@@ -33,7 +33,7 @@ def trial(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """Restore a database as it was at some moment into a scratch file, look at it, and note it in msdb."""
+    """Restore on trial. A database as it was at some moment, into a scratch file; msdb notes the result."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     found = run_statement(options, "EXEC sp_trial_restore @a1, @a2", {"@a1": database, "@a2": moment})
     if not found.rows:

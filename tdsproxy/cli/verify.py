@@ -40,7 +40,7 @@ def verify(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """RESTORE VERIFYONLY, or with --restore a real one beside the store; status 1: it is not sound."""
+    """Check a backup. With --restore, by restoring it beside the store. Status 1: it is not sound."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     if restore or run is not None:
         _restored(options, files, position, run, as_json=as_json)

@@ -63,7 +63,7 @@ def test_addresses(text: str, expected: Address) -> None:
     assert parse_address(text) == expected
 
 
-@pytest.mark.parametrize("text", ["h:x", "h:70000", "[::1", "[::1]7"])
+@pytest.mark.parametrize("text", ["h:x", "h:70000", "[::1", "[::1]7", "1433"])
 def test_wrong_addresses(text: str) -> None:
     with pytest.raises(OptionError):
         parse_address(text)

@@ -141,7 +141,7 @@ def test_what_goes_wrong_is_one_sentence(tdsproxy: Command) -> None:
         ([], "PRINT '$(TDSPROXY_SA_PASSWORD)'", PASSWORD, 1, "scripting variable not defined."),
         ([], "PRINT 1", "wrong", 1, "Login failed for user 'sa'."),
         (["-v", "a"], "", PASSWORD, 2, "'a' is not of the form NAME=VALUE."),
-        (["-S", "127.0.0.1:1"], "", PASSWORD, 1, "Nothing answers at 127.0.0.1:1: Connection refused."),
+        (["-S", "127.0.0.1:1"], "", PASSWORD, 1, "named with --server HOST:PORT."),
     ):
         done = tdsproxy(*words, stdin=stdin, password=password)
         assert (done.returncode, done.stdout) == (status, "")
