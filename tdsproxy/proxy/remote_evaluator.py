@@ -27,7 +27,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.evaluator import Procedure, ResultRows
+from tdsproxy.tsql.evaluator import Procedure, ResultRows, StoredMessage
 from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import CaughtError, FunctionDef, Functions
 from tdsproxy.tsql.lexer import Kind, tokenize
@@ -371,10 +371,10 @@ class RemoteEvaluator:
         columns, rows, messages = self._asked(made, frame)
         return CursorRows(columns, rows, messages)
 
-    def message_text(self, number: int, frame: Frame) -> str | None:
-        asked = f"SELECT text FROM sys.messages WHERE message_id = {number} AND language_id = 1033"
+    def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
+        asked = f"SELECT severity, text FROM sys.messages WHERE message_id = {number} AND language_id = 1033"
         _, rows, _ = self._run(Statement(asked))
-        return str(rows[0][0]) if rows else None
+        return StoredMessage(int(str(rows[0][0])), str(rows[0][1])) if rows else None
 
     # ----------------------------------------------------------------- INSERT ... EXEC
 

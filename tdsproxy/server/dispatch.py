@@ -27,14 +27,14 @@ from tdsproxy.server.procedures.jobs import agent_procedure, asking_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
-from tdsproxy.server.system_messages import message_text
+from tdsproxy.server.system_messages import stored_message
 from tdsproxy.server.user_functions import UserFunctions
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredProcedure
+from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredMessage, StoredProcedure
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.parser import parse
@@ -272,8 +272,8 @@ class Dispatcher:
     def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
         self.sql.table_variables.share(variable, source, caller, inner)
 
-    def message_text(self, number: int, frame: Frame) -> str | None:
-        return message_text(self._session.engine.catalog, number)
+    def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
+        return stored_message(self._session.engine.catalog, number)
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
         return self._session.engine.parsed.parse(text, quoted_identifier=frame.options.quoted_identifier)

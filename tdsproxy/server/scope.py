@@ -18,7 +18,7 @@ from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
-from tdsproxy.server.system_messages import message_text
+from tdsproxy.server.system_messages import stored_message
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.store.file_keys import StoredKey
 from tdsproxy.tsql.database_options import shown_columns
@@ -248,7 +248,8 @@ class SessionFunctions:
         return self._session.users_of(self._session.database)
 
     def message_text(self, number: int) -> str | None:
-        return message_text(self._session.engine.catalog, number)
+        found = stored_message(self._session.engine.catalog, number)
+        return None if found is None else found.text
 
     def may_use(self, database: str) -> bool:
         return self._session.rights.may_use(database)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tdsproxy.tsql.evaluator import StoredMessage
+
 if TYPE_CHECKING:
     from tdsproxy.catalog.catalog import Catalog
 
@@ -38,10 +40,10 @@ def system_messages() -> Mapping[int, SystemMessage]:
     return found
 
 
-def message_text(catalog: Catalog, number: int) -> str | None:
-    """The text that RAISERROR and FORMATMESSAGE know by a number: a user's, or one of the server's."""
+def stored_message(catalog: Catalog, number: int) -> StoredMessage | None:
+    """What RAISERROR and FORMATMESSAGE know by a number: a user's message, or one of the server's."""
     if number >= FIRST_OF_USERS:
         found = catalog.messages.of(number)
-        return found[0].text if found else None
+        return StoredMessage(found[0].severity, found[0].text) if found else None
     known = system_messages().get(number)
-    return None if known is None or number < FIRST_TO_RAISE else known.text
+    return None if known is None or number < FIRST_TO_RAISE else StoredMessage(known.severity, known.text)

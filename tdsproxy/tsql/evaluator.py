@@ -58,6 +58,14 @@ Procedure = StoredProcedure | PythonProcedure
 ResultRows = tuple[tuple[Column, ...], list[tuple[Value, ...]]]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """What sys.messages has: ``text`` with its parameters in printf's form."""
+
+    severity: int
+    text: str
+
+
 class Evaluator(Protocol):
     """What the interpreter needs of a database engine (the embedded server, or an upstream)."""
 
@@ -119,5 +127,5 @@ class Evaluator(Protocol):
     def rollback(self, frame: Frame) -> Iterator[Reply]:
         """Roll back everything (XACT_ABORT, batch-aborting errors in a transaction): environment changes."""
 
-    def message_text(self, number: int, frame: Frame) -> str | None:
-        """The text of a user-defined message (sp_addmessage) for RAISERROR(number, ...)."""
+    def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
+        """A message of sys.messages for RAISERROR(number, ...)."""

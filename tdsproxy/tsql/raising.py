@@ -47,7 +47,7 @@ def _no_message(number: int, severity: int, state: int) -> SqlError:
 
 
 def raiserror(interpreter: Interpreter, statement: ast.Raiserror, frame: Frame) -> Iterator[Reply]:
-    severity = max(_int(interpreter, statement.severity, frame), 0)
+    severity = _int(interpreter, statement.severity, frame)
     state = _int(interpreter, statement.state, frame)
     state = 1 if state < 0 else state % 256
     first = interpreter.scalar(statement.message, frame)
@@ -55,10 +55,13 @@ def raiserror(interpreter: Interpreter, statement: ast.Raiserror, frame: Frame) 
     number = 50000
     if isinstance(first.value, int) and not first.type.is_character:
         number = first.value
-        template = interpreter.evaluator.message_text(number, frame)
-        if template is None:
+        stored = interpreter.evaluator.stored_message(number, frame)
+        if stored is None:
             raise _no_message(number, severity, state)
+        template = stored.text
+        severity = stored.severity if severity < 0 else severity
     else:
+        severity = max(severity, 0)
         template = str(convert(first.value, first.type, t.nvarchar(2048)) or "")
     if severity > 18 and "LOG" not in options:
         text = (

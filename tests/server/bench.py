@@ -16,6 +16,7 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.collation import collation_key
 from tdsproxy.tsql.errors import SqlError
+from tdsproxy.tsql.evaluator import StoredMessage
 from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import CaughtError, Functions
 from tdsproxy.tsql.interpreter import Frame, Interpreter, Options, SessionState
@@ -188,7 +189,7 @@ class Bench:
     def rollback(self, frame: Frame) -> Iterator[Reply]:
         return self.evaluator.transactions.rollback_all()
 
-    def message_text(self, number: int, frame: Frame) -> str | None:
+    def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         return None
 
     # the evaluator's Host

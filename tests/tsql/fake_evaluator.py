@@ -9,7 +9,7 @@ from tdsproxy.tsql import ast, binding
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.environment import FrameEnvironment
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
-from tdsproxy.tsql.evaluator import Procedure, ResultRows, StoredProcedure
+from tdsproxy.tsql.evaluator import Procedure, ResultRows, StoredMessage, StoredProcedure
 from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import CaughtError, Functions
 from tdsproxy.tsql.interpreter import Interpreter, converted
@@ -175,7 +175,7 @@ class FakeEvaluator:
         self.transactions = 0
         return iter(())
 
-    def message_text(self, number: int, frame: Frame) -> str | None:
+    def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         return None
 
 

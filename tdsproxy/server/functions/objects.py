@@ -21,6 +21,7 @@ from tdsproxy.server.schema import (
     TableInfo,
 )
 from tdsproxy.server.sysviews.objects import constraint_kind
+from tdsproxy.server.triggers import parsed_trigger
 from tdsproxy.server.typeinfo import SYSNAME_ID, TYPE_IDS, base_name, numbers, sample, type_by_id
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.functions.registry import FunctionDef, constant
@@ -186,6 +187,7 @@ def _schema_id(context: ServerContext, name: str | None = None) -> Value:
 
 # --------------------------------------------------------------------------- properties
 
+_EVENTS: Final = ("INSERT", "UPDATE", "DELETE")
 _KIND_FLAGS: Final = {
     "istable": ("U", "S"),
     "isusertable": ("U",),
@@ -225,6 +227,16 @@ def _table_flags(table: TableInfo) -> dict[str, bool]:
     }
 
 
+def _trigger_flags(module: ModuleInfo) -> dict[str, bool]:
+    definition = parsed_trigger(module.text, module.quoted_identifier)
+    return {
+        **{f"execis{event.lower()}trigger": event in definition.events for event in _EVENTS},
+        "execisaftertrigger": definition.timing == "AFTER",
+        "execisinsteadoftrigger": definition.timing != "AFTER",
+        "execistriggerdisabled": module.disabled,
+    }
+
+
 def _object_property(context: ServerContext, id_: int, name: str) -> Value:
     found = _by_id(context, id_)
     if found is None:
@@ -241,6 +253,9 @@ def _object_property(context: ServerContext, id_: int, name: str) -> Value:
     if word in ("execisansinullson", "execisquotedidenton") and isinstance(found.item, ModuleInfo):
         item = found.item
         return int(item.ansi_nulls if word == "execisansinullson" else item.quoted_identifier)
+    if found.kind == "TR" and isinstance(found.item, ModuleInfo):
+        flag = _trigger_flags(found.item).get(word)
+        return None if flag is None else int(flag)
     if isinstance(found.item, TableInfo):
         flag = _table_flags(found.item).get(word)
         return None if flag is None else int(flag)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 from tdsproxy.server.procedures.scripted_help import TEXTS as HELP
+from tdsproxy.server.procedures.scripted_objects import TEXTS as OBJECTS
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
 from tdsproxy.tsql.parser import parse
@@ -108,6 +109,7 @@ _TEXTS: Final[dict[str, str]] = {
     "sp_msforeachtable": _EACH_TABLE,
     "sp_helpindex": _HELP_INDEX,
     **HELP,
+    **OBJECTS,
     "sp_addrolemember": _statement(
         "sp_addrolemember",
         "@rolename sysname, @membername sysname",

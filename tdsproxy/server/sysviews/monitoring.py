@@ -3,6 +3,7 @@ scripts read, and no rows; and of the machine, as far as it can be known."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import resource
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Final
 from tdsproxy.server.system_messages import ENGLISH, system_messages
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
+from tdsproxy.tsql.functions.zones import zone, zone_names
 
 _LOGGED: Final = 19
 """The severity from which SQL Server writes its own messages into the log."""
@@ -242,7 +244,6 @@ _EMPTY: Final = {
     "sys.server_triggers": "name sysname!, object_id int!, parent_class tinyint!,"
     " parent_class_desc nvarchar(60), parent_id int!, type char(2)!, type_desc nvarchar(60),"
     " create_date datetime!, modify_date datetime!, is_ms_shipped bit!, is_disabled bit!",
-    "sys.time_zone_info": "name sysname!, current_utc_offset nvarchar(6)!, is_currently_dst bit!",
     "sys.change_tracking_tables": "object_id int!, is_track_columns_updated_on bit!,"
     " min_valid_version bigint",
     "sys.dm_cdc_log_scan_sessions": "session_id int!, start_time datetime, end_time datetime, duration int,"
@@ -290,7 +291,25 @@ def _old_messages(scope: Scope) -> Iterator[Row]:
         }
 
 
+def _time_zones(scope: Scope) -> Iterator[Row]:
+    now = dt.datetime.now(dt.UTC)
+    for name in zone_names():
+        found = zone(name)
+        if found is not None:
+            here = now.astimezone(found)
+            yield {
+                "name": name,
+                "current_utc_offset": here.strftime("%z")[:3] + ":" + here.strftime("%z")[3:5],
+                "is_currently_dst": int(bool(here.dst())),
+            }
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view(
+        "sys.time_zone_info",
+        "name sysname!, current_utc_offset nvarchar(6)!, is_currently_dst bit!",
+        _time_zones,
+    ),
     view(
         "sys.messages",
         "message_id int!, language_id smallint!, severity tinyint, is_event_logged bit!,"
