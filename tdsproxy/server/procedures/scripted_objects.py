@@ -17,8 +17,8 @@ BEGIN
 END
 IF @nomsg <> 'nomsg' SELECT @objname AS [Object Name]
 DECLARE @found TABLE (place int IDENTITY, id int, constraint_type nvarchar(146),
-    constraint_name nvarchar(128), delete_action nvarchar(11), update_action nvarchar(11), status_enabled varchar(8),
-    status_for_replication varchar(19), constraint_keys nvarchar(2126))
+    constraint_name nvarchar(128), delete_action nvarchar(11), update_action nvarchar(11),
+    status_enabled varchar(8), status_for_replication varchar(19), constraint_keys nvarchar(2126))
 INSERT @found
 SELECT c.object_id, N'CHECK ' + CASE WHEN c.parent_column_id = 0 THEN N'Table Level '
         ELSE N'on column ' + COL_NAME(@id, c.parent_column_id) END, c.name, N'(n/a)', N'(n/a)',
