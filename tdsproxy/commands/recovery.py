@@ -26,7 +26,7 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tdsproxy.store.files import fsync_directory, replace_durably
-from tdsproxy.store.install import Installed, install_new, replace_live
+from tdsproxy.store.install import Installed, install_new, is_installed, replace_live, undo_copies
 from tdsproxy.store.snapshot import Snapshot, copy_pages
 
 _IMAGES: Final = ".redo"
@@ -112,8 +112,9 @@ def finish(env: CommandEnvironment, database: Database) -> Recovered:
     redo = database.redo
     assert redo is not None
     # The end of the old log, if nothing of the new content is there yet. A new database has no file before.
-    exists = database.path(env.catalog.store).exists()
-    if exists and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
+    target = database.path(env.catalog.store)
+    unchanged = target.exists() and not (redo.image and is_installed(image_path(env, redo), target))
+    if unchanged and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
         stop_log(env, database)
     installed = _put_in_place(env, database, keep_undo=True)
     return _open(env, database, redo, installed, _kept(env, database, installed, None))
@@ -142,6 +143,9 @@ def replace_online(
 
     def capture_tail() -> None:
         nonlocal stopped, end
+        if stopped:
+            # Somebody came in between, who may have committed.
+            start_log(env, database)
         end = _end_log(env, database)
         stopped = True
 
@@ -233,6 +237,10 @@ def _install(
     locked: Callable[[], None] = lambda: None,
 ) -> Installed:
     target = database.path(env.catalog.store)
+    if is_installed(image, target):
+        # Killed after the rename, and before the catalog knew.
+        copies = undo_copies(target) if keep_undo else []
+        return Installed(target, copies[-1] if copies else None)
     if not target.exists():
         locked()
         return install_new(image, target)

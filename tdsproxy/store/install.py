@@ -1,7 +1,8 @@
 """Putting a restored image in place of a database, under the locks of everyone who has it open.
 
-A new name gets the image by a rename. An existing database gets the image's pages *through SQLite*, in one
-write transaction: other processes' connections see the old content until it commits, and the new after it.
+A new name gets the image by a rename; so does an existing database that demonstrably nobody has open
+(``swap``). An existing database that others have open gets the image's pages *through SQLite*, in one write
+transaction: other processes' connections see the old content until it commits, and the new after it.
 Between taking the write lock and committing, the old content is copied aside (``.undo/``), so the copy is
 exactly what the restore replaced.
 
@@ -34,6 +35,7 @@ from tdsproxy.store.file_keys import connect
 from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
 from tdsproxy.store.snapshot import PageView, copy_pages, open_database
+from tdsproxy.store.swap import FORMER_SUFFIX, settle_former, swap
 
 _COPY_PAGES = 4096
 _IMAGE_SUFFIX = ".restoring"
@@ -79,16 +81,31 @@ def replace_live(
     cancelled: Callable[[], bool] = lambda: False,
     locked: Callable[[], None] = lambda: None,
 ) -> Installed:
-    """Give the existing database ``target`` the content of ``image``, in one transaction.
+    """Give the existing database ``target`` the content of ``image``, by a rename or in one transaction.
 
     ``image`` is used up. ``locked`` is called while the old content is still there and nobody else can write
-    any more; what it raises ends the attempt. Raises DatabaseBusy when the write lock can't be had in
+    any more; what it raises ends the attempt. It is called once more when somebody opens the file behind the
+    first time. Raises DatabaseBusy when the write lock can't be had in
     ``busy_milliseconds``,
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
     _never_empty(image)
     source_wal = leave_wal_mode(image)
+    settle_former(target, _undo_path(target))
+    try:
+        former = swap(image, target, busy_milliseconds=busy_milliseconds, cancelled=cancelled, locked=locked)
+    except BaseException:
+        image.unlink(missing_ok=True)
+        raise
+    if former is not None:
+        undo = settle_former(target, _undo_path(target) if keep_undo else None)
+        if undo is not None:
+            _drop_older(undo, target)
+        _unfinished_undo(target).unlink(missing_ok=True)
+        crashpoints.reach("install.after-commit")
+        return Installed(target, undo)
+    leave_wal_mode(image)
     live = open_database(target, busy_milliseconds, cancelled)
     converted: Path | None = None
     try:
@@ -229,9 +246,8 @@ class _OldContent:
         if not directory.exists():
             directory.mkdir(mode=0o700)
             fsync_directory(directory.parent)
-        moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.path = directory / f"{target.stem}-{moment}.db"
-        self._temporary = directory / f".{target.stem}{_UNDO_SUFFIX}"
+        self.path = _undo_path(target)
+        self._temporary = _unfinished_undo(target)
         try:
             if not readable:
                 _copy_bytes(PageFile(live), self._temporary)
@@ -266,6 +282,20 @@ class _OldContent:
         self._pool.shutdown(wait=True)
         for path in (self._temporary, self.path):
             path.unlink(missing_ok=True)
+
+
+def _undo_path(target: Path) -> Path:
+    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
+    return target.parent / UNDO_DIRECTORY / f"{target.stem}-{moment}{SUFFIX}"
+
+
+def _unfinished_undo(target: Path) -> Path:
+    return target.parent / UNDO_DIRECTORY / f".{target.stem}{_UNDO_SUFFIX}"
+
+
+def is_installed(image: Path, target: Path) -> bool:
+    """Whether ``image`` is by another name what ``target`` is: a rename has put it in place."""
+    return image.exists() and target.exists() and image.samefile(target)
 
 
 def undo_copies(target: Path) -> list[Path]:
@@ -374,11 +404,15 @@ def image_path(target: Path) -> Path:
 
 def remove_leftovers(store: Path) -> list[Path]:
     """Remove what killed restores left in a store; for its owner, while nothing is being restored there.
+    The former content that one of them kept gets its name.
 
     Returns what was removed. Raises OSError.
     """
     if not store.is_dir():
         return []
+    for former in (store / UNDO_DIRECTORY).glob(f".*{FORMER_SUFFIX}"):
+        target = store / f"{former.name[1 : -len(FORMER_SUFFIX)]}{SUFFIX}"
+        settle_former(target, _undo_path(target))
     patterns = (f".*{SUFFIX}{_IMAGE_SUFFIX}*", f"{UNDO_DIRECTORY}/.*{_UNDO_SUFFIX}")
     found = [path for pattern in patterns for path in store.glob(pattern)]
     for path in found:

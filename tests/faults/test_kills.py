@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -139,26 +140,38 @@ RESTORE_POINTS = {
     "restore.image-written": "old",
     "restore.image-ready": "old",
     "install.locked": "old",
+    "install.alone": "old",
+    "install.former-kept": "old",
+    "install.renamed": "new",
     "install.undo-kept": "old",
     "install.copying": "old",
     "install.after-commit": "new",
 }
+OPEN_POINTS = ("install.locked", "install.undo-kept", "install.copying", "install.after-commit")
+"""Passed, too, when another process has the database open, and some only then."""
 
 
 @pytest.mark.parametrize(
-    ("point", "journal"),
+    ("point", "journal", "is_open"),
     [
-        *((point, "wal") for point in RESTORE_POINTS),
-        ("install.copying", "delete"),
-        ("install.locked", "delete"),
+        *((point, "wal", False) for point in RESTORE_POINTS if point not in OPEN_POINTS[1:3]),
+        *((point, "wal", True) for point in OPEN_POINTS),
+        ("install.copying", "delete", False),
+        ("install.locked", "delete", False),
     ],
 )
-def test_a_killed_restore_leaves_old_or_new(tmp_path: Path, built: Path, point: str, journal: str) -> None:
+def test_a_killed_restore_leaves_old_or_new(
+    tmp_path: Path, built: Path, point: str, journal: str, is_open: bool
+) -> None:
     target, medium = tmp_path / "y.db", disk(tmp_path / "m.bak")
     processes.build(target, rows=30, journal=journal)
     backup_database(built, medium, description())
     old = processes.check(target)["content"]
-    done = operate("restore", medium.path, target, crash_at=point)
+    with contextlib.ExitStack() as others:
+        if is_open:
+            reader = others.enter_context(processes.started("hold", target, "read"))
+            assert processes.read_line(reader) == "held"
+        done = operate("restore", medium.path, target, crash_at=point)
     assert done.returncode == -signal.SIGKILL
     found = processes.check(target)
     assert found["integrity"] == ["ok"]
@@ -209,8 +222,13 @@ def test_a_full_disk_harms_no_restore(tmp_path: Path, built: Path) -> None:
     backup_database(source, medium, description())
     old = processes.check(target)
     image = source.stat().st_size
-    for limit in (1000, image // 2, image + 100):
-        done = operate("restore", medium.path, target, f"limit={limit}")
+    for limit, is_open in ((1000, False), (image // 2, False), (image + 100, True)):
+        with contextlib.ExitStack() as others:
+            if is_open:
+                # The pages go through the WAL, which needs more room than they do.
+                reader = others.enter_context(processes.started("hold", target, "read"))
+                assert processes.read_line(reader) == "held"
+            done = operate("restore", medium.path, target, f"limit={limit}")
         assert done.returncode == 1, done.stdout
         assert done.stdout.split()[0] in ("TargetError", "InstallFailed"), done.stdout
         assert processes.check(target) == old

@@ -118,7 +118,7 @@ def test_a_killed_roll_forward_is_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("point", "undone"),
-    [("undo.copied", False), ("install.undo-kept", False), ("install.after-commit", True)],
+    [("undo.copied", False), ("install.former-kept", False), ("install.renamed", True)],
 )
 def test_a_killed_undo_loses_nothing(tmp_path: Path, database: Path, point: str, undone: bool) -> None:
     """There is always the old content in one of the two places, and the new in the other."""

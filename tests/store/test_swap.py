@@ -1,0 +1,236 @@
+"""A database that nobody has open is replaced by a rename; where that cannot be shown, through SQLite."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tdsproxy.store import swap
+from tdsproxy.store.errors import InstallFailed
+from tdsproxy.store.install import (
+    is_installed,
+    remove_leftovers,
+    replace_live,
+    undo_copies,
+)
+from tests.store import processes
+
+OLD, NEW = 30, 7
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    processes.build(tmp_path / "x.db", rows=OLD, seed=1)
+    return tmp_path / "x.db"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    processes.build(tmp_path / "image", rows=NEW, seed=2)
+    return tmp_path / "image"
+
+
+def rows(path: Path) -> int:
+    found = processes.check(path)
+    assert found["integrity"] == ["ok"]
+    assert found["journal"] == "wal"
+    return len(found["content"]["plain"])
+
+
+def at(monkeypatch: pytest.MonkeyPatch, place: str, action: Callable[[], object]) -> None:
+    def reach(name: str) -> None:
+        if name == place:
+            action()
+
+    monkeypatch.setattr(swap.crashpoints, "reach", reach)
+
+
+def descriptor_of(path: Path) -> int:
+    inode = path.stat().st_ino
+    for entry in Path("/proc/self/fd").iterdir():
+        if entry.exists() and entry.stat().st_ino == inode:
+            return int(entry.name)
+    raise AssertionError(f"nobody has {path} open")
+
+
+def test_nothing_is_copied(live: Path, image: Path) -> None:
+    live.chmod(0o640)
+    old, new = live.stat().st_ino, image.stat().st_ino
+    calls: list[int] = []
+    installed = replace_live(image, live, locked=lambda: calls.append(1))
+    assert (live.stat().st_ino, live.stat().st_mode & 0o777, calls) == (new, 0o640, [1])
+    assert installed.undo is not None
+    assert installed.undo.stat().st_ino == old
+    assert rows(live) == NEW
+    assert {path.name for path in live.parent.iterdir()} == {"x.db", ".undo"}
+    assert [path.name for path in (live.parent / ".undo").iterdir()] == [installed.undo.name]
+    assert len(processes.check(installed.undo)["content"]["plain"]) == OLD
+
+
+def test_another_page_size_stays_as_the_backup_had_it(live: Path, tmp_path: Path) -> None:
+    processes.build(tmp_path / "image", rows=NEW, page_size=512, journal="delete")
+    installed = replace_live(tmp_path / "image", live)
+    assert not installed.converted_page_size
+    assert (rows(live), processes.check(live)["page_size"]) == (NEW, 512)
+
+
+def test_what_was_committed_to_the_wal_alone_is_kept(live: Path, image: Path) -> None:
+    with processes.started("commit", live, "5") as writer:
+        while processes.read_line(writer) != "5":
+            pass
+        writer.kill()
+        writer.wait(60)
+    old = live.stat().st_ino
+    installed = replace_live(image, live)
+    assert installed.undo is not None
+    assert installed.undo.stat().st_ino == old
+    assert len(processes.check(installed.undo)["content"]["log"]) >= 5
+    assert rows(live) == NEW
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_another_process_that_has_it_open_keeps_its_file(live: Path, image: Path, reads: bool) -> None:
+    """One that has opened the file and never read holds no lock; the lease is refused all the same."""
+    inode = live.stat().st_ino
+    calls: list[int] = []
+    if reads:
+        with processes.started("hold", live, "read") as reader:
+            assert processes.read_line(reader) == "held"
+            replace_live(image, live, locked=lambda: calls.append(1))
+    else:
+        idle = apsw.Connection(str(live))
+        replace_live(image, live, locked=lambda: calls.append(1))
+        assert idle.execute("SELECT count(*) FROM plain").fetchall() == [(NEW,)]
+        idle.close()
+    assert live.stat().st_ino == inode
+    # Who reads is known before the log is captured to its end.
+    assert calls == ([1] if reads else [1, 1])
+    assert rows(live) == NEW
+
+
+def test_a_commit_of_the_last_instant_is_in_what_is_kept(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect: Callable[..., apsw.Connection] = swap.connect
+    calls: list[int] = []
+
+    def late(path: Path, *arguments: Any) -> apsw.Connection:
+        processes.run("commit", path, "1")
+        return connect(path, *arguments)
+
+    monkeypatch.setattr(swap, "connect", late)
+    inode = live.stat().st_ino
+    installed = replace_live(image, live, locked=lambda: calls.append(1))
+    assert (live.stat().st_ino, calls) == (inode, [1, 1])
+    assert installed.undo is not None
+    assert len(processes.check(installed.undo)["content"]["log"]) == 1
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_who_opens_it_in_the_last_instant_reads_the_old_content_or_the_new(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    """``seen`` False: in the instant between the last look and the rename."""
+    found: list[object] = []
+
+    def visit() -> None:
+        visitor = apsw.Connection(str(live))
+        opened.set()
+        proceed.wait(60)
+        found.append(visitor.execute("SELECT count(*) FROM plain").fetchall()[0][0])
+        try:
+            visitor.execute("PRAGMA busy_timeout=60000; INSERT INTO plain(body) VALUES('lost?')").fetchall()
+            found.append("written")
+        except apsw.ReadOnlyError:
+            found.append("refused")
+        visitor.close()
+
+    def come() -> None:
+        thread.start()
+        while fcntl.fcntl(descriptor_of(live), fcntl.F_GETLEASE) == fcntl.F_WRLCK:
+            os.sched_yield()
+
+    opened, proceed = threading.Event(), threading.Event()
+    thread = threading.Thread(target=visit)
+    at(monkeypatch, "install.former-kept", come)
+    if not seen:
+        monkeypatch.setattr(swap, "_nobody_waits", lambda descriptor: True)
+    new = image.stat().st_ino
+    replace_live(image, live)
+    assert opened.wait(60)
+    proceed.set()
+    thread.join(60)
+    assert (live.stat().st_ino == new) == (not seen)
+    assert found == ([NEW, "written"] if seen else [OLD, "refused"])
+    assert rows(live) == NEW + (1 if seen else 0)
+
+
+def test_links_go_on_leading_to_it(live: Path, image: Path, tmp_path: Path) -> None:
+    os.link(live, tmp_path / "linked.db")
+    inode = live.stat().st_ino
+    replace_live(image, live)
+    assert live.stat().st_ino == inode
+    assert rows(live) == NEW
+
+
+def test_without_leases_it_goes_through_sqlite(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(swap.fcntl, "fcntl", refused)
+    monkeypatch.setattr(swap, "_others_read", lambda descriptor: False)
+    inode = live.stat().st_ino
+    replace_live(image, live)
+    assert (live.stat().st_ino, rows(live)) == (inode, NEW)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "link", "cancel"])
+def test_what_fails_leaves_the_old_content(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    inode = live.stat().st_ino
+    if failing == "link":
+        monkeypatch.setattr(swap.os, "link", broken)
+        replace_live(image, live)
+        assert (live.stat().st_ino, rows(live)) == (inode, NEW)
+        return
+    if failing == "fsync":
+        at(
+            monkeypatch,
+            "install.renamed",
+            lambda: monkeypatch.setattr(swap, "fsync_directory", broken),
+        )
+    wanted = InstallFailed if failing == "cancel" else OSError
+    with pytest.raises(wanted):
+        replace_live(image, live, cancelled=lambda: failing == "cancel")
+    assert (live.stat().st_ino, rows(live)) == (inode, OLD)
+    assert {path.name for path in live.parent.iterdir()} <= {"x.db", ".undo"}
+    assert list((live.parent / ".undo").iterdir()) == []
+
+
+def test_what_a_killed_replacement_left_gets_its_name(live: Path, image: Path) -> None:
+    (live.parent / ".undo").mkdir()
+    former = swap.former_path(live)
+    os.link(live, former)
+    assert remove_leftovers(live.parent) == []
+    assert not former.exists()
+    os.link(live, former)
+    inode = live.stat().st_ino
+    (live.parent / "second").hardlink_to(image)
+    image.replace(live)
+    assert is_installed(live.parent / "second", live)
+    remove_leftovers(live.parent)
+    assert [copy.stat().st_ino for copy in undo_copies(live)] == [inode]
+    assert rows(live) == NEW
