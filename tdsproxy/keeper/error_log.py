@@ -66,6 +66,19 @@ class ErrorLog:
             fsync_directory(self._store)
         self.append("Server", "The error log has been reinitialized. See the previous log for older entries.")
 
+    def logs(self) -> list[tuple[int, float, int]]:
+        """The logs that there are, the one being written as number 0: when each last changed (seconds since
+        1970) and its bytes."""
+        found = []
+        for number in range(OLDER_LOGS + 1):
+            path = self._store / (ERROR_LOG if number == 0 else f"{ERROR_LOG}.{number}")
+            try:
+                state = path.stat()
+            except FileNotFoundError:
+                continue
+            found.append((number, state.st_mtime, state.st_size))
+        return found
+
 
 class ErrorLogHandler(logging.Handler):
     """What the keeper's own log says, in the error log, too."""

@@ -104,6 +104,7 @@ class Supervision:
             "sp_doctor": self._doctor,
             "sp_trial_restore": self._trial,
             "sp_cycle_errorlog": self._cycle,
+            "xp_enumerrorlogs": self._logs,
         }
 
     # ------------------------------------------------------------------ each statement
@@ -449,6 +450,12 @@ class Supervision:
         _require_admin(context, "sp_cycle_errorlog")
         self.errors.cycle()
         return []
+
+    def _logs(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        return [
+            (str(number), dt.datetime.fromtimestamp(changed).isoformat(), str(size))
+            for number, changed, size in self.errors.logs()
+        ]
 
 
 def only_looks(request: NativeRequest) -> bool:

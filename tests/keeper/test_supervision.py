@@ -150,6 +150,7 @@ def test_error_log(world: World) -> None:
     assert all("backed up" not in text for _, text in world.log())
     older = [tuple(row)[1:] for row in world.sql("EXEC sp_readerrorlog 1, 1, 'Database backed up'")]
     assert [text for _, text in older] == [full]
+    assert [row[0] for row in world.sql("EXEC xp_enumerrorlogs")] == [0, 1]
     assert "xp_readerrorlog() returned error 2" in world.refused("EXEC xp_readerrorlog 6")
 
 

@@ -167,6 +167,26 @@ def _cycle_error_log(session: Session, frame: Frame, arguments: Sequence[Argumen
     return 0
 
 
+def _list_error_logs(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """The agent's own log is not kept apart from the server's."""
+    given = Parameters("xp_enumerrorlogs", "@p1", arguments)
+    session.rights.require_server_role("securityadmin")
+    wanted = given.number("@p1") or _ERROR_LOG
+    found = ask(session, frame, "xp_enumerrorlogs") if wanted == _ERROR_LOG else []
+    yield from result(
+        "[Archive #] int, Date nvarchar(24), [Log File Size (Byte)] int",
+        [
+            {
+                "Archive #": int(str(number)),
+                "Date": dt.datetime.fromisoformat(str(changed)).strftime("%m/%d/%Y  %H:%M"),
+                "Log File Size (Byte)": int(str(size)),
+            }
+            for number, changed, size in found
+        ],
+    )
+    return 0
+
+
 def _command_shell(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     """Whatever sp_configure says: there is no shell here."""
     yield from ()
@@ -190,6 +210,8 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "xp_fixeddrives": _drives,
     "xp_readerrorlog": _error_log,
     "sp_readerrorlog": _read_error_log,
+    "xp_enumerrorlogs": _list_error_logs,
+    "sp_enumerrorlogs": _list_error_logs,
     "sp_cycle_errorlog": _cycle_error_log,
     "xp_cmdshell": _command_shell,
 }
