@@ -2,7 +2,8 @@
 
 Commands: ``build PATH JSON`` makes a database; ``check PATH`` prints integrity and content; ``commit PATH
 COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write`` keeps a lock
-until standard input ends; ``serve`` runs commands that come to an end, as they come in.
+until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one page;
+``serve`` runs commands that come to an end, as they come in.
 """
 
 from __future__ import annotations
@@ -153,6 +154,10 @@ def run(command: str, path: str, *rest: str) -> None:
     elif command == "damage":
         with Path(path).open("r+b") as file:
             file.write(b"no database" * 100)
+    elif command == "overwrite":
+        with Path(path).open("r+b") as file:
+            file.seek((int(rest[0]) - 1) * 4096)
+            file.write(b"\xa5" * 4096)
 
 
 if __name__ == "__main__":

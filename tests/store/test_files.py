@@ -44,6 +44,13 @@ def test_different_names_get_different_files(one: str, other: str) -> None:
         ("tail  ", "tail"),
         ("C:\\x", "C%3A%5Cx"),
         ("Müller", "Müller"),
+        ("tab\there", "tab%09here"),
+        ("no\u00adbreak", "no%C2%ADbreak"),
+        ("half\ud83d", "half%ED%A0%BD"),
+        # Long ones keep their beginning, whole escapes of it, and a digest.
+        ("n" * 201, "n" * 120 + "%~291c4194382c6bd5c12b872660b0fb6d"),
+        ("%" * 68, "%25" * 40 + "%~019f940229f7f2a3da2c7b3e01e3ac07"),
+        ("x" + "%" * 68, "x" + "%25" * 39 + "%~617e8a8b9eb74a8fbf543d7afca63006"),
     ],
 )
 def test_what_file_names_look_like(name: str, stem: str) -> None:
@@ -97,3 +104,17 @@ def test_live_files_are_known_by_inode(tmp_path: Path) -> None:
     assert files.is_live_file(tmp_path / "hard.bak", [database])
     assert not files.is_live_file(tmp_path / "other.bak", [database])
     assert not files.is_live_file(tmp_path / "missing", [database])
+
+
+def test_a_file_is_renamed_into_another_directory(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_bytes(b"content")
+    files.rename_durably(tmp_path / "a" / "old", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == b"content"
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_database_is_found_by_the_name_that_it_was_made_with(tmp_path: Path) -> None:
+    for name in ("sales.db", "Sales.db"):
+        (tmp_path / name).touch()
+    assert files.find_database(tmp_path, "Sales") == tmp_path / "Sales.db"

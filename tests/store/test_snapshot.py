@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 
 from tdsproxy.store import header, walindex
 from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing, DatabaseUnreadable, SnapshotBroken
-from tdsproxy.store.snapshot import RUN_BYTES, PageView, Snapshot, open_database, page_runs
+from tdsproxy.store.pagefile import PageFile
+from tdsproxy.store.snapshot import RUN_BYTES, PageView, Snapshot, copy_pages, open_database, page_runs
 from tests.store import processes
 
 PAGE_SIZES = [512, 4096, 65536]
@@ -305,3 +309,150 @@ def test_a_frame_that_an_older_library_left_without_a_seal_counts(tmp_path: Path
     with pytest.raises(SnapshotBroken), Snapshot(path) as snapshot:
         image_of(snapshot)
     writer.close()
+
+
+def changing(monkeypatch: pytest.MonkeyPatch, answers: list[bytes | None]) -> None:
+    """The first looks at the WAL index get ``answers``; None stands for the truth."""
+    truth = PageFile.index_block
+
+    def look(self: PageFile, number: int) -> memoryview | None:
+        if answers:
+            answer = answers.pop(0)
+            if answer is not None:
+                return memoryview(answer) if answer else None
+        return truth(self, number)
+
+    monkeypatch.setattr(PageFile, "index_block", look)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[apsw.Connection]:
+    """A writer whose last commits are only in the WAL of ``x.db``."""
+    writer = apsw.Connection(str(tmp_path / "x.db"))
+    writer.execute("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0").fetchall()
+    writer.execute("CREATE TABLE t(a)").fetchall()
+    writer.execute("INSERT INTO t VALUES(zeroblob(20000))").fetchall()
+    yield writer
+    writer.close()
+
+
+def other_generation(path: Path) -> bytes:
+    """Block 0 of the WAL index as it would be after a reset."""
+    connection = open_database(path, 0)
+    connection.execute("BEGIN; SELECT * FROM t").fetchall()
+    found = PageFile(connection).index_block(0)
+    assert found is not None
+    block = bytearray(found)
+    connection.close()
+    block[32] ^= 1
+    block[40:48] = b"".join(part.to_bytes(4, sys.byteorder) for part in walindex._checksum(bytes(block[:40])))
+    block[48:96] = block[:48]
+    assert walindex.read_header(bytes(block)) is not None
+    return bytes(block)
+
+
+@pytest.mark.parametrize("backfilled", [False, True])
+def test_an_index_that_changes_meanwhile_is_read_again(
+    tmp_path: Path, written: apsw.Connection, monkeypatch: pytest.MonkeyPatch, backfilled: bool
+) -> None:
+    if backfilled:
+        written.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+    later = other_generation(tmp_path / "x.db")
+    torn = bytes(32768)
+    # Torn; then the salts change behind the header; then a block is missing.
+    answers = [torn, None, later] if backfilled else [torn, None, None, later, None, b""]
+    changing(monkeypatch, answers)
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        image = image_of(snapshot)
+    assert answers == []
+    copy = apsw.Connection(str(write(tmp_path / "copy.db", image)))
+    assert copy.execute("SELECT a = zeroblob(20000) FROM t").fetchall() == [(1,)]
+    copy.close()
+
+
+def test_an_index_that_never_rests_or_is_missing_is_no_snapshot(
+    tmp_path: Path, written: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing(monkeypatch, [bytes(32768)] * 10_000)
+    with pytest.raises(SnapshotBroken, match="does not come to rest"):
+        Snapshot(tmp_path / "x.db")
+    changing(monkeypatch, [b""])
+    with pytest.raises(SnapshotBroken, match="no WAL index"):
+        Snapshot(tmp_path / "x.db")
+    # Nothing is held.
+    written.execute("INSERT INTO t VALUES (1)").fetchall()
+    written.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+
+def test_a_wal_that_was_reset_under_a_snapshot_is_seen(
+    tmp_path: Path, written: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = other_generation(tmp_path / "x.db")
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        image_of(snapshot)
+        changing(monkeypatch, [later])
+        with pytest.raises(SnapshotBroken, match="reset under the snapshot"):
+            snapshot.check()
+
+
+def test_a_wal_that_was_cut_short_is_seen(tmp_path: Path, written: apsw.Connection) -> None:
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        wal = tmp_path / "x.db-wal"
+        content = wal.read_bytes()
+        wal.write_bytes(content[:5000])
+        with pytest.raises(SnapshotBroken, match="ends inside frame"):
+            image_of(snapshot)
+        wal.write_bytes(content)
+
+
+def test_a_page_that_is_nowhere_is_seen(tmp_path: Path, written: apsw.Connection) -> None:
+    """The main file was cut short, and the WAL does not hold what is missing."""
+    written.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    written.execute("INSERT INTO t VALUES (1)").fetchall()
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        subprocess.run(["truncate", "-s", "4096", str(tmp_path / "x.db")], check=True, timeout=60)
+        with (
+            pytest.raises(SnapshotBroken, match="lies beyond the file's 1 and not in the WAL"),
+            Snapshot(tmp_path / "x.db") as cut,
+        ):
+            image_of(cut)
+        assert snapshot.page_count > 2
+
+
+def test_whether_somebody_has_committed_since(tmp_path: Path, written: apsw.Connection) -> None:
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        assert snapshot.is_newest()
+        written.execute("INSERT INTO t VALUES (1)").fetchall()
+        assert not snapshot.is_newest()
+    assert not snapshot.is_newest()
+    processes.build(tmp_path / "old.db", journal="delete", rows=1)
+    with Snapshot(tmp_path / "old.db") as snapshot:
+        assert not snapshot.is_newest(), "of a rollback journal that is not known"
+
+
+def test_a_closed_snapshot_gives_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    processes.build(path, journal="delete", rows=1)
+    snapshot = Snapshot(path)
+    with pytest.raises(SnapshotBroken, match="end too early"):
+        snapshot.read_run(snapshot.page_count + 1, memoryview(bytearray(snapshot.page_size)))
+    snapshot.close()
+    snapshot.close()
+    with pytest.raises(SnapshotBroken, match="is closed"):
+        snapshot.read_run(1, memoryview(bytearray(snapshot.page_size)))
+
+
+def test_copied_pages_are_a_database(tmp_path: Path, written: apsw.Connection) -> None:
+    with Snapshot(tmp_path / "x.db") as snapshot:
+        for durable in (False, True):
+            copy = tmp_path / f"copy{durable}.db"
+            copy_pages(snapshot.page_size, snapshot.page_count, snapshot.read_run, copy, durable=durable)
+            assert processes.check(copy)["integrity"] == ["ok"]
+            assert copy.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_database_may_end_at_the_lock_page(more: int) -> None:
+    lock = header.lock_page(65536)
+    last = list(page_runs(65536, lock + more, 65536))[-1]
+    assert last == ((lock - 1, 1) if not more else (lock + 1, 1))
