@@ -7,6 +7,7 @@
 MEDIUM and LOW, beside ``zstd -T2`` of the same level on the same file * encrypted: WITH ENCRYPTION beside
 without, both compressed * striped: four stripes beside one medium * restore: of a compressed backup to a new
 name, beside ``zstd -d``, ``cp`` and ``sync`` * restore-live: over a database that is there, beside the same
+* restore-open: over one that another process has open, beside the same
 * commits: the 99th percentile of single-row commits during a compressed backup, beside that while ``zstd
 -T2``
   compresses a copy
@@ -55,6 +56,13 @@ SELECT 'customer ' || (abs(random()) % 100000),
 """
 STRIPES = 4
 ENVELOPE = EncryptionEnvelope(algorithm="aes_256", thumbprint=bytes(20))
+READER = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.execute("SELECT count(*) FROM commits").fetchall()
+print("ready", flush=True)
+sys.stdin.read()
+"""
 WRITER = """
 import sys, time
 import apsw
@@ -243,6 +251,21 @@ class Bench:
         shutil.copyfile(self.source, self._path("ours.db"))
         self._restore("restore-live", 2.5, [])
 
+    def restore_open(self) -> None:
+        """Over a database that another process has open."""
+        shutil.copyfile(self.source, self._path("ours.db"))
+        with subprocess.Popen(
+            [sys.executable, "-c", READER, str(self._path("ours.db"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as reader:
+            try:
+                assert reader.stdout is not None
+                reader.stdout.readline()
+                self._restore("restore-open", 2.5, [])
+            finally:
+                reader.kill()
+
     def _restore(self, title: str, goal: float, begin_without: list[str]) -> None:
         medium = DiskDevice(self._path("restored.bak"))
         if not medium.path.exists():
@@ -342,6 +365,7 @@ def main() -> None:
             "striped": bench.striped,
             "restore": bench.restore,
             "restore-live": bench.restore_live,
+            "restore-open": bench.restore_open,
             "commits": bench.commits,
         }
         unknown = set(options.only or ()) - set(measurements)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,8 +31,15 @@ BACKUPS = {
     "plaindif": "DATABASE plain TO DISK = N'{medium}' WITH DIFFERENTIAL, INIT",
 }
 """By medium; each is written in one way only."""
-RESTORES = ("new", "over", "chain", "chaindif", "now", "plainchain", "pages")
+RESTORES = ("new", "over", "overopen", "chain", "chaindif", "now", "plainchain", "pages")
 MOST_SETS = 5
+READER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+print("open", flush=True)
+sys.stdin.read()
+"""
 
 
 @dataclass
@@ -41,6 +50,7 @@ class Operation:
     name: str
     statements: Sequence[str]
     begin: Callable[[], None] = lambda: None
+    finish: Callable[[], None] = lambda: None
     began: float = 0.0
     ended: float | None = None
     error: BaseException | None = None
@@ -65,6 +75,8 @@ class Operation:
                 self.usable_after = rows(cursor, "SELECT 41 + 1") == [(42,)]
         except LOST as error:
             self.error = self.error or error
+        finally:
+            self.finish()
 
 
 def statement(world: World, kind: str) -> Operation:
@@ -74,6 +86,7 @@ def statement(world: World, kind: str) -> Operation:
     made: dict[str, Callable[[World], Operation]] = {
         "new": restore_new,
         "over": restore_over,
+        "overopen": restore_over_open,
         "chain": restore_chain,
         "chaindif": lambda world: restore_differential(world, "base", "dif"),
         "plainchain": lambda world: restore_differential(world, "plain", "plaindif"),
@@ -137,6 +150,33 @@ def restore_over(world: World) -> Operation:
         world.victim_restore = (operation, content)
 
     operation.begin = begin
+    return operation
+
+
+def restore_over_open(world: World) -> Operation:
+    """The same while another process has the file open, which is therefore not replaced by a rename."""
+    operation = restore_over(world)
+    begin = operation.begin
+    readers: list[subprocess.Popen[str]] = []
+
+    def open_and_begin() -> None:
+        reader = subprocess.Popen(
+            [sys.executable, "-c", READER, str(world.product.store / "victim.db")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        readers.append(reader)
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        begin()
+
+    def finish() -> None:
+        for reader in readers:
+            reader.kill()
+            reader.communicate(timeout=60)
+
+    operation.name, operation.begin, operation.finish = "RESTORE overopen", open_and_begin, finish
     return operation
 
 

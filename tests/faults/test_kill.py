@@ -34,7 +34,11 @@ def world() -> Iterator[World]:
 
 @pytest.mark.parametrize(
     ("point", "kind"),
-    [("backup.before-publish", "init"), ("install.copying", "over")],
+    [
+        ("backup.before-publish", "init"),
+        ("install.renamed", "over"),
+        ("install.copying", "overopen"),
+    ],
 )
 def test_a_keeper_that_dies_at_a_named_place(world: World, point: str, kind: str) -> None:
     assert point in named_points()
