@@ -458,7 +458,7 @@ def test_restore_to_a_point_in_time(server: Running, service: Service) -> None:
 
 def test_running_backup_is_cancelled(tmp_path: Path) -> None:
     need("sql-tools-service")
-    with running(tmp_path / "store", env={"TDSPROXY_SLOW_AT": "backup.run-written=0.4"}) as slow:
+    with running(tmp_path / "store", env={"TDSPROXY_SLOW_AT": "backup.run-written=2"}) as slow:
         make(slow)
         many = "sys.all_columns CROSS JOIN (VALUES (1), (2)) v (n)"
         run(slow, f"SELECT TOP 2000 REPLICATE('x', 4000) x INTO dbo.big FROM {many}")

@@ -24,10 +24,12 @@ import sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
 db.execute("PRAGMA synchronous=NORMAL")
 number = 0
-while number < 200_000:
+while True:
     number += 1
     db.execute("INSERT INTO journal (id, text) VALUES (?, ?)", (number, "commit %d" % number))
     print(time.monotonic_ns(), flush=True)
+    # a slow backup must not let the WAL grow for ever, nor the restore after it
+    time.sleep(0.0005)
 """
 
 

@@ -34,6 +34,17 @@ POINTS = [
 ]
 
 
+LIMIT = 120
+
+
+def grown(journal: Path, beyond: int) -> None:
+    """Waits until a writer has committed more."""
+    deadline = time.monotonic() + LIMIT
+    while not journal.exists() or journal.stat().st_size <= beyond:
+        assert time.monotonic() < deadline, "no commit"
+        time.sleep(0.001)
+
+
 @contextmanager
 def capture(
     path: Path, directory: Path, crash_at: str = "", checkpoint_bytes: int = 4 << 20
@@ -114,13 +125,11 @@ def test_killed_at_a_named_point_nothing_is_missing(
     journal = tmp_path / "journal"
     with capture(path, directory, point) as process:
         # Nobody but the capture checkpoints.
-        writer = support.start("write", path, journal, 7, 30, 0)
-        process.wait(timeout=60)
+        writer = support.start("write", path, journal, 7, LIMIT, 0)
+        process.wait(timeout=LIMIT)
     assert process.returncode == -9
     # Some commits while nobody captures, but not so many that they overwrite all of the WAL.
-    at = journal.stat().st_size
-    while journal.stat().st_size == at:
-        time.sleep(0.001)
+    grown(journal, journal.stat().st_size)
     (tmp_path / "journal.stop").touch()
     support.finish([writer])
     with capture(path, directory):
@@ -154,7 +163,8 @@ def test_a_killed_writer_harms_nothing(tmp_path: Path, empty: Path) -> None:
     rng = random.Random(9)
     with capture(path, directory) as process:
         for number, journal in enumerate(journals):
-            writer = support.start("write", path, journal, 20 + number, 30)
+            writer = support.start("write", path, journal, 20 + number, LIMIT)
+            grown(journal, 0)
             time.sleep(rng.uniform(0.1, 0.4))
             writer.kill()
             writer.communicate()
