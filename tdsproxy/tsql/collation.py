@@ -20,7 +20,8 @@ _WEIGHTS: Final = str.maketrans(
         "\0": None,
     }
 )
-_IGNORED: Final = frozenset("\u200d\u200e\ufeff\ufffe\uffff")
+_IGNORED: Final = frozenset("\u200d\u200e\ufeff\ufffd\ufffe\uffff")
+"""Characters without a weight. U+FFFD is one; as it halves of UTF-16 pairs are stored."""
 _ACCENTS: Final = "\u0301\u0300\u0302\u0308\u030c\u0306\u0304\u0303\u030a\u0328\u0327"
 """Combining marks in the order of their weights: acute, grave, circumflex, diaeresis ..."""
 
