@@ -7,16 +7,35 @@ after 5 MB of log; a broken chain is bridged by a full backup whenever the next 
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from tdsproxy.agent.policies import AfterChange, Policy, Retention
+from tdsproxy.catalog.listing import NamedSet
+from tdsproxy.tsql.values import DateTime, Value
 
 INSTANCE: Final = "*"
 SOURCE: Final = "managed"
+PREFIX: Final = "managed backup of "
+"""What the names of its policies, and so those of its backup sets, begin with."""
+EVENTS: Final = (
+    ("SSMBackup2WAAdminXevent", False),
+    ("SSMBackup2WAOperationalXevent", False),
+    ("SSMBackup2WAAnalyticXevent", False),
+    ("FileRetentionAdminXevent", False),
+    ("FileRetentionAnalyticXevent", False),
+    ("SSMBackup2WADebugXevent", True),
+    ("FileRetentionOperationalXevent", True),
+    ("FileRetentionDebugXevent", True),
+    ("StorageOperationDebugXevent", True),
+)
+"""The kinds of events of SQL Server Managed Backup, and whether one can be switched."""
 DEFAULT_DAYS: Final = 30
 _NO_ENCRYPTION: Final = "NO_ENCRYPTION"
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})$")
@@ -83,7 +102,7 @@ def _policies(
     days = float(given.days or DEFAULT_DAYS)
     encrypted = given.algorithm is not None and given.algorithm.upper() != _NO_ENCRYPTION
     policy = Policy(
-        f"managed backup of {name}",
+        f"{PREFIX}{name}",
         databases,
         exclude,
         (given.url or "",),
@@ -98,7 +117,7 @@ def _policies(
     if given.custom:
         return [policy]
     growth = Policy(
-        f"managed backup of {name} by growth",
+        f"{PREFIX}{name} by growth",
         databases,
         exclude,
         policy.destinations,
@@ -133,3 +152,51 @@ def _log(given: ManagedSettings) -> str | None:
         return "every 2h"
     minutes = minutes_of(given.log) or 0
     return f"every {minutes}m" if minutes else None
+
+
+def event_of(*, is_job: bool, succeeded: bool) -> str:
+    """The kind of event that a row of a job's history is."""
+    if not succeeded:
+        return "SSMBackup2WAAdminXevent"
+    return "SSMBackup2WAOperationalXevent" if is_job else "SSMBackup2WADebugXevent"
+
+
+def available(sets: Sequence[NamedSet], days: float) -> list[tuple[Value, ...]]:
+    """Rows of fn_available_backups from a database's sets, oldest first, with a row for each missing part of
+    the log. A set expires ``days`` after the last backup before the next full one: until then moments
+    that only it leads to are within the promised time."""
+    rows: list[tuple[Value, ...]] = []
+    reached: dict[Value, Decimal] = {}
+    for place, found in enumerate(sets):
+        before = reached.get(found.database_guid)
+        if found.type == "L" and before is not None and found.first_lsn > before:
+            hole = (None, "LOG", None, found.database_guid, before, found.first_lsn, None, None, None)
+            rows.append((*hole, None, None, None, None))
+        if found.type in "DL":
+            reached[found.database_guid] = max(found.last_lsn, before or found.last_lsn)
+        kin = [other for other in sets[place:] if other.database_guid == found.database_guid]
+        chain = 1
+        while chain < len(kin) and kin[chain].type != "D":
+            chain += 1
+        rows.append(
+            (
+                found.device,
+                "LOG" if found.type == "L" else "DB",
+                _later(kin[chain - 1].finished, days),
+                found.database_guid,
+                found.first_lsn,
+                found.last_lsn,
+                found.started,
+                found.finished,
+                found.machine,
+                found.last_fork,
+                found.first_fork,
+                found.fork_point,
+                None,
+            )
+        )
+    return rows
+
+
+def _later(moment: DateTime, days: float) -> DateTime:
+    return DateTime.of(moment.to_python() + dt.timedelta(days=days))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from tdsproxy.catalog import msdb_schema as schema
 from tdsproxy.catalog.file import CatalogFile, Row
-from tdsproxy.catalog.listing import ListedSet, listed_sets
+from tdsproxy.catalog.listing import ListedSet, NamedSet, listed_sets, named_sets
 from tdsproxy.store.encoding import Stored, from_storage, to_storage
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.values import DateTime, Value
@@ -193,6 +193,10 @@ class History:
     def listed(self, database: str | None) -> list[ListedSet]:
         """The backup sets of one database (any case), or of all; oldest first."""
         return listed_sets(self._file, database)
+
+    def named(self, database: str, prefix: str) -> list[NamedSet]:
+        """The backup sets of a database (any case) whose names begin so; oldest first."""
+        return named_sets(self._file, database, prefix)
 
     def family_of(self, database: str) -> UUID | None:
         """The family of the last backup that was made of a database with this name (any case)."""

@@ -32,6 +32,23 @@ class ListedSet:
     devices: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A backup set of whoever gives its sets names; ``device`` is its first one."""
+
+    device: str | None
+    type: str
+    database_guid: Value
+    first_lsn: Decimal
+    last_lsn: Decimal
+    started: DateTime
+    finished: DateTime
+    machine: str | None
+    last_fork: Value
+    first_fork: Value
+    fork_point: Value
+
+
 _SETS: Final = (
     "SELECT b.database_name, b.type, b.backup_finish_date, b.position, b.backup_size,"
     " b.compressed_backup_size, b.is_copy_only, b.key_algorithm, b.first_lsn, b.last_lsn,"
@@ -51,6 +68,46 @@ def listed_sets(file: CatalogFile, database: str | None) -> list[ListedSet]:
     )
     rows = file.read(f"{_SETS}{condition} ORDER BY b.backup_set_id", values)
     return [_listed(row, [str(found[0]) for found in file.read(_DEVICES, (row[10],))]) for row in rows]
+
+
+_LSN: Final = t.numeric(25, 0)
+_NAMED: Final = (
+    "SELECT (SELECT physical_device_name FROM backupmediafamily f WHERE f.media_set_id = b.media_set_id"
+    " ORDER BY mirror, family_sequence_number LIMIT 1), b.type, b.database_guid, b.first_lsn, b.last_lsn,"
+    " b.backup_start_date, b.backup_finish_date, b.machine_name, b.last_recovery_fork_guid,"
+    " b.first_recovery_fork_guid, b.fork_point_lsn FROM backupset b"
+    " WHERE b.database_name = ? COLLATE NOCASE AND substr(b.name, 1, ?) = ? ORDER BY b.backup_set_id"
+)
+_NAMED_TYPES: Final = (
+    t.nvarchar(260),
+    t.char(1),
+    t.UNIQUEIDENTIFIER,
+    _LSN,
+    _LSN,
+    t.DATETIME,
+    t.DATETIME,
+    t.nvarchar(128),
+    t.UNIQUEIDENTIFIER,
+    t.UNIQUEIDENTIFIER,
+    _LSN,
+)
+
+
+def named_sets(file: CatalogFile, database: str, prefix: str) -> list[NamedSet]:
+    """The sets of a database (any case) whose names begin so; oldest first. Those without LSNs or dates,
+    which only other programs write, are left out."""
+    found = []
+    for row in file.read(_NAMED, (database, len(prefix), prefix)):
+        given = [from_storage(value, type_) for value, type_ in zip(row, _NAMED_TYPES, strict=True)]
+        first, last, started, finished = given[3:7]
+        if not (isinstance(first, Decimal) and isinstance(last, Decimal)):
+            continue
+        if not (isinstance(started, DateTime) and isinstance(finished, DateTime)):
+            continue
+        device, machine = (None if value is None else str(value) for value in (given[0], given[7]))
+        rest = (machine, given[8], given[9], given[10])
+        found.append(NamedSet(device, str(given[1]), given[2], first, last, started, finished, *rest))
+    return found
 
 
 def _listed(row: Row, devices: Sequence[str]) -> ListedSet:

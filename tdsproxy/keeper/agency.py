@@ -43,6 +43,11 @@ _PROCEDURES: Final = (
     "sp_agent_managed",
     "sp_agent_managed_put",
     "sp_agent_managed_switch",
+    "sp_agent_managed_sets",
+    "sp_agent_managed_events",
+    "sp_agent_managed_health",
+    "sp_agent_managed_flags",
+    "sp_agent_managed_flag_put",
 )
 _log = logging.getLogger(__name__)
 
@@ -98,6 +103,10 @@ class StoreAgent:
                 return
             agent = self._make()
         agent.schedule()
+
+    def follow(self, options: KeeperOptions) -> None:
+        """The store has become a standby."""
+        self._options = options
 
     def _is_standby(self) -> bool:
         if self._options.follow is None:

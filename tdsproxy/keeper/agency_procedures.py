@@ -14,6 +14,7 @@ from tdsproxy.agent.managed import INSTANCE, SOURCE, ManagedSettings, effective,
 from tdsproxy.agent.policies import from_document
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
+from tdsproxy.keeper.managed_procedures import EVER_CONFIGURED, FLAG, ManagedProcedures
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Message
 from tdsproxy.tsql.values import Value
@@ -54,6 +55,7 @@ class AgencyProcedures:
             "sp_agent_managed": self._managed,
             "sp_agent_managed_put": self._managed_put,
             "sp_agent_managed_switch": self._managed_switch,
+            **ManagedProcedures(self._made, self._settings_of).procedures,
         }
 
     # ------------------------------------------------------------------ jobs
@@ -142,17 +144,26 @@ class AgencyProcedures:
 
     def _managed(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """A row for each database and (``*``) the instance: name, whether it has settings of its own, its
-        settings as JSON; the first row is the switch."""
+        settings as JSON, its GUID or None for one that was dropped; the first row is the switch."""
         _require_admin(context, "sp_agent_managed")
         known = _by_key(self._settings())
         instance = known.get(INSTANCE)
-        rows: list[Row] = [("", "1" if self._switched_on(context) else "0", "")]
-        rows.append((INSTANCE, "1", _json(instance or ManagedSettings())))
+        rows: list[Row] = [("", "1" if self._switched_on(context) else "0", "", None)]
+        rows.append((INSTANCE, "1", _json(instance or ManagedSettings()), None))
+        present = set()
         for database in context.env.catalog.databases.all():
             if not database.is_system:
                 found = effective(known.get(database.name.lower()), instance)
-                rows.append((database.name, "1" if found.own else "0", _json(found.settings)))
+                present.add(database.name.lower())
+                rows.append((database.name, "1" if found.own else "0", _json(found.settings), database.guid))
+        for name, own in known.items():
+            if name != INSTANCE and name not in present:
+                rows.append((name, "1", _json(effective(own, instance).settings), None))
         return rows
+
+    def _settings_of(self, name: str) -> ManagedSettings:
+        known = _by_key(self._settings())
+        return effective(known.get(name.lower()), known.get(INSTANCE)).settings
 
     def _managed_put(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """A database or ``*``, and settings to change as JSON. Raises CommandError 911 for no database."""
@@ -167,6 +178,7 @@ class AgencyProcedures:
         known = _by_key(self._settings())
         settings = msgspec.structs.replace(known.get(name.lower(), ManagedSettings()), **changes)
         self._policies().put_managed(name, _json(settings))
+        context.env.catalog.set_setting(FLAG + EVER_CONFIGURED, "true")
         self._renew(context)
         return []
 

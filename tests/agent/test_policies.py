@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from tdsproxy.agent.managed import ManagedSettings, policies_of
+from tdsproxy.agent.managed import ManagedSettings, available, policies_of
 from tdsproxy.agent.policies import (
     AfterChange,
     Policy,
@@ -26,6 +27,8 @@ from tdsproxy.agent.schedule import Schedule
 from tdsproxy.agent.timetable import next_cron, parse_timetable
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.catalog.databases import Database, new_database
+from tdsproxy.catalog.listing import NamedSet
+from tdsproxy.tsql.values import DateTime
 
 TEXT = """
 databases = ["shop", "tenant_*"]
@@ -161,6 +164,38 @@ def test_managed_backup_means_policies() -> None:
         AfterChange(log_bytes=1 << 30, kind="full"),
     ]
     assert policies_of({"*": system}, switched_on=False) == []
+
+
+def test_available_backups_expire_with_their_chain_and_show_holes() -> None:
+    guid, fork = uuid4(), uuid4()
+    day = dt.datetime(2027, 1, 1)
+
+    def named(kind: str, first: int, last: int, days: int) -> NamedSet:
+        at = DateTime.of(day + dt.timedelta(days=days))
+        return NamedSet(
+            f"{kind}{days}", kind, guid, Decimal(first), Decimal(last), at, at, "m", fork, fork, None
+        )
+
+    sets = [
+        named("D", 10, 10, 0),
+        named("L", 10, 20, 1),
+        named("L", 30, 40, 2),
+        named("D", 40, 40, 7),
+        named("L", 40, 50, 8),
+    ]
+    shown = [
+        (row[0], row[1], None if row[2] is None else (row[2].to_python() - day).days, row[4], row[5])
+        for row in available(sets, 30)
+        if row[2] is None or isinstance(row[2], DateTime)
+    ]
+    assert shown == [
+        ("D0", "DB", 32, 10, 10),
+        ("L1", "LOG", 32, 10, 20),
+        (None, "LOG", None, 20, 30),
+        ("L2", "LOG", 32, 30, 40),
+        ("D7", "DB", 38, 40, 40),
+        ("L8", "LOG", 38, 40, 50),
+    ]
 
 
 class FakeChanges:
