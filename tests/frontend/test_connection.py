@@ -298,7 +298,7 @@ async def test_a_slow_reader_slows_the_session_and_can_still_cancel() -> None:
     async with logged_in(server) as wire:
         await wire.batch("FLOOD")
         before = -1
-        while before != produced:  # until the back-pressure has stopped it
+        while before != produced or not produced:  # until the back-pressure has stopped it
             before = produced
             await asyncio.sleep(0.1)
         assert produced < 1000
