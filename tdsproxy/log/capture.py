@@ -218,10 +218,7 @@ class Capturer:
         self._detach()
         try:
             self._attach(reason)
-        except _FAILURES as error:
-            self._detach()
-            self._note_stop(f"{reason}; {error}")
-        except ChainBroken as error:
+        except (ChainBroken, *_FAILURES) as error:
             self._detach()
             self._note_stop(f"{reason}; {error}")
 
@@ -342,17 +339,14 @@ class Capturer:
         if threading.current_thread() is not self._thread:
             self._thread.join()
         with self._lock:
-            if self._follower is None:
-                return
-            if final and self._stopped is None:
-                self._settle()
+            if final and self._checkpointer is not None and self._stopped is None:
+                self._settle(self._checkpointer)
             self._detach()
             self._watch.close()
 
-    def _settle(self) -> None:
-        assert self._checkpointer is not None
+    def _settle(self, checkpointer: Checkpointer) -> None:
         try:
-            self._checkpointer.settle()
+            checkpointer.settle()
         except (ChainBroken, *_FAILURES) as error:
             self._report(f"the log of {self.path} was not captured to its end: {error}")
 

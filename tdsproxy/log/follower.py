@@ -6,7 +6,6 @@ complete and committed (``wal.py`` says why), and stay where they are as long as
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable
@@ -113,13 +112,14 @@ class Follower:
         head = self._frame_header(position.frame)
         if head is None or (head.salts, head.checksum) != (position.salts, position.checksum):
             return False
-        for frame in itertools.count(position.frame + 1):
+        frame = position.frame
+        while True:
+            frame += 1
             head = self._frame_header(frame)
             if head is None or head.salts not in (position.salts, (0, 0)):
                 return True
             if head.page_count:
                 return False
-        return False
 
     def _frame_header(self, frame: int) -> FrameHeader | None:
         data = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(frame, self._page_size))

@@ -17,7 +17,12 @@ import pytest
 from tdsproxy.log import archive as archive_module
 from tdsproxy.log import roll
 from tdsproxy.log.archive import Archive
+from tdsproxy.log.capture import Capturer
+from tdsproxy.log.checkpointer import Checkpointer
+from tdsproxy.log.follower import Follower
 from tdsproxy.log.records import CaptureStopped, LogGap, Transaction
+from tdsproxy.log.watch import Watch
+from tdsproxy.store.errors import DatabaseBusy, DatabaseMissing
 from tests.log import support
 
 
@@ -364,3 +369,262 @@ def test_after_its_end_nothing_is_promised(path: Path, archive: Archive) -> None
     capturer.close()
     with pytest.raises(CaptureStopped):
         capturer.capture_now()
+
+
+def restart(path: Path) -> apsw.Connection:
+    """A connection that has begun a new generation of the WAL."""
+    connection = apsw.Connection(str(path))
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    # A connection that has never read does nothing when told to checkpoint.
+    connection.execute("PRAGMA schema_version").fetchall()
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    return connection
+
+
+def captured_then_left(path: Path, writer: apsw.Connection, archive: Archive) -> int:
+    """Some transactions are captured; then the capture is killed, and all frames can be given up."""
+    with support.capturing(path, archive) as capturer:
+        for _ in range(5):
+            insert(writer, 9000)
+        end = capturer.capture_now()
+        capturer.close(final=False)
+    return end
+
+
+def test_a_wal_that_others_began_anew_after_all_of_it_was_captured_goes_on(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    end = captured_then_left(path, writer, archive)
+    salts = salts_of(path)
+    again = restart(path)
+    insert(again)
+    assert salts_of(path)[0] == salts[0] + 1
+    # Rolled back after it had been written to the WAL: that is nothing.
+    again.execute("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN").fetchall()
+    for _ in range(2):
+        insert(again)
+    again.execute("ROLLBACK").fetchall()
+    assert restarted(path, archive) == []
+    assert archive.gaps() == ()
+    assert len(list(archive.read(end))) == 1
+    again.close()
+
+
+def salts_of(path: Path) -> tuple[int, int]:
+    head = path.with_name(path.name + "-wal").read_bytes()[16:24]
+    return int.from_bytes(head[:4], "big"), int.from_bytes(head[4:], "big")
+
+
+def spill_and_roll_back(writer: apsw.Connection) -> None:
+    """Frames without a commit behind the last one."""
+    writer.execute("PRAGMA cache_size = 1; BEGIN").fetchall()
+    for _ in range(50):
+        insert(writer, 9000)
+    writer.execute("ROLLBACK").fetchall()
+
+
+def test_frames_that_were_rolled_back_do_not_break_the_chain(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    wal = path.with_name("x.db-wal")
+    end = captured_then_left(path, writer, archive)
+    size = wal.stat().st_size
+    spill_and_roll_back(writer)
+    assert wal.stat().st_size > size
+    again = restart(path)
+    insert(again)
+    assert restarted(path, archive) == []
+    assert len(list(archive.read(end))) == 1
+    again.close()
+
+
+def commit_unseen(path: Path, writer: apsw.Connection) -> None:
+    insert(writer)
+    again = restart(path)
+    insert(again)
+    again.close()
+
+
+def begin_anew_twice(path: Path, writer: apsw.Connection) -> None:
+    for _ in range(2):
+        again = restart(path)
+        insert(again)
+        again.close()
+
+
+def overwrite_all(path: Path, writer: apsw.Connection) -> None:
+    again = restart(path)
+    for _ in range(5):
+        insert(again, 20_000)
+    again.close()
+
+
+def cut_off_the_old_frames(path: Path, writer: apsw.Connection) -> None:
+    """As ``journal_size_limit`` does when it applies."""
+    again = restart(path)
+    insert(again)
+    again.close()
+    wal = path.with_name("x.db-wal")
+    salts, frames = wal.read_bytes()[16:24], 0
+    while wal.read_bytes()[32 + frames * 4120 + 8 :][:8] == salts:
+        frames += 1
+    os.truncate(wal, 32 + frames * 4120)
+
+
+def rewrite_the_last_frame(path: Path, writer: apsw.Connection) -> None:
+    """The frames of another history, as when both files were put back from a copy."""
+    frame_bytes = 24 + 4096
+    wal = path.with_name("x.db-wal")
+    with wal.open("r+b") as file:
+        file.seek(32 + (wal.stat().st_size - 32) // frame_bytes * frame_bytes - frame_bytes + 16)
+        file.write(b"\x01\x02\x03\x04")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (commit_unseen, "emptied"),
+        (begin_anew_twice, "emptied"),
+        (overwrite_all, "emptied"),
+        (cut_off_the_old_frames, "emptied"),
+        (rewrite_the_last_frame, "other commits"),
+    ],
+)
+def test_a_new_beginning_that_may_hide_a_commit_breaks_the_chain(
+    path: Path,
+    writer: apsw.Connection,
+    archive: Archive,
+    harm: Callable[[Path, apsw.Connection], None],
+    words: str,
+) -> None:
+    end = captured_then_left(path, writer, archive)
+    harm(path, writer)
+    (line,) = restarted(path, archive)
+    assert words in line
+    (gap,) = archive.gaps()
+    assert gap.lsn == end
+
+
+def test_a_deleted_wal_breaks_the_chain_and_stops_the_capture(
+    path: Path, writer: apsw.Connection, archive: Archive
+) -> None:
+    reports = support.Reports()
+    with support.capturing(path, archive, report=reports) as capturer:
+        insert(writer)
+        end = capturer.capture_now()
+        path.with_name("x.db-wal").unlink()
+        insert(writer)
+        with pytest.raises(CaptureStopped, match="deleted"):
+            capturer.capture_now()
+        assert "deleted" in (capturer.stopped or "")
+        assert not capturer._writes_pending()
+    assert archive.last_lsn() == end
+    assert sum("not captured at present" in line for line in reports.lines) == 1
+
+
+def test_a_capture_that_cannot_begin_leaves_nothing_open(tmp_path: Path, archive: Archive) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(DatabaseMissing):
+        Capturer(tmp_path / "missing.db", archive)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_stopped_capture_leaves_nothing_open_either(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ours() -> int:
+        # SQLite keeps descriptors of a file open on which another connection has locks.
+        return sum(
+            "anon_inode" in str(path.readlink())
+            for path in Path("/proc/self/fd").iterdir()
+            if path.is_symlink()
+        )
+
+    disk = FullDisk(monkeypatch)
+    before = ours()
+    with support.capturing(path, archive, wal_bytes=1) as capturer:
+        disk.full = True
+        insert(writer, 9000)
+        with pytest.raises(CaptureStopped):
+            capturer.capture_now()
+        until(lambda: capturer._hold is None)
+        assert ours() > before
+    disk.full = False
+    assert ours() == before
+
+
+def test_a_disk_that_does_not_sync_promises_nothing(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        insert(writer)
+        with monkeypatch.context() as changed:
+
+            def fail(descriptor: int) -> None:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+            changed.setattr(os, "fdatasync", fail)
+            with pytest.raises(CaptureStopped, match="can't be written"):
+                capturer.capture_now()
+            assert archive.unsynced
+        end = capturer.capture_now()
+        assert capturer.stopped is None
+        assert len(list(archive.read(archive.first_lsn(), end))) == 1
+
+
+def test_a_database_that_is_locked_for_long_is_not_lost(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with support.capturing(path, archive) as capturer:
+        insert(writer)
+        with monkeypatch.context() as changed:
+
+            def busy(self: Follower) -> bool:
+                raise DatabaseBusy(path, "said SQLite")
+
+            changed.setattr(Follower, "capture", busy)
+            with pytest.raises(CaptureStopped, match="said SQLite"):
+                capturer.capture_now()
+            with capturer._lock:
+                assert not capturer._step()
+        assert capturer.stopped is None
+        assert len(everything(archive)) == 0 or capturer.capture_now()
+        capturer.capture_now()
+        assert len(everything(archive)) == 1
+    assert archive.gaps() == ()
+
+
+def test_what_cannot_be_captured_at_the_end_is_reported(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = support.Reports()
+    capturer = Capturer(path, archive, report=reports)
+    insert(writer)
+    capturer.capture_now()
+
+    def fail(self: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Checkpointer, "settle", fail)
+    capturer.close()
+    assert [line.partition(": ")[0] for line in reports.lines] == [
+        f"the log of {path} was not captured to its end"
+    ]
+
+
+def test_a_mark_that_cannot_be_captured_is_refused(path: Path, archive: Archive) -> None:
+    capturer = Capturer(path, archive)
+    capturer.close()
+    with pytest.raises(CaptureStopped):
+        capturer.announce_mark("m")
+    capturer.wake()
+
+
+def test_without_notice_of_writes_commits_are_captured_all_the_same(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "follow", lambda self, path: False)
+    with support.capturing(path, archive):
+        for number in range(1, 4):
+            insert(writer)
+            until(lambda: len(everything(archive)) == number)  # noqa: B023
