@@ -13,6 +13,7 @@ from tdsproxy.backup.differential_backup import stretches
 from tdsproxy.backup.errors import InsufficientSpace, OperationCancelled, TargetError
 from tdsproxy.backup.media_set import Progress, no_progress
 from tdsproxy.backup.pipeline import ordered_map
+from tdsproxy.backup.restart import Restart, RestartPoint
 from tdsproxy.log import roll
 from tdsproxy.log.records import Transaction
 from tdsproxy.log.roll import RollResult, StopAt
@@ -39,9 +40,10 @@ def target_error(target: Path, error: OSError) -> TargetError:
     return TargetError(target, number, os.strerror(number))
 
 
-def check_space(target: Path, image: Image, existing: bool) -> None:
-    """Raises InsufficientSpace when a database of the size of ``image`` does not fit, TargetError."""
-    needed = image.page_size * image.page_count
+def check_space(target: Path, image: Image, existing: bool, there: int = 0) -> None:
+    """Raises InsufficientSpace when a database of the size of ``image`` does not fit, TargetError. ``there``
+    bytes of it have their place already."""
+    needed = max(0, image.page_size * image.page_count - there)
     try:
         if existing:
             # A live database gets the pages through its WAL, and its old content is kept aside.
@@ -62,18 +64,23 @@ def build_image(
     progress: Progress = no_progress,
     stop: threading.Event | None = None,
     on_damage: OnDamage | None = None,
+    restart: Restart | None = None,
 ) -> None:
     """Write the pages of a full set as a complete, synced SQLite file at ``path``, whatever was there before.
 
-    The set's log is checked, not rolled forward. Pages that ``on_damage`` was told of are zeros. Raises
-    OperationCancelled, MediaDamaged, DeviceError, OSError (the file; it is removed).
+    The set's log is checked, not rolled forward. Pages that ``on_damage`` was told of are zeros. With
+    ``restart`` it begins there, and notes how far it has come. Raises OperationCancelled, MediaDamaged,
+    DeviceError, OSError (the file; it is removed, unless ``restart`` keeps it).
     """
     image = info.header.image
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if restart is None or not restart.at.records:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        flags |= os.O_CREAT | os.O_EXCL
+    descriptor = os.open(path, flags, 0o644)
     try:
-        pages = _write_content(reader, place, info, descriptor, progress, stop, on_damage)
+        pages = _write_content(reader, place, info, descriptor, progress, stop, on_damage, restart)
         lock = file_header.lock_page(image.page_size)
         expected = image.page_count - (1 if image.page_count >= lock else 0)
         if pages != expected and on_damage is None:
@@ -82,8 +89,9 @@ def build_image(
             )
         crashpoints.reach("restore.image-written")
         os.fsync(descriptor)
-    except BaseException:
-        path.unlink(missing_ok=True)
+    except BaseException as error:
+        if restart is None or not restart.keeps(error):
+            path.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
@@ -119,6 +127,7 @@ def _write_content(
     progress: Progress,
     stop: threading.Event | None,
     on_damage: OnDamage | None,
+    restart: Restart | None = None,
 ) -> int:
     """Write the pages, and give the file its size; returns their number."""
     image = info.header.image
@@ -144,7 +153,16 @@ def _write_content(
         else:
             _check_block(run, data)
 
-    pages = _consume(reader, place, info, use, progress, stop or threading.Event(), on_damage)
+    def noted(point: RestartPoint) -> None:
+        if restart is not None and restart.is_due(point):
+            os.fdatasync(descriptor)
+            restart.note(point)
+            crashpoints.reach("restore.point-noted")
+
+    begin = restart.at if restart is not None else RestartPoint()
+    pages = _consume(
+        reader, place, info, use, progress, stop or threading.Event(), on_damage, begin=begin, noted=noted
+    )
     os.ftruncate(descriptor, size * image.page_count)
     return pages
 
@@ -200,14 +218,20 @@ def _consume(
     stop: threading.Event,
     on_damage: OnDamage | None,
     wanted: Callable[[StoredRun], bool] = _everything,
+    *,
+    begin: RestartPoint | None = None,
+    noted: Callable[[RestartPoint], None] = lambda point: None,
 ) -> int:
     """Check each record that is wanted and hand it to ``use``, in several threads; returns the number of
-    pages that went by."""
+    pages that went by. ``noted`` hears of each point before which nothing is under way any more."""
     total = info.trailer.backup_size
     decompressor = Decompressor()
+    point = begin or RestartPoint()
 
     def feed() -> Iterator[StoredRun]:
-        for run in reader.runs(place, info, on_damage):
+        first = point.records
+        runs = reader.runs_from(place, info, first) if first else reader.runs(place, info, on_damage)
+        for run in runs:
             if stop.is_set():
                 raise OperationCancelled("the operation was cancelled")
             yield run
@@ -222,17 +246,19 @@ def _consume(
                 on_damage(error)
         return run
 
-    progress(0, total)
-    done = pages = 0
+    progress(point.size, total)
     # Closed at once when something fails: no thread may use the file after that.
     with contextlib.closing(ordered_map(work, feed(), name="restore")) as finished:
         for run in finished:
             crashpoints.reach("restore.run-written")
-            done += run.header.raw_length
-            if run.header.kind != layout.LOG:
-                pages += run.header.count
-            progress(done, total)
-    return pages
+            point = RestartPoint(
+                point.records + 1,
+                point.pages + (run.header.count if run.header.kind != layout.LOG else 0),
+                point.size + run.header.raw_length,
+            )
+            noted(point)
+            progress(point.size, total)
+    return point.pages
 
 
 def write_single_pages(

@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tdsproxy.backup.errors import WrongSet
 from tdsproxy.backup.image import (
@@ -27,6 +28,7 @@ from tdsproxy.backup.image import (
     write_single_pages,
 )
 from tdsproxy.backup.media_set import Progress, final_last_lsn, no_progress
+from tdsproxy.backup.restart import Restart
 from tdsproxy.log.roll import RollResult, StopAt
 from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import CHANGES, LOG, WHOLE
@@ -34,6 +36,9 @@ from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.set_reader import open_media
 from tdsproxy.store import crashpoints
+
+_BLOCK: Final = 512
+"""The unit of ``st_blocks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +74,29 @@ def restore_image(
     progress: Progress = no_progress,
     cancel: threading.Event | None = None,
     on_damage: OnDamage | None = None,
+    restart: Restart | None = None,
 ) -> ImageResult:
     """Make the full set at ``position`` the new file ``image``, at the set's LastLSN.
 
-    When it raises, there is no such file. Damaged pages that ``on_damage`` is told of are zeros. Raises
+    When it raises, there is no such file, unless ``restart`` keeps it to go on later. Damaged pages that
+    ``on_damage`` is told of are zeros. Raises
     OperationCancelled, TargetError, InsufficientSpace, WrongSet, MediaError.
     """
     begun = time.monotonic()
     with open_media(device) as reader:
         place = reader.find(position)
         info = _expect(reader.info(place), WHOLE)
-        check_space(image, info.header.image, False)
+        begun_before = restart is not None and restart.at.records > 0
+        there = image.stat().st_blocks * _BLOCK if begun_before else 0
+        check_space(image, info.header.image, False, there)
         try:
-            build_image(reader, place, info, image, progress, cancel, on_damage)
+            build_image(reader, place, info, image, progress, cancel, on_damage, restart)
             crashpoints.reach("restore.image-built")
             roll_own_log(reader, place, info, image, cancel)
             crashpoints.reach("restore.image-rolled")
         except BaseException as error:
-            image.unlink(missing_ok=True)
+            if restart is None or not restart.keeps(error):
+                image.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise target_error(image, error) from error
             raise

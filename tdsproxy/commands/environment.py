@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from tdsproxy.backup.restart import EVERY_BYTES
 from tdsproxy.catalog.catalog import Catalog
 from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.locks import Part
@@ -86,6 +87,7 @@ class CommandEnvironment:
     """``cancelled`` is set, from any thread, when nobody wants the running statement's result any more.
     ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say.
     ``reaching`` is how devices of type URL are reached, ``object_locks`` who writes which.
+    ``restart_bytes``: after so much of a restore what was written is durable and noted, for RESTART.
     ``procedures`` are those of rooms that stand beside this one, by their names in lower case."""
 
     catalog: Catalog
@@ -102,6 +104,7 @@ class CommandEnvironment:
     reaching: Reaching = field(default_factory=Reaching)
     object_locks: ObjectLocks = field(default_factory=ObjectLocks)
     procedures: Mapping[str, Callable[..., list[tuple[Value, ...]]]] = field(default_factory=dict)
+    restart_bytes: int = EVERY_BYTES
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

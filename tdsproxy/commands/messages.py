@@ -97,6 +97,20 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     3013: (16, 1, "{} is terminating abnormally."),
     3014: (10, 1, "{} successfully processed {} pages in {}.{:03} seconds ({}.{:03} MB/sec)."),
     3015: (16, 1, "{} is not yet implemented."),
+    3018: (
+        10,
+        1,
+        "The restart-checkpoint file '{}' was not found. The RESTORE command will continue from the beginning"
+        " as if RESTART had not been specified.",
+    ),
+    3019: (
+        16,
+        1,
+        "The restart-checkpoint file '{}' is from a previous interrupted RESTORE operation and is"
+        " inconsistent with the current RESTORE command. The restart command must use the same syntax as the interrupted"
+        " command, with the addition of the RESTART clause. Alternatively, reissue the current statement"
+        " without the RESTART clause.",
+    ),
     3021: (16, 0, "Cannot perform a backup or restore operation within a transaction."),
     3023: (
         16,

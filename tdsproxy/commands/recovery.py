@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +29,7 @@ from tdsproxy.store.files import fsync_directory, replace_durably
 from tdsproxy.store.install import Installed, install_new, is_installed, replace_live, undo_copies
 from tdsproxy.store.snapshot import Snapshot, copy_pages
 
-_IMAGES: Final = ".redo"
+IMAGES: Final = ".redo"
 _INSTALLING: Final = ".installing"
 _COPY_BYTES: Final = 1 << 20
 _BUSY_MILLISECONDS: Final = 10_000
@@ -37,7 +37,7 @@ _BUSY_MILLISECONDS: Final = 10_000
 
 def new_image(env: CommandEnvironment) -> Path:
     """A path for an image that no database has yet."""
-    directory = env.catalog.store / _IMAGES
+    directory = env.catalog.store / IMAGES
     if not directory.exists():
         directory.mkdir(mode=0o700)
         fsync_directory(directory.parent)
@@ -58,9 +58,9 @@ def remove_image(env: CommandEnvironment, redo: Redo | None) -> None:
         image_path(env, redo).unlink(missing_ok=True)
 
 
-def put_right(env: CommandEnvironment) -> None:
-    """Removes the images that no database is restored from, and notes of which databases the image had just
-    been put in place; for the owner of the store, at its start."""
+def put_right(env: CommandEnvironment, keep: Collection[Path] = ()) -> None:
+    """Removes the images that no database is restored from, but those to ``keep``, and notes of which
+    databases the image had just been put in place; for the owner of the store, at its start."""
     kept: set[str] = set()
     for database in env.catalog.databases.all():
         redo = database.redo
@@ -74,9 +74,9 @@ def put_right(env: CommandEnvironment) -> None:
             # It was put in place, and the catalog does not know yet.
             moved = msgspec.structs.replace(redo, image="")
             env.catalog.databases.update(database.id, redo=moved)
-    directory = env.catalog.store / _IMAGES
+    directory = env.catalog.store / IMAGES
     for path in directory.glob("*") if directory.exists() else ():
-        if image_name(env, path) not in kept:
+        if image_name(env, path) not in kept and path not in keep:
             path.unlink()
 
 

@@ -19,7 +19,6 @@ _WITHOUT_EFFECT: Final = frozenset(
         "NOUNLOAD",
         "REWIND",
         "NOREWIND",
-        "RESTART",
         "KEEP_REPLICATION",
         "KEEP_CDC",
         "KEEP_TEMPORAL_RETENTION",
@@ -49,6 +48,7 @@ class RestoreOptions:
     load_history: bool = False
     partial: bool = False
     continue_after_error: bool | None = None
+    restart: bool = False
 
     @property
     def recovers(self) -> bool:
@@ -85,7 +85,7 @@ def _read(option: ast.Option, operands: Operands, *, from_url: bool) -> Mapping[
             return {"recovery": True}
         case "NORECOVERY":
             return {"recovery": False}
-        case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM" | "PARTIAL":
+        case "REPLACE" | "RESTRICTED_USER" | "CHECKSUM" | "PARTIAL" | "RESTART":
             return {option.name.lower(): True}
         case "STOP_ON_ERROR" | "CONTINUE_AFTER_ERROR":
             return {"continue_after_error": option.name == "CONTINUE_AFTER_ERROR"}

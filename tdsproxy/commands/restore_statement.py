@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from tdsproxy.catalog.databases import (
 )
 from tdsproxy.catalog.names import MAX_NAME, name_key
 from tdsproxy.catalog.recovery import Kept, Redo
+from tdsproxy.commands import restart_points
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.damage import Damages
@@ -40,7 +42,6 @@ from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import (
     former_of,
     image_name,
-    new_image,
     recover,
     remove_image,
     replace_online,
@@ -60,6 +61,7 @@ from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Message, Reply
 
+_log = logging.getLogger(__name__)
 _RECOVERY_MODELS: Final = {
     "FULL": RecoveryModel.FULL,
     "BULK-LOGGED": RecoveryModel.BULK_LOGGED,
@@ -94,6 +96,8 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
     with context.env.locks.hold(name) as free:
         if not free:
             raise fail(3101)
+        if options.restart and (pages or statement.kind == "LOG"):
+            yield from context.info(3018, restart_points.checkpoint_file(context.env, name))
         if pages:
             yield from restore_pages(context, name, device, statement.kind, pages, options)
             return
@@ -110,6 +114,8 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         elif info.header.description.backup_type in WHOLE:
             yield from _restore_whole(context, name, device, info, options, files=files)
         else:
+            if options.restart:
+                yield from context.info(3018, restart_points.checkpoint_file(context.env, name))
             yield from roll_forward(context, name, device, options, "RESTORE DATABASE")
 
 
@@ -171,7 +177,11 @@ def _restore_whole(
     salt = take_key(context, info)
     if target.existing is not None:
         require_same_key(target.existing.path(env.catalog.store), salt)
-    image = new_image(env)
+    with sql_failures(name, target.data_path):
+        attempt = restart_points.begin(env, name, device, info, options)
+    image = attempt.image
+    if attempt.missing is not None:
+        yield from context.info(3018, attempt.missing)
     begun = time.monotonic()
 
     damages = Damages()
@@ -184,11 +194,15 @@ def _restore_whole(
             progress=report,
             cancel=env.cancelled,
             on_damage=damages.add if options.continue_after_error else None,
+            restart=None if options.continue_after_error else attempt.restart,
         )
 
+    failed = True
     try:
         with sql_failures(name, target.data_path):
             yield from reported(context, run, options.stats)
+            failed = False
+            attempt.end(failed=False)
         redo = _redo(context, info, image_name(env, image))
         described = _described(context, target, info, options)
         told: list[str] = []
@@ -206,8 +220,12 @@ def _restore_whole(
             if undo_file is not None and database.state is DatabaseState.RESTORING:
                 database = show_standby(context.env, database, undo_file)
     finally:
+        if failed:
+            attempt.end(failed=True)
         kept = env.catalog.databases.find(name)
-        if kept is None or kept.redo is None or kept.redo.image != image_name(env, image):
+        if attempt.is_kept:
+            _log.info("RESTORE DATABASE [%s] WITH RESTART goes on where it was interrupted", name)
+        elif kept is None or kept.redo is None or kept.redo.image != image_name(env, image):
             image.unlink(missing_ok=True)
     data_pages = -(-info.trailer.backup_size // SHOWN_PAGE)
     counts = {"D": data_pages, "L": LOG_PAGES}

@@ -10,6 +10,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import start_log, wants_log
 from tdsproxy.commands.recovery import finish, put_right
+from tdsproxy.commands.restart_points import kept_files
 from tdsproxy.store.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ def begin(env: CommandEnvironment) -> None:
     """To be called once, with the store's lock held."""
     env.catalog.configurations.reconfigure(starting=True)
     env.catalog.databases.end_transitions()
-    put_right(env)
+    put_right(env, kept_files(env))
     for database in env.catalog.databases.all():
         if database.redo is not None and database.redo.recovering:
             _finish(env, database)

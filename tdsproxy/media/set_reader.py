@@ -193,6 +193,34 @@ class MediaSetReader:
                     raise rest.damaged(f"family {number + 1} holds more than its share")
         self._check_whole(place, info, cipher, check.content(contents.digest()[: layout.DIGEST_SIZE]))
 
+    def runs_from(self, place: SetPlace, info: SetInfo, first: int) -> Iterator[StoredRun]:
+        """The records of ``runs`` from number ``first``, counted from 0, on: what lies before is not read.
+
+        The indexes must be those of the set, and lead to the rest. Raises as ``runs``.
+        """
+        cipher = self.cipher(info)
+        entries = list(self._entries(place, self._infos(place)))
+        contents = hashlib.sha256()
+        check = _Order(info.header.image)
+        for _, entry in entries:
+            contents.update(entry.content_digest)
+        digest = contents.digest()[: layout.DIGEST_SIZE]
+        if digest != info.trailer.set_digest:
+            location = place.locations[0]
+            at = location.offset + info.trailer.index_offset
+            raise MediaDamaged(self._families[0].name, "index", at, "it does not list what the trailer names")
+        self._check_seal(place, info, cipher)
+        for family, entry in entries[first:]:
+            reader, location = self._families[family], place.locations[family]
+            if isinstance(entry, layout.LogEntry):
+                yield reader.block_at(location, entry, cipher)
+                continue
+            run = reader.run_at(location, entry, cipher)
+            wrong = check.add(run.header)
+            if wrong:
+                raise run.damaged(wrong)
+            yield run
+
     def _check_whole(
         self, place: SetPlace, info: SetInfo, cipher: ChunkCipher | None, found: FamilyContent
     ) -> None:
@@ -204,14 +232,19 @@ class MediaSetReader:
             transaction_count=trailer.transaction_count,
             digest=trailer.set_digest,
         )
-        location = place.locations[0]
-        at = location.offset + location.trailer
         if found != named:
+            location = place.locations[0]
+            at = location.offset + location.trailer
             raise MediaDamaged(
                 self._families[0].name, "pages", at, "the content is not what the trailer names"
             )
+        self._check_seal(place, info, cipher)
+
+    def _check_seal(self, place: SetPlace, info: SetInfo, cipher: ChunkCipher | None) -> None:
         if cipher is None:
             return
+        trailer, location = info.trailer, place.locations[0]
+        at = location.offset + location.trailer
         associated = layout.associated_data(place.set_guid, layout.TRAILER_SEAL, layout.TRAILER)
         try:
             sealed = cipher.open(layout.TRAILER_SEAL, trailer.sealed_digest or b"", associated)

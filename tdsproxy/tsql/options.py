@@ -179,7 +179,7 @@ _RESTORE_OPTIONS: Final[tuple[_Row, ...]] = (
     ("BLOCKSIZE", _ANY, _RESTORE, _NONE, "The medium knows its own.", _BLOCK),
     ("BUFFERCOUNT", _ANY, _RESTORE, _NONE, "How many buffers are in use at once.", _BUFFERS),
     ("MAXTRANSFERSIZE", _ANY, _RESTORE, _NONE, "The medium knows its own.", _TRANSFER),
-    ("RESTART", _FLAG, _RESTORE, _NONE, "A restore begins anew."),
+    ("RESTART", _FLAG, _RESTORE, _WORKS, "Goes on where the same restore was interrupted; else 3018."),
     ("KEEP_REPLICATION", _FLAG, _RESTORE, _NONE, "There is no replication."),
     ("KEEP_CDC", _FLAG, _RESTORE, _NONE, "There is no change data capture."),
     ("KEEP_TEMPORAL_RETENTION", _FLAG, _RESTORE, _NONE, "There are no temporal tables."),

@@ -54,7 +54,7 @@ class Workshop:
     def __init__(self, directory: Path, *, logged: bool = False) -> None:
         self.store = directory / "store"
         self.media = directory / "media"
-        self.media.mkdir()
+        self.media.mkdir(exist_ok=True)
         self.catalog: Catalog = initialise(self.store)
         self.sessions = FakeSessions()
         self.reports: list[str] = []

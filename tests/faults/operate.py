@@ -10,6 +10,7 @@ fork of itself, and answers ``[exit status, what it printed]``; ``operate.py ARG
     image MEDIUM IMAGE
     apply MEDIUM POSITION IMAGE
     undo TARGET
+    statement DIRECTORY RESTART_BYTES TEXT
 
 ``limit=BYTES`` is the largest file that may be written. Prints ``done`` when the operation has been
 acknowledged, or the error.
@@ -22,6 +23,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -110,6 +112,16 @@ def undo(target: str, *words: str) -> None:
     undo_restore(Path(target))
 
 
+def statement(directory: str, restart_bytes: str, text: str, *words: str) -> None:
+    del words
+    from tests.commands.support import Workshop, numbers
+
+    shop = Workshop(Path(directory))
+    shop.env = replace(shop.env, restart_bytes=int(restart_bytes))
+    print(*numbers(shop.run(text)))
+    shop.close()
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "backup": backup,
     "differential": differential,
@@ -118,6 +130,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "image": image,
     "apply": apply,
     "undo": undo,
+    "statement": statement,
 }
 
 
