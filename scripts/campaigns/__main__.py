@@ -25,12 +25,14 @@ class Campaign:
 
 
 CAMPAIGNS = {
-    "kill": Campaign("scripts.campaigns.kill", 200),
+    "kill": Campaign("scripts.campaigns.kill", 80),
+    "kills": Campaign("scripts.campaigns.kills", 1_000),
     "archive": Campaign("scripts.campaigns.archive", 20),
     "oracle": Campaign("scripts.campaigns.oracle", 2_000),
     "writers": Campaign("scripts.campaigns.writers", 60),
     "fuzz": Campaign("scripts.campaigns.fuzz", 20_000),
     "codec": Campaign("scripts.campaigns.codec", 1_000_000),
+    "readers": Campaign("scripts.campaigns.readers", 1_000_000),
     "power": Campaign("scripts.campaigns.power", 1_000),
     "faults": Campaign("scripts.campaigns.faults", 1_000),
     "soak": Campaign("scripts.campaigns.soak", 1_200),

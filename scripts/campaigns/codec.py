@@ -7,18 +7,14 @@ stopped by the limits that the process sets itself.
 from __future__ import annotations
 
 import io
-import os
 import random
-import resource
-import signal
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Final
 
+from scripts.campaigns.bounds import bounded, feed
 from scripts.campaigns.fuzz_bytes import mutate
 from scripts.campaigns.fuzz_corpus import requests
 from scripts.campaigns.outcome import Plan, Tally
@@ -41,17 +37,7 @@ from tdsproxy.tds.versions import TdsVersion
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.gate import may_be_native
 
-MEMORY: Final = 512 << 20
-"""Bytes of address space by which the process may grow."""
-LONGEST: Final = 20
-"""Seconds of processor time that nothing may take; a busy machine does not count."""
 VERSIONS: Final = (TdsVersion.V7_1, TdsVersion.V7_2, TdsVersion.V7_4)
-MANY: Final = 500
-"""Messages between two looks at the clock."""
-
-
-class TooLong(Exception):
-    """A parser did not come to an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,56 +193,20 @@ def _tokens(data: bytes, version: int) -> None:
     parser.finish()
 
 
-def _stopped(_signal: int, _frame: FrameType | None) -> None:
-    raise TooLong
-
-
 def main(plan: Plan, tally: Tally) -> None:
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    used = pages * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
-    signal.signal(signal.SIGVTALRM, _stopped)
     end = time.monotonic() + plan.seconds
     every = targets()
-    try:
+    with bounded(tally):
         for index, target in enumerate(every):
             left = max(0.0, end - time.monotonic()) / (len(every) - index)
             _damage(target, plan, time.monotonic() + left, tally)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-    tally.peak("MB resident", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _damage(target: Target, plan: Plan, end: float, tally: Tally) -> None:
     rng = random.Random(f"{plan.seed} {target.name}")
-    done = 0
-    seen: set[tuple[str, str]] = set()
-    while done < plan.cases and time.monotonic() < end:
-        signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
-        for _ in range(min(MANY, plan.cases - done)):
-            done += 1
-            data, version = mutate(rng, rng.choice(target.seeds), target.seeds), rng.choice(VERSIONS)
-            try:
-                target.feed(data, version)
-            except (ProtocolError, BadRequest, SqlError):
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever else it is, it is a finding
-                where = (type(error).__name__, _place(error.__traceback__))
-                if where not in seen:
-                    seen.add(where)
-                    what = f"{target.name}: {where[0]} at {where[1]}: {error}"
-                    tally.violated(f"{what}; version {version:#x}, {data.hex()}")
-    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    tally.add(f"of {target.name}", done)
 
+    def one(_number: int) -> tuple[Callable[[], object], str]:
+        data, version = mutate(rng, rng.choice(target.seeds), target.seeds), rng.choice(VERSIONS)
+        return lambda: target.feed(data, version), f"version {version:#x}, {data.hex()}"
 
-def _place(traceback: TracebackType | None) -> str:
-    """The innermost line of an error: what happens there again is the same finding."""
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return (
-        ""
-        if traceback is None
-        else f"{Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}"
-    )
+    feed(target.name, one, (ProtocolError, BadRequest, SqlError), plan.cases, end, tally)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 import select
 import time
-from pathlib import Path
 
 from scripts.campaigns.fuzz_corpus import STATEMENTS
+from scripts.campaigns.fuzz_text import TextMutator
 from scripts.campaigns.fuzz_wire import Talk
 from scripts.campaigns.outcome import Tally, Violation, check
 from scripts.campaigns.product import Product
@@ -24,20 +23,6 @@ CANCELLING = 10.0
 """Seconds within which an attention must end it."""
 _MOST_MESSAGES = 20_000
 
-_TOKEN = re.compile(r"N?'(?:[^']|'')*'|\[[^\]]*\]|[@#]*\w+(?:\.\w+)*|\s+|--[^\n]*|.", re.DOTALL)
-_ODD = [
-    *Path(__file__).with_name("odd_tokens.txt").read_text(encoding="utf-8").splitlines(),
-    "N'\0'",
-    "N'" + "long " * 2000 + "'",
-    "(" * 300,
-    "\n",
-]
-"""Pieces that are unusual, or unusual where they come to stand."""
-
-
-def tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text)
-
 
 class SqlFuzzer:
     """Batches through one session, which is replaced only when the server had a reason to end it."""
@@ -48,8 +33,7 @@ class SqlFuzzer:
         self._number = 0
         self._rng = random.Random(seed)
         self._tally = tally
-        self._lists = [tokens(statement) for statement in STATEMENTS]
-        self._pool = sorted({token for listed in self._lists for token in listed} - {" "})
+        self._mutator = TextMutator(STATEMENTS)
         self._talk: Talk | None = None
         self._known: set[str] = set(product.tracebacks())
 
@@ -61,7 +45,7 @@ class SqlFuzzer:
         """One batch. Raises Violation when the session is lost or hangs."""
         self._number += 1
         self._rng = random.Random(f"{self._seed} {self._number}")
-        text = self.soup() if self._rng.random() < 0.15 else self.damaged()
+        text = self._mutator.any(self._rng)
         try:
             self._run(text)
         except (ProtocolError, OSError) as error:
@@ -69,36 +53,6 @@ class SqlFuzzer:
             self._talk = None
             raise Violation(f"the session was lost ({error!r}) by {text!r}: {self._news()}") from error
         return 1
-
-    def damaged(self) -> str:
-        """A sound batch with some tokens damaged."""
-        rng = self._rng
-        made = list(rng.choice(self._lists))
-        for _ in range(rng.choice((0, 1, 1, 2, 3, 6))):
-            at = rng.randrange(len(made) + 1)
-            kind = rng.randrange(7)
-            if kind == 0:
-                del made[at : at + rng.choice((1, 1, 3))]
-            elif kind == 1:
-                made[at:at] = [" ", rng.choice(self._pool), " "]
-            elif kind == 2 and at < len(made):
-                made[at] = rng.choice(self._pool)
-            elif kind == 3 and at < len(made):
-                made[at] = rng.choice(_ODD)
-            elif kind == 4:
-                other = rng.choice(self._lists)
-                start = rng.randrange(len(other))
-                made[at:at] = [" ", *other[start : start + rng.choice((2, 6, 20))], " "]
-            elif kind == 5:
-                made[at:at] = made[at : at + rng.choice((1, 4))] * rng.choice((1, 2, 60))
-            else:
-                made[at:at] = [" ", rng.choice(_ODD), " "]
-        return "".join(made)
-
-    def soup(self) -> str:
-        """Tokens in no order."""
-        pool = [*self._pool, *_ODD]
-        return " ".join(self._rng.choice(pool) for _ in range(self._rng.choice((3, 10, 40, 200))))
 
     def _run(self, text: str) -> None:
         talk = self._connected()

@@ -1,18 +1,17 @@
-"""SIGKILL of keeper and listener, at each named place and at random times, while everything runs."""
+"""SIGKILL of keeper and listener at each named place, while sessions commit."""
 
 from __future__ import annotations
 
 import random
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytds
 
-from scripts.campaigns.kill_statements import BACKUPS, FULLS, RESTORES, Operation, backup, statement
+from scripts.campaigns.kill_statements import BACKUPS, RESTORES, Operation, backup, statement
 from scripts.campaigns.kill_world import World
 from scripts.campaigns.outcome import Plan, Tally, Violation, check
 from scripts.campaigns.product import LOST, PATIENCE, Product, is_running, product, run, until
@@ -45,8 +44,6 @@ CERTAIN = {
 """The statements that pass a place, or those whose names begin so; others are found out."""
 NOT_BY_STATEMENTS = ("undo.copied", "restore.image-ready")
 """Places that only the shell's commands and a restore of master pass; ``tests/faults`` kills there."""
-TARGETS = ("keeper", "listener", "both")
-RANDOM_KINDS = (*FULLS, "log", "log", "dif", "new", "over", "over", "chain", "chaindif", "now", "pages")
 
 
 def named_points() -> list[str]:
@@ -152,53 +149,6 @@ def restart(world: World, **environment: str) -> None:
     world.disconnect()
 
 
-def random_statements(world: World) -> list[Operation]:
-    """One, or two that have neither database nor medium in common."""
-    rng = world.rng
-    first = statement(world, rng.choice(RANDOM_KINDS))
-    if rng.random() < 0.5:
-        return [first]
-    database = "bank" if "victim" in first.sql else "victim"
-    free = [name for name in ("init", "format") if f"N'{name}.bak'" not in first.sql]
-    return [first, backup(world, database, rng.choice(free))]
-
-
-def kill_randomly(world: World, tally: Tally, kind_times: dict[str, float]) -> None:
-    """Some statements, and a kill at some moment. The world is held before and after. Raises Violation."""
-    rng, made = world.rng, world.product
-    operations = random_statements(world)
-    target = rng.choice(TARGETS)
-    expected = max(kind_times.get(operation.name, 0.3) for operation in operations)
-    threads = world.launch(operations)
-    time.sleep(rng.uniform(0, 1.2 * expected + 0.02))
-    if target != "listener":
-        made.kill_keeper()
-    if target != "keeper":
-        made.kill_listener()
-    for thread, operation in zip(threads, operations, strict=True):
-        thread.join(PATIENCE)
-        check(not thread.is_alive(), f"kill of {target}: {operation.sql} hangs")
-    tally.add(f"kills of {target}")
-    for operation in operations:
-        tally.add(f"{operation.name} {'broken off' if operation.error is not None else 'done'}")
-        if operation.ended is not None:
-            took = operation.ended - operation.began
-            kind_times[operation.name] = 0.7 * kind_times.get(operation.name, took) + 0.3 * took
-    if target == "keeper":
-        # The listener's sessions go on: nothing of theirs may fail but the statement itself.
-        if rng.random() < 0.5:
-            time.sleep(0.1)
-        world.hold()
-        for operation in operations:
-            check(operation.usable_after, f"the session of {operation.sql} was lost with the keeper")
-        check_unharmed(world, "at random")
-    else:
-        world.hold()
-        made.start()
-        world.disconnect()
-    settle_after(world, operations, keeper_lived=target == "listener")
-
-
 def settle_after(world: World, operations: list[Operation], *, keeper_lived: bool) -> None:
     """When the statements have ended, of whatever cause: their ends, and what they left. Raises Violation."""
     if keeper_lived:
@@ -238,7 +188,7 @@ def kill_at_places(world: World, plan: Plan, tally: Tally) -> None:
     missed = []
     known: dict[str, str] = {}
     for point, target in places:
-        if tally.seconds > plan.seconds * 0.45:
+        if tally.seconds > plan.seconds * 0.75:
             print(f"no time left for {len(places) - tally.counts['named places']} of {len(places)} places")
             break
         tally.add("named places")
@@ -256,22 +206,6 @@ def kill_at_places(world: World, plan: Plan, tally: Tally) -> None:
     check(plan.share < 1 or not missed, f"no statement passes these: {', '.join(missed)}")
 
 
-def kill_at_random(world: World, plan: Plan, tally: Tally) -> None:
-    """As many as the plan says, in its time. Raises Violation."""
-    times: dict[str, float] = {}
-    for number in range(plan.cases):
-        if tally.seconds > plan.seconds * 0.75:
-            print(f"no time left for {plan.cases - number} of {plan.cases} random kills")
-            break
-        print(f"{tally.seconds:.0f} s: kill {number}", flush=True)
-        if number % 7 == 0:
-            world.new_version("victim")
-        kill_randomly(world, tally, times)
-        if number % 3 == 0:
-            world.try_anew()
-        tally.add("random kills")
-
-
 def main(plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
     with product() as made:
@@ -281,7 +215,6 @@ def main(plan: Plan, tally: Tally) -> None:
             world.build()
             world.hold()
             kill_at_places(world, plan, tally)
-            kill_at_random(world, plan, tally)
             tally.add("sets restored at the end", world.restore_all())
             tally.add("commits", sum(w.acknowledged for w in world.bank) + world.late.acknowledged)
             check(not world.leftovers(), f"files are left: {world.leftovers()}")

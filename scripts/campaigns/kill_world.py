@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytds
+
 from scripts.campaigns.kill_model import (
     BankContent,
     Commit,
@@ -299,8 +301,12 @@ class World:
             attempt = RestoreAttempt(content, operation.began, operation.ended)
         commits = self.late.drain()
         check_victim(self.victim, [*self._cut_off, *commits], attempt, found)
+        # Of those that were cut off, which may still come back: no later commit has taken their place.
+        last = max((commit.number for commit in commits if commit.number in found.late), default=0)
         self._cut_off = [
-            commit for commit in commits if commit.ended is None and commit.number not in found.late
+            commit
+            for commit in (*self._cut_off, *commits)
+            if commit.ended is None and commit.number not in found.late and commit.number > last
         ]
         self.victim, self.victim_restore = found, None
         if self.late.errors:
@@ -315,14 +321,32 @@ class World:
         if operation.error is None:
             check(state == "ONLINE", f"{name} was restored and is {state}")
         elif state == "RESTORING" and len(operation.statements) > 1:
-            for statement in operation.statements:
-                run(cursor, statement)
+            self._restore_again(cursor, operation)
             state = "ONLINE"
+        elif state == "RESTORING":
+            # A keeper that lives is about to undo it.
+            until(lambda: self._state_of_fresh(cursor, name) != "RESTORING")
+            state = self._state_of_fresh(cursor, name)
         check(state in ("", "ONLINE"), f"{name} is {state}")
         if state:
             self.check_restored(cursor, name, record)
             run(cursor, f"DROP DATABASE {name}")
             check(not self.product.file(name).exists(), f"{name} was dropped and its file is there")
+
+    def _restore_again(self, cursor: Any, operation: Operation) -> None:
+        """All of its statements; what its client had begun may be about to end. Raises Violation."""
+        refused: list[Exception] = []
+
+        def restored() -> bool:
+            try:
+                for statement in operation.statements:
+                    run(cursor, statement)
+            except pytds.Error as error:
+                refused.append(error)
+                return False
+            return True
+
+        check(until(restored), f"{operation.sql} is refused: {refused[-1:]}")
 
     def _state_of_fresh(self, cursor: Any, name: str) -> str:
         """Empty when it is not there. A keeper that lives may be about to end what its client had begun."""
@@ -375,6 +399,10 @@ class World:
             run(cursor, statement)
         exact = BankContent({w.writer: Span(w.number, w.number) for w in self.bank})
         self._check_bank(cursor, "scratch", exact)
+        self.check_logs()
+
+    def check_logs(self) -> None:
+        """Raises Violation."""
         broken = [line for line in self.product.log_text().splitlines() if "bank.db is broken at " in line]
         check(not broken, f"a log was broken, though only processes of ours died: {broken}")
 
@@ -429,7 +457,7 @@ class World:
 
     def leftovers(self) -> list[str]:
         """Files that no statement should leave; those of a killed one go with the next of its kind."""
-        for name in ("init", "format"):
+        for name in ("init", "format", "base", "dif", "plain", "plaindif"):
             self.perform(backup(self, "victim", name))
         store = self.product.store
         found = [*store.glob(".*.restoring*"), *store.glob(".undo/.*.new"), *store.glob("backup/.*.new")]

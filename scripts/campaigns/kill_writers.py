@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from scripts.campaigns.kill_model import Commit
 from scripts.campaigns.outcome import check
-from scripts.campaigns.product import LOST, PATIENCE, Product, run
+from scripts.campaigns.product import LOST, PATIENCE, Product, rows, run, until
 
 
 class Writer(threading.Thread):
@@ -124,6 +127,99 @@ class BankWriter(Writer):
             f" UPDATE bank.dbo.account SET balance = balance + {number} WHERE id = 2;"
             " COMMIT"
         )
+
+
+class Visitor(BankWriter):
+    """A bank writer that is a process of its own (``kill_visitor``), which can be killed in the middle of a
+    transaction. What was acknowledged to it is read from its record."""
+
+    SCRIPT = Path(__file__).with_name("kill_visitor.py")
+    APPLICATION = "visitor"
+
+    def __init__(self, product: Product, writer: int) -> None:
+        super().__init__(product, writer)
+        self.name = f"visitor {writer}"
+        self._record = product.directory / f"visitor-{writer}.record"
+        self._process: subprocess.Popen[str] | None = None
+        self._killed = False
+
+    def connect(self) -> None:
+        if self._connection is not None or self.errors:
+            return
+        if self._process is None:
+            password = self._product.running.password
+            self._process = subprocess.Popen(
+                [sys.executable, str(self.SCRIPT), str(self._record), password, self.APPLICATION],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        running = self._product.running
+        self._ask(f"connect {running.host} {running.port}")
+        self._connection = self._process
+
+    def kill(self) -> None:
+        """SIGKILL, at any moment."""
+        process = self._process
+        if process is not None:
+            self._killed = True
+            process.kill()
+            process.wait(PATIENCE)
+
+    @property
+    def harmed(self) -> bool:
+        return bool(self.errors) and not self._killed
+
+    def forget_process(self) -> None:
+        """After ``kill``, while held: returns when the server has ended its session, and with it what was on
+        its way. Raises Violation."""
+        with self._product.cursor() as cursor:
+            text = f"SELECT COUNT(*) FROM sys.dm_exec_sessions WHERE program_name = '{self.APPLICATION}'"
+            gone = until(lambda: rows(cursor, text) == [(0,)])
+        check(gone, "the session of a killed client stays")
+        self._end()
+
+    def stop(self) -> None:
+        super().stop()
+        self.kill()
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                pipe.close()
+        self._process = self._connection = None
+        self._killed = False
+
+    def _commit(self) -> None:
+        commit = Commit(self.number + 1, time.monotonic())
+        self.began(commit)
+        try:
+            self._ask(f"commit {self.writer} {commit.number}")
+        finally:
+            if self._recorded() >= commit.number:
+                commit.ended = time.monotonic()
+                self.number = commit.number
+
+    def _recorded(self) -> int:
+        """The last number in the record."""
+        lines = self._record.read_text().split("\n") if self._record.exists() else []
+        return int(lines[-2]) if len(lines) > 1 else 0
+
+    def _ask(self, line: str) -> None:
+        """Raises OSError when the process has died or answers with an error."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise OSError("the client is dead")
+        try:
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline().strip()
+        except ValueError as error:
+            raise OSError(str(error)) from error
+        if answer != "ok":
+            raise OSError(answer or "the client was killed")
 
 
 class LateWriter(Writer):

@@ -134,7 +134,12 @@ def _path(value: object, name: str) -> Path:
     text = _text(value, name)
     if not text:
         raise OptionError(f"The option '{name}' takes a path, not an empty text.")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise OptionError(
+            f"The option '{name}' names a home directory that can't be found: {text}."
+        ) from None
 
 
 def _address(value: object, name: str) -> Address:
@@ -193,9 +198,12 @@ def _number(value: object, name: str) -> float:
     try:
         if isinstance(value, bool):
             raise TypeError
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise OptionError(f"The option '{name}' takes a number.") from None
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise OptionError(f"The option '{name}' takes a number.")
+    return number
 
 
 def _seconds(value: object, name: str) -> float:
@@ -321,6 +329,8 @@ def read_config(path: Path) -> dict[str, object]:
         raise OptionError(f"The configuration file '{path}' can't be read: {reason}.") from error
     except tomllib.TOMLDecodeError as error:
         raise OptionError(f"The configuration file '{path}' is not TOML: {error}.") from error
+    except RecursionError:
+        raise OptionError(f"The configuration file '{path}' nests its values too deeply.") from None
     for name in ("sync", "follow"):
         table = data.get(name)
         if isinstance(table, dict):

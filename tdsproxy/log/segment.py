@@ -58,6 +58,9 @@ class Kind(IntEnum):
     POSITION = 4
 
 
+_KINDS = frozenset(Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
     """``unbroken_since`` is the LSN behind the last gap before the segment."""
@@ -154,7 +157,8 @@ class RecordHeader:
 
 
 def parse_record_header(data: bytes, at: int = 0) -> RecordHeader | None:
-    """The header at ``at``; None when it is not whole or not one."""
+    """The header at ``at``; None when it is not whole or not one. Raises ArchiveDamaged for a kind of record
+    that there is not."""
     if len(data) - at < RECORD_SIZE:
         return None
     fields = _RECORD.unpack_from(data, at)
@@ -163,6 +167,8 @@ def parse_record_header(data: bytes, at: int = 0) -> RecordHeader | None:
         return None
     (_, kind, flags, directory, raw, stored, f0, b0, s0, f1, b1, s1, first_ns, last_ns, count) = fields[:15]
     (salt1, salt2, frame, c0, c1, inode, *main) = fields[15:]
+    if kind not in _KINDS:
+        raise ArchiveDamaged(f"a record of the log is of an unknown kind {kind}")
     position = None
     if flags & _HAS_POSITION:
         noted = (main[0], main[1], main[2]) if flags & _HAS_MAIN else None

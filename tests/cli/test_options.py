@@ -35,6 +35,11 @@ def test_the_configuration_file_may_be_named_by_the_environment(tmp_path: Path) 
         ("listen = 5", "takes a text"),
         ("tls = 'sometimes'", "one of strict, required, wanted, login, off"),
         ("listen = [", "is not TOML"),
+        ("listen = " + "[" * 5000, "nests its values too deeply"),
+        ("listen = " + "{a=" * 5000, "nests its values too deeply"),
+        ("max-connections = nan", "takes a number"),
+        ("login-timeout = inf", "takes a number"),
+        ("store = '~nobody-of-this-name/x'", "names a home directory that can't be found"),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, words: str) -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import uuid
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tdsproxy.log import lsn as lsns
+from tdsproxy.log import segment
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tests.log import support
@@ -109,6 +111,23 @@ def test_damage_within_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(ArchiveDamaged):
         list(archive.read(lsns.FIRST))
     archive.close()
+
+
+def test_a_record_of_an_unknown_kind_is_damage(tmp_path: Path) -> None:
+    """Found by the campaign ``readers``: the checksum is right, the kind is none."""
+    archive = support.open_archive(tmp_path)
+    fill(archive, 3)
+    archive.close()
+    (path,) = archive.directory.glob("*.seg")
+    content = bytearray(path.read_bytes())
+    at = segment.HEADER_SIZE
+    content[at + 4] = 127
+    end = at + segment.RECORD_SIZE - 4
+    content[end : end + 4] = zlib.crc32(content[at:end]).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ArchiveDamaged, match="unknown kind 127"):
+        support.open_archive(tmp_path)
+    assert path.read_bytes() == content
 
 
 def test_a_gap_is_never_crossed(tmp_path: Path) -> None:
