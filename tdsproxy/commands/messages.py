@@ -108,8 +108,8 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "The restart-checkpoint file '{}' is from a previous interrupted RESTORE operation and is"
         " inconsistent with the current RESTORE command. The restart command must use the same syntax as the"
-        " interrupted command, with the addition of the RESTART clause. Alternatively, reissue the current statement"
-        " without the RESTART clause.",
+        " interrupted command, with the addition of the RESTART clause. Alternatively, reissue the current"
+        " statement without the RESTART clause.",
     ),
     3021: (16, 0, "Cannot perform a backup or restore operation within a transaction."),
     3023: (
