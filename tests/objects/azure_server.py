@@ -7,7 +7,7 @@ import datetime as dt
 import hashlib
 import hmac
 import http.client
-import socket
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 """Known to everybody: that of Microsoft's emulators."""
 SAS = "SHARED ACCESS SIGNATURE"
 _VERSION = "2021-08-06"
+_LISTENS = re.compile(r"successfully listens on http://127\.0\.0\.1:(\d+)\n")
 
 
 @dataclass
@@ -78,27 +79,23 @@ def shared_access_signature(*, valid: bool = True, permissions: str = "rwdlac") 
 
 @contextmanager
 def azure_server(program: Path, directory: Path) -> Iterator[AzureServer]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     options = ("--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck")
-    process = subprocess.Popen(
-        [str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), *options],
-        cwd=directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    said = directory / "said"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [str(program), "--blobHost", "127.0.0.1", "--blobPort", "0", *options],
+            cwd=directory,
+            stdout=output,
+            stderr=output,
+        )
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        deadline = time.monotonic() + 120
+        while (ready := _LISTENS.search(said.read_text())) is None:
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.1)
         server = AzureServer()
-        with serving(server, forward(port)):
+        with serving(server, forward(int(ready[1]))):
             yield server
     finally:
         process.kill()
