@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from typing import Annotated
+
 import typer
 
 from tdsproxy.cli.agent import agent
@@ -19,6 +22,7 @@ from tdsproxy.cli.restore import restore
 from tdsproxy.cli.run import run
 from tdsproxy.cli.serving import serving
 from tdsproxy.cli.status import doctor, status
+from tdsproxy.cli.sync import sync
 from tdsproxy.cli.verify import verify
 
 app = typer.Typer(
@@ -31,15 +35,24 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tdsproxy {importlib.metadata.version('tdsproxy')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="The version, and nothing else.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
     return
 
 
-app.command("serve", help="The proxy, in front of the embedded server or of another one.")(
-    serving(proxy=True)
-)
-app.command("server", help="The embedded MSSQL-compatible server alone.")(serving(proxy=False))
+app.command("serve", help="Serve a store. With --upstream, in front of another server.")(serving(proxy=True))
+app.command("server", help="The embedded server alone, without the proxy.")(serving(proxy=False))
 app.command()(backup)
 app.command()(restore)
 app.command()(verify)
@@ -55,4 +68,5 @@ app.command()(doctor)
 app.command()(report)
 app.command()(catalog)
 app.command()(recode)
+app.command()(sync)
 app.add_typer(agent, name="agent")

@@ -103,6 +103,19 @@ def restore(
         Path | None,
         typer.Option("--key-file", help="With --all: the passphrase that sealed the service master key."),
     ] = None,
+    succeed: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="With --all --from: the new store is the writer there from now on; the old one is refused.",
+        ),
+    ] = False,
+    epoch: Annotated[
+        int | None,
+        typer.Option(
+            "--epoch", help="With --all --from: what a writer had sent before another one took over from it."
+        ),
+    ] = None,
     undo: Annotated[
         str | None,
         typer.Option("--undo", help="Bring back what the last restore replaced; history --points names it."),
@@ -129,8 +142,12 @@ def restore(
         if not all_ or origin is None or database is not None:
             raise CommandError("--all and --from go together, and without the name of a database.")
         options = place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file)
-        restore_all(options, origin, secret_file, key_file, as_json=as_json)
+        if succeed and epoch is not None:
+            raise CommandError("--take-over goes on from what is there now, not from a former --epoch.")
+        restore_all(options, origin, secret_file, key_file, as_json=as_json, epoch=epoch, succeed=succeed)
         return
+    if succeed or epoch is not None:
+        raise CommandError("--take-over and --epoch go with --all and --from.")
     if database is None:
         raise CommandError("Name the database.")
     if sum((bool(files), latest, recovery, undo is not None)) != 1:
@@ -145,11 +162,11 @@ def restore(
     if undo is not None:
         statement = Statement()
         former = statement.value(undo)
-        statement.text = f"RESTORE DATABASE {statement.value(database)} FROM DATABASE_SNAPSHOT = {former}"
+        statement.text = f"RESTORE DATABASE {statement.name(database)} FROM DATABASE_SNAPSHOT = {former}"
         statements = [statement]
     elif recovery:
         statement = Statement(options=["RECOVERY"])
-        statement.text = f"RESTORE DATABASE {statement.value(database)}"
+        statement.text = f"RESTORE DATABASE {statement.name(database)}"
         statements = [statement]
     elif latest:
         steps = plan(options, source or database, stop_at)
@@ -241,7 +258,7 @@ def _step(database: str, step: Step, *, replace: bool) -> Statement:
 
 
 def _name_media(statement: Statement, kind: str, database: str, files: Sequence[str]) -> None:
-    statement.text = f"RESTORE {kind} {statement.value(database)} FROM {statement.devices(files)}"
+    statement.text = f"RESTORE {kind} {statement.name(database)} FROM {statement.devices(files)}"
 
 
 def _move(

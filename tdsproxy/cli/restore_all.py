@@ -24,11 +24,20 @@ _POLL_SECONDS: Final = 0.05
 
 
 def restore_all(
-    options: ServeOptions, text: str, secret_file: Path | None, key_file: Path | None, *, as_json: bool
+    options: ServeOptions,
+    text: str,
+    secret_file: Path | None,
+    key_file: Path | None,
+    *,
+    as_json: bool,
+    epoch: int | None = None,
+    succeed: bool = False,
 ) -> None:
-    """Raises CommandError."""
+    """``epoch``: what a former writer left. ``succeed``: the new store is the writer there from now on.
+    Raises CommandError."""
     begun = time.monotonic()
-    manifest, names = fetch_store(options, open_origin(options, text, secret_file), key_file)
+    origin = open_origin(options, text, secret_file)
+    manifest, names = fetch_store(options, origin, key_file, epoch=epoch, succeed=succeed)
     fetched = time.monotonic()
     # It writes nowhere before somebody has looked at it.
     alone = replace(options, sync=None)
@@ -44,6 +53,8 @@ def restore_all(
             "seconds": round(seconds, 3),
             "fetched_seconds": round(fetched - begun, 3),
             "keys": manifest.has_service_key and key_file is not None,
+            "from": manifest.about,
+            "epoch": manifest.epoch,
         }
         typer.echo(json.dumps(shown, ensure_ascii=False))
     else:
@@ -81,13 +92,22 @@ def open_origin(options: ServeOptions, text: str, secret_file: Path | None) -> O
         raise CommandError(f"The store at '{text}' can't be reached: {error}.") from error
 
 
-def fetch_store(options: ServeOptions, origin: Origin, key_file: Path | None) -> tuple[Manifest, list[str]]:
+def fetch_store(
+    options: ServeOptions,
+    origin: Origin,
+    key_file: Path | None,
+    *,
+    epoch: int | None = None,
+    succeed: bool = False,
+) -> tuple[Manifest, list[str]]:
     """The files of the store, into one that is empty; the names of its databases, which are to be restored.
     Raises CommandError."""
     from tdsproxy.keeper.arrival import arrive
     from tdsproxy.keeper.fetch import NotFetched, fetch
     from tdsproxy.keeper.process import StoreOwned, take_lock
+    from tdsproxy.keeper.sync_claim import Identity, NotOurs, Superseded
     from tdsproxy.objects.errors import ObjectError
+    from tdsproxy.objects.lease import LeaseTaken
 
     store = options.store
     directory = (options.backup_dir or store / "backup").absolute()
@@ -102,10 +122,18 @@ def fetch_store(options: ServeOptions, origin: Origin, key_file: Path | None) ->
         raise CommandError(f"The store '{store}' can't be made: {error.strerror}.") from error
     try:
         passphrase = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
-        manifest = fetch(origin, store, directory, passphrase)
+        identity = Identity(store)
+        identity.descend(origin.manifest(epoch))
+        if succeed:
+            # First, so that nothing is sent there any more that would not be fetched.
+            origin.take_over(store).lease.release()
+        manifest = fetch(origin, store, directory, passphrase, epoch)
+        identity.descend(manifest)
         databases = arrive(store, directory, manifest.backup_directory)
     except NotFetched as error:
         raise CommandError(str(error)) from error
+    except (NotOurs, LeaseTaken, Superseded) as error:
+        raise CommandError(f"It can't be taken over: {error}.") from error
     except ObjectError as error:
         raise CommandError(f"The object store failed: {error}.") from error
     except OSError as error:
@@ -134,7 +162,8 @@ def _restore(options: ServeOptions, database: str) -> str:
 def take_over(options: ServeOptions, *, as_json: bool) -> None:
     """A standby follows no more, and its databases are open to their users. Raises CommandError."""
     from tdsproxy.cli.shell import run_statement
-    from tdsproxy.keeper.follow import DIRECTORY, END_FILE, read_follow_state
+    from tdsproxy.commands.elsewhere import FOLLOW_DIRECTORY, read_follow_state
+    from tdsproxy.keeper.follow import END_FILE
     from tdsproxy.keeper.launch import is_listening
 
     begun = time.monotonic()
@@ -142,7 +171,7 @@ def take_over(options: ServeOptions, *, as_json: bool) -> None:
     if state is None:
         raise CommandError(f"The store '{options.store}' is no standby.")
     if not state.get("ended"):
-        (options.store / DIRECTORY / END_FILE).touch()
+        (options.store / FOLLOW_DIRECTORY / END_FILE).touch()
         # A keeper that follows does so once more; without one, what has arrived is what there is.
         while is_listening(options.store) and not (read_follow_state(options.store) or {}).get("ended"):
             if time.monotonic() - begun > _END_SECONDS:
@@ -169,11 +198,17 @@ def take_over(options: ServeOptions, *, as_json: bool) -> None:
             "databases": states,
             "through": None if moment is None else moment.isoformat(),
             "seconds": round(seconds, 3),
+            "primary_alive": state.get("primary_alive"),
         }
         typer.echo(json.dumps(shown, ensure_ascii=False))
     else:
         for name, problem in states.items():
             typer.echo(f"{name}: {problem or 'recovered'}")
         typer.echo(f"Everything up to {moment} is here; it took {seconds:.1f} seconds.")
+        if state.get("primary_alive"):
+            typer.echo(
+                f"The former primary could not be stopped from sending: {state['primary_alive']}. See that it"
+                " is down, then 'tdsproxy sync --take-over'."
+            )
     if any(states.values()):
         raise typer.Exit(1)

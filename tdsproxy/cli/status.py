@@ -30,7 +30,7 @@ def status(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """Databases, their last backups, restorable ranges, what runs, and which jobs are next."""
+    """Databases, their backups, and how far back they can go. What runs, which jobs are next."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     while True:
         found = fetch(options)
@@ -77,6 +77,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             shown.append(f"  not backed up      {risk}")
     if not found["databases"]:
         shown += ["", "There are no databases."]
+    shown += _elsewhere(found.get("sync"), found.get("standby"))
     if found["running"]:
         shown += ["", "Running"]
         for run in found["running"]:
@@ -85,6 +86,27 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["jobs"]:
         shown += ["", "Next jobs", *(f"  {job['next_run']}  {job['name']}" for job in found["jobs"][:5])]
     return shown
+
+
+def _elsewhere(sent: dict[str, Any] | None, followed: dict[str, Any] | None) -> list[str]:
+    shown: list[str] = []
+    if sent is not None:
+        shown += ["", f"Synchronised with {sent['url']}"]
+        shown.append(f"  everything up to   {_ago(sent['lag'])}")
+        if sent.get("error"):
+            shown.append(f"  NOTHING IS SENT    {sent['error']}")
+    if followed is not None:
+        ended = followed.get("ended")
+        shown += ["", f"{'Has taken over from' if ended else 'Standby of'} {followed['url']}"]
+        if not ended:
+            shown.append(f"  everything up to   {_ago(followed['lag'])}")
+        if followed.get("error") and not ended:
+            shown.append(f"  NOT FOLLOWED       {followed['error']}")
+    return shown
+
+
+def _ago(lag: float | None) -> str:
+    return "nothing yet" if lag is None else f"{span(lag)} ago"
 
 
 def size(number: int) -> str:
@@ -116,7 +138,7 @@ def doctor(
     path_map: PathMap = None,
     config: Config = None,
 ) -> None:
-    """Everything that is wrong with the store, each with its remedy; status 1 for errors."""
+    """Everything that is wrong, each with its remedy. Status 1: errors."""
     options = place(store, config, backup_dir, allow_dir, path_map)
     found = run_statement(options, "EXEC sp_doctor @a1", {"@a1": "1" if quick else "0"})
     names = ("level", "subject", "text", "remedy")

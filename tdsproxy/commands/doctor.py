@@ -20,6 +20,7 @@ import apsw
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import known_medium
+from tdsproxy.commands.elsewhere import read_follow_state, read_sync_state
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.log_sources import sets_on
@@ -67,6 +68,7 @@ def examine(context: Context, *, quick: bool, settings_error: str | None = None)
         ("library", _library()),
         ("settings", _settings(settings_error)),
         ("databases", _databases(context)),
+        ("elsewhere", _elsewhere(context)),
     ]
     if not quick:
         groups += [("content", _content(context)), ("media", _media(context)), ("keys", _keys(context))]
@@ -84,6 +86,7 @@ _WELL: Final = {
     "library": "The SQLite library has no known fault that loses commits.",
     "settings": "The settings of operation can be read.",
     "databases": "All databases are online, with backups and unbroken log chains.",
+    "elsewhere": "Nothing is in the way of sending to, or of following, another place.",
     "content": "SQLite finds nothing wrong in any database.",
     "media": "Every medium that msdb names can be read.",
     "keys": "The keys of all encrypted backups are here.",
@@ -109,6 +112,49 @@ def _files(context: Context) -> Iterator[Finding]:
             yield Finding(
                 ERROR, str(path), "It belongs to another user.", f"chown it to user {os.geteuid()}."
             )
+
+
+def _elsewhere(context: Context) -> Iterator[Finding]:
+    """The synchronisation, and the store that is followed."""
+    store = context.env.catalog.store
+    sent = read_sync_state(store) or {}
+    if sent.get("error"):
+        refused = bool(sent.get("refused"))
+        since = "Nothing is safe there yet" if not sent.get("through_ns") else "Nothing is sent any more"
+        yield Finding(
+            ERROR if refused else WARNING,
+            str(sent.get("url")),
+            f"{since}: {sent['error']}.",
+            "'tdsproxy sync' shows who writes there."
+            if refused
+            else "It goes on by itself when the object store can be reached again; see the error log.",
+        )
+    for name in sent.get("unprotected") or ():
+        yield Finding(
+            WARNING,
+            str(name),
+            f"It can't be restored to the present from {sent.get('url')}.",
+            f"BACKUP DATABASE [{name}]",
+        )
+    followed = read_follow_state(store) or {}
+    if followed.get("error") and not followed.get("ended"):
+        yield Finding(
+            ERROR,
+            str(followed.get("url")),
+            f"It can't be followed: {followed['error']}.",
+            "See the error log; make the standby anew when another store is there for good.",
+        )
+    for name, known in followed.get("databases", {}).items():
+        if known.get("error") and not followed.get("ended"):
+            text = f"It is not followed: {known['error']}."
+            yield Finding(ERROR, str(name), text, "Make the standby anew.")
+    if followed.get("primary_alive"):
+        yield Finding(
+            WARNING,
+            str(followed.get("url")),
+            f"The former primary could not be stopped from sending: {followed['primary_alive']}.",
+            "See that it is down, then 'tdsproxy sync --take-over'.",
+        )
 
 
 def _disk(context: Context) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from tdsproxy.catalog.databases import Database, RecoveryModel
 from tdsproxy.catalog.listing import ListedSet
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.context import Context
+from tdsproxy.commands.elsewhere import read_follow_state, read_sync_state
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_procedures import Procedure
@@ -149,7 +150,8 @@ def _ranges(context: Context, database: Database) -> tuple[dict[str, str | None]
 
 
 def document(context: Context, *, ranges: bool = True) -> dict[str, Any]:
-    """Everything as one JSON object: ``databases``, ``running``, ``server``, ``time``."""
+    """Everything as one JSON object: ``databases``, ``running``, ``server``, ``time``; ``sync`` and
+    ``standby`` are what ``commands.elsewhere`` reads."""
     env = context.env
     databases = []
     for item in database_statuses(env):
@@ -164,7 +166,17 @@ def document(context: Context, *, ranges: bool = True) -> dict[str, Any]:
         "databases": databases,
         "running": [item._asdict() for item in env.running.progress() if item.command],
         "jobs": _jobs(env),
+        "sync": _lagging(read_sync_state(env.catalog.store)),
+        "standby": _lagging(read_follow_state(env.catalog.store)),
     }
+
+
+def _lagging(state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With ``lag``: seconds since the newest moment that all is there of."""
+    if state is None:
+        return None
+    through = state.get("through_ns")
+    return {**state, "lag": max(0.0, (time.time_ns() - through) / 1e9) if through else None}
 
 
 def _jobs(env: CommandEnvironment) -> list[dict[str, Any]]:

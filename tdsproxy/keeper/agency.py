@@ -111,7 +111,7 @@ class StoreAgent:
     def _is_standby(self) -> bool:
         if self._options.follow is None:
             return False
-        from tdsproxy.keeper.follow import read_follow_state
+        from tdsproxy.commands.elsewhere import read_follow_state
 
         state = read_follow_state(self._environment.catalog.store)
         return state is None or not state["ended"]
@@ -195,7 +195,7 @@ class StoreAgent:
             self._watch = PolicyWatch(
                 self._policies.all,
                 catalog.databases.all,
-                StoreChanges(catalog.store, environment.logs),
+                StoreChanges(catalog.store, environment.logs, catalog.history.listed),
                 partial(agent.start_by, "0 (changes of a database)"),
             )
             agent.extras.append(self._watch)

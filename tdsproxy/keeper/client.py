@@ -28,8 +28,9 @@ T = TypeVar("T")
 Starter = Callable[[], Awaitable[None]]
 """Returns when the store has a keeper that listens; starts one when there is none."""
 
-_GREETING_SECONDS = 10.0
-_ATTEMPTS = 5
+_GREETING_SECONDS = 30.0
+_CHANGE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.01
 _RETURN_SECONDS = 0.3
 _LONGEST_PAUSE_SECONDS = 5.0
 _NOTE_SECONDS = 1.0
@@ -82,9 +83,12 @@ class KeeperClient:
     jobs run as long as it is there.
     """
 
-    def __init__(self, store: Path, starter: Starter | None = None, *, serves: bool = False) -> None:
+    def __init__(
+        self, store: Path, starter: Starter | None = None, *, serves: bool = False, wants: str = ""
+    ) -> None:
         self._store = store
         self._serves = serves
+        self._wants = wants
         self._starter = starter
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -103,10 +107,10 @@ class KeeperClient:
 
     @classmethod
     async def connect(
-        cls, store: Path, starter: Starter | None = None, *, serves: bool = False
+        cls, store: Path, starter: Starter | None = None, *, serves: bool = False, wants: str = ""
     ) -> KeeperClient:
         """Raises KeeperUnavailable."""
-        client = cls(store.absolute(), starter, serves=serves)
+        client = cls(store.absolute(), starter, serves=serves, wants=wants)
         await client._ensure_connected()
         return client
 
@@ -235,24 +239,29 @@ class KeeperClient:
                 return
             if self._closed:
                 raise KeeperUnavailable("the client is closed")
-            attempts = 1 if self._starter is None else _ATTEMPTS
-            for left in reversed(range(attempts)):
+            deadline = time.monotonic() + (0.0 if self._starter is None else _CHANGE_SECONDS)
+            pause = _FIRST_PAUSE_SECONDS
+            while True:
                 if self._starter is not None:
                     await self._starter()
                 try:
                     await asyncio.wait_for(self._greet(), _GREETING_SECONDS)
                     return
                 except (ConnectionError, FileNotFoundError, asyncio.IncompleteReadError) as error:
-                    # A keeper that was just stopping can be found and not answer any more: there is another.
-                    if not left:
+                    # A keeper that is just stopping can be found and not answer any more: there is another
+                    # when it has ended, which takes its time on a busy machine.
+                    if time.monotonic() > deadline:
                         raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
+                    await asyncio.sleep(pause)
+                    pause *= 2
                 except (OSError, ProtocolError) as error:
                     raise KeeperUnavailable(f"no keeper answers for {self._store}") from error
 
     async def _greet(self) -> None:
         connection = connect_socket(self._store)
         reader, writer = await asyncio.open_unix_connection(sock=connection)
-        writer.write(protocol.frame(Kind.HELLO, protocol.VERSION, os.getpid(), self._spid_base, self._serves))
+        hello = (protocol.VERSION, os.getpid(), self._spid_base, self._serves, self._wants)
+        writer.write(protocol.frame(Kind.HELLO, *hello))
         try:
             kind, fields = await read_message(reader)
             if kind is not Kind.WELCOME or fields[0] != protocol.VERSION:
@@ -370,13 +379,14 @@ class SyncKeeper:
         *,
         durable_commits: bool = False,
         serves: bool = False,
+        wants: str = "",
     ) -> SyncKeeper:
         """With an event loop in a thread of its own. Raises KeeperUnavailable."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="keeper client", daemon=True)
         thread.start()
         try:
-            connecting = KeeperClient.connect(store, starter, serves=serves)
+            connecting = KeeperClient.connect(store, starter, serves=serves, wants=wants)
             client = asyncio.run_coroutine_threadsafe(connecting, loop).result()
         except BaseException:
             _stop(loop, thread)

@@ -51,6 +51,7 @@ class ClientConnection:
         self._on_welcome = on_welcome
         self.pid = 0
         self.serves = False
+        self.wants = ""
         """Whether the client is a server with clients of its own."""
         self.took_leave = False
         """Whether the client said that it goes; one that didn't was killed."""
@@ -79,7 +80,7 @@ class ClientConnection:
 
     async def _welcome(self) -> int:
         kind, fields = await read_message(self._reader)
-        if kind is not Kind.HELLO or len(fields) != 4:
+        if kind is not Kind.HELLO or len(fields) != 5:
             raise ProtocolError("expected a greeting")
         if fields[0] != protocol.VERSION:
             self._send(Kind.WELCOME, protocol.VERSION, 0, os.getpid())
@@ -88,7 +89,7 @@ class ClientConnection:
             base = self._sessions.join(self, int(fields[2]))
         except LookupError as error:
             raise ProtocolError(str(error)) from error
-        self.pid, self.serves = int(fields[1]), bool(fields[3])
+        self.pid, self.serves, self.wants = int(fields[1]), bool(fields[3]), str(fields[4])
         self._send(Kind.WELCOME, protocol.VERSION, base, os.getpid())
         self._on_welcome(self)
         return base

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tdsproxy.commands.elsewhere import read_follow_state, read_sync_state
 from tdsproxy.keeper.exposition import Metric
-from tdsproxy.keeper.follow import read_follow_state
-from tdsproxy.keeper.sync import read_state
 
 
 def elsewhere_metrics(store: Path) -> list[Metric]:
@@ -20,11 +19,15 @@ def elsewhere_metrics(store: Path) -> list[Metric]:
     unprotected = Metric(
         "tdsproxy_sync_unprotected", "gauge", "Databases in FULL that could not be restored to the present."
     )
+    going = Metric(
+        "tdsproxy_sync_ok", "gauge", "1 while the object store is kept up, 0 while that fails or is refused."
+    )
     standby = Metric("tdsproxy_standby_lag_seconds", "gauge", "What taking over now would lose at most.")
     behind = Metric("tdsproxy_standby_ok", "gauge", "1 for a database that is followed, by database.")
-    sent = read_state(store)
+    sent = read_sync_state(store)
     if sent is not None:
         _age(lag, sent)
+        going.add(int(sent.get("error") is None))
         waiting.add(sent.get("files_waiting") or 0)
         unprotected.add(len(sent.get("unprotected") or ()))
     followed = read_follow_state(store)
@@ -32,7 +35,7 @@ def elsewhere_metrics(store: Path) -> list[Metric]:
         _age(standby, followed)
         for name, known in followed.get("databases", {}).items():
             behind.add(int(known.get("error") is None), database=name)
-    return [lag, waiting, unprotected, standby, behind]
+    return [lag, waiting, unprotected, going, standby, behind]
 
 
 def _age(metric: Metric, state: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ import msgspec
 
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.sync import SERVICE_KEY_PURPOSE
+from tdsproxy.keeper.sync_claim import Claim, Identity, claim, formers
 from tdsproxy.keeper.sync_layout import FileEntry, Manifest, SegmentEntry
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Reaching, Secret
 from tdsproxy.objects.store import Bucket, open_bucket
-from tdsproxy.objects.url import ObjectUrl
+from tdsproxy.objects.url import ObjectUrl, below
 from tdsproxy.store.files import replace_durably
 from tdsproxy.store.key_wrapping import CannotUnwrap, unwrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
@@ -34,16 +35,23 @@ class Origin:
 
     def __init__(self, url: ObjectUrl, secret: Secret | None, reaching: Reaching) -> None:
         self._bucket: Bucket = open_bucket(url, secret, reaching)
-        self._prefix = url.key.strip("/")
+        self._key = below(url)
         self._name = url.text
 
-    def _key(self, name: str) -> str:
-        return f"{self._prefix}/{name}" if self._prefix else name
-
-    def manifest(self) -> Manifest:
-        """What is there now."""
+    def manifest(self, epoch: int | None = None) -> Manifest:
+        """What is there now; or what a former writer left, in whose ``epoch`` another one took over."""
         try:
-            data, _ = self._bucket.read_all(self._key(layout.MANIFEST))
+            if epoch is None:
+                data, _ = self._bucket.read_all(self._key(layout.MANIFEST))
+            else:
+                kept = formers(self._bucket, self._key)
+                names = [name for name, (found, _) in kept.items() if found == epoch]
+                if not names:
+                    epochs = ", ".join(str(found) for found, _ in sorted(kept.values())) or "none"
+                    raise NotFetched(
+                        f"Nothing is kept of epoch {epoch} at '{self._name}'; there are: {epochs}."
+                    )
+                data, _ = self._bucket.read_all(names[-1])
         except ObjectError as error:
             if error.reason is Reason.MISSING:
                 raise NotFetched(f"No store was ever synchronised to '{self._name}'.") from error
@@ -53,9 +61,13 @@ class Origin:
         except layout.ManifestDamaged as error:
             raise NotFetched(f"The manifest at '{self._name}' cannot be used: {error}.") from error
 
-    def service_key(self, passphrase: str) -> bytes:
+    def take_over(self, store: Path) -> Claim:
+        """The store in ``store`` is the writer from now on. Raises NotOurs, LeaseTaken, Superseded too."""
+        return claim(self._bucket, self._key, Identity(store), take_over=True)
+
+    def service_key(self, manifest: Manifest, passphrase: str) -> bytes:
         """The service master key that was sent along."""
-        data, _ = self._bucket.read_all(self._key(layout.SERVICE_KEY))
+        data, _ = self._bucket.read_all(manifest.service_key or self._key(layout.SERVICE_KEY))
         try:
             sealed = bytes.fromhex(str(msgspec.json.decode(data)["sealed"]))
             return unwrap_with_password(passphrase, sealed, SERVICE_KEY_PURPOSE)
@@ -107,18 +119,20 @@ class Origin:
         return True
 
 
-def fetch(origin: Origin, store: Path, backup_directory: Path, passphrase: str | None) -> Manifest:
+def fetch(
+    origin: Origin, store: Path, backup_directory: Path, passphrase: str | None, epoch: int | None = None
+) -> Manifest:
     """Everything, into a store that does not exist yet; as of which manifest. Raises ObjectError, OSError,
     NotFetched."""
     for left in reversed(range(_TRIES)):
-        manifest = origin.manifest()
+        manifest = origin.manifest(epoch)
         try:
             _fetch(origin, manifest, store, backup_directory, passphrase)
             break
         except (ObjectError, NotFetched) as error:
             # Whoever still writes there may have removed what a newer manifest does not need.
             gone = isinstance(error, NotFetched) or error.reason is Reason.MISSING
-            if not left or not gone or origin.manifest() == manifest:
+            if not left or not gone or origin.manifest(epoch) == manifest:
                 raise
     return manifest
 
@@ -127,7 +141,7 @@ def _fetch(
     origin: Origin, manifest: Manifest, store: Path, backup_directory: Path, passphrase: str | None
 ) -> None:
     if manifest.has_service_key and passphrase is not None:
-        replace_durably(store / FILE_NAME, origin.service_key(passphrase))
+        replace_durably(store / FILE_NAME, origin.service_key(manifest, passphrase))
 
     def one(work: tuple[str, FileEntry | SegmentEntry]) -> None:
         name, entry = work

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands.elsewhere import FOLLOW_DIRECTORY, STATE_FILE
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.following import undo_file
 from tdsproxy.commands.request import NativeRequest, SessionContext
@@ -27,21 +27,24 @@ from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.fetch import NotFetched, Origin, place
 from tdsproxy.keeper.options import SyncOptions
-from tdsproxy.keeper.sync_layout import FileEntry, Manifest
+from tdsproxy.keeper.sync import reach
+from tdsproxy.keeper.sync_claim import Identity, NotOurs, Superseded, claim
+from tdsproxy.keeper.sync_layout import FileEntry, Manifest, ManifestDamaged
 from tdsproxy.objects.errors import ObjectError
+from tdsproxy.objects.lease import LeaseTaken
 from tdsproxy.objects.secret import read_secret
 from tdsproxy.objects.url import parse_url
 from tdsproxy.tsql.replies import Message, Reply, Rows
 from tdsproxy.tsql.values import Value
 
-DIRECTORY: Final = ".follow"
-STATE_FILE: Final = "state.json"
 END_FILE: Final = "end"
 _ERROR: Final = 11
 _POLL_SECONDS: Final = 0.1
 # What readers see is made anew by copying the whole database, so not all the time.
 _SHARE_OF_COPYING: Final = 0.2
 _TOO_YOUNG: Final = "it was made after the standby: make the standby anew to have it, too"
+
+_NOT_CLAIMED: Final = (ObjectError, OSError, NotOurs, LeaseTaken, Superseded, ManifestDamaged)
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class Follow:
         self._env = env
         self._options = options
         self._store = env.catalog.store
-        self._directory = self._store / DIRECTORY
+        self._directory = self._store / FOLLOW_DIRECTORY
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
         self._have: dict[str, FileEntry] = {}
@@ -65,6 +68,9 @@ class Follow:
         self._show_at: dict[str, float] = {}
         self._through_ns = 0
         self._said: str | None = None
+        # The stores that the one descends from which is followed.
+        self._line: set[str] = set()
+        self._alive: str | None = None
 
     def start(self) -> None:
         self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -83,6 +89,8 @@ class Follow:
             return
         while not self._stop.is_set():
             last = end.exists()
+            if last:
+                self._stop_the_other()
             self._guarded_round()
             if last:
                 self._write_state(ended=True)
@@ -91,6 +99,21 @@ class Follow:
             while time.monotonic() < waited and not end.exists():
                 if self._stop.wait(_POLL_SECONDS):
                     return
+
+    def _stop_the_other(self) -> None:
+        """What the primary publishes from now on is not accepted; what it has published is still fetched."""
+        try:
+            bucket, key = reach(self._env, self._options)
+            claimed = claim(bucket, key, Identity(self._store), take_over=True)
+            claimed.lease.release()
+        except _NOT_CLAIMED as error:
+            self._alive = str(error)
+            _log.error(
+                "taken over, but the other store may go on sending to %s: %s", self._options.url, error
+            )
+        else:
+            former = f", from {claimed.robbed}" if claimed.robbed else ""
+            _log.info("taken over what is at %s%s: epoch %d", self._options.url, former, claimed.epoch)
 
     def _guarded_round(self) -> None:
         try:
@@ -111,6 +134,9 @@ class Follow:
         secret = read_secret(url, path) if path is not None else find_secret(self._env, url)
         origin = Origin(url, secret, self._env.reaching)
         manifest = origin.manifest()
+        if self._line and not self._line & {manifest.store, *manifest.writers}:
+            raise NotFetched(f"another store, '{manifest.about}', is synchronised there now")
+        self._line |= {manifest.store, *manifest.writers}
         self._fetch(origin, manifest)
         for database in self._env.catalog.databases.all():
             if database.is_system or database.source is not None or not database.file:
@@ -205,6 +231,7 @@ class Follow:
             "databases": self._databases,
             "error": self._said,
             "ended": ended,
+            "primary_alive": self._alive,
         }
         with suppress(OSError):
             temporary.write_text(json.dumps(body))
@@ -213,14 +240,3 @@ class Follow:
 
 def _text(value: Value) -> str:
     return value if isinstance(value, str) else ""
-
-
-def read_follow_state(store: Path) -> dict[str, Any] | None:
-    """How far a standby is: ``url``, ``through_ns`` (everything up to this time has arrived and was applied;
-    the lag is the time since), ``updated_ns``, ``databases`` (``lsn``, ``ns`` of the last commit, ``error``),
-    ``error``, ``ended`` (it has taken over). None when it is no standby."""
-    try:
-        found = json.loads((store / DIRECTORY / STATE_FILE).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

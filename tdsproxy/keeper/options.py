@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,35 @@ class KeeperOptions:
         if self.log_json:
             words.append("--log-json")
         return [*words, "--log-level", self.log_level]
+
+
+def wanted_elsewhere(options: KeeperOptions) -> str:
+    """What a keeper is to be sent to and to follow, for one that was started for something else; empty for
+    nothing."""
+    if options.sync is None and options.follow is None:
+        return ""
+    return json.dumps([_elsewhere(options.sync), _elsewhere(options.follow)])
+
+
+def read_wanted(text: str) -> tuple[SyncOptions | None, SyncOptions | None]:
+    """Of ``wanted_elsewhere``. Raises ValueError."""
+    found: list[SyncOptions | None] = []
+    for item in json.loads(text) if text else (None, None):
+        if item is None:
+            found.append(None)
+            continue
+        url, secret, key, interval = item
+        secret_file, key_file = (Path(path) if path else None for path in (secret, key))
+        found.append(SyncOptions(str(url), secret_file, key_file, float(interval)))
+    sync, follow = found
+    return sync, follow
+
+
+def _elsewhere(options: SyncOptions | None) -> list[str | float | None] | None:
+    if options is None:
+        return None
+    files = (options.secret_file, options.key_file)
+    return [options.url, *(str(path.absolute()) if path else None for path in files), options.interval]
 
 
 def parse_mapping(text: str) -> tuple[str, Path]:

@@ -36,9 +36,10 @@ from tdsproxy.keeper.audit import Audit
 from tdsproxy.keeper.connection import ClientConnection
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.log_format import configure
-from tdsproxy.keeper.options import KeeperOptions, parse_arguments
+from tdsproxy.keeper.options import KeeperOptions, parse_arguments, read_wanted
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.supervision import Supervision, only_looks
+from tdsproxy.keeper.sync_procedures import sync_procedures
 from tdsproxy.log.service import LogService
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
@@ -144,7 +145,11 @@ class Keeper:
         )
         self._logs = self._environment.logs
         self._agent = StoreAgent(self._environment, options, self._run)
-        asked = {**self._supervision.procedures, **self._agent.procedures}
+        asked = {
+            **self._supervision.procedures,
+            **self._agent.procedures,
+            **sync_procedures(lambda: self._options.sync),
+        }
         self._environment = replace(self._environment, agent=self._agent, procedures=asked)
         self._orphaned = False
         self._waited = False
@@ -203,6 +208,22 @@ class Keeper:
         from tdsproxy.commands.unfinished_uploads import remove_unfinished
 
         remove_unfinished(self._environment, self._unfinished)
+
+    def _serve_elsewhere(self, wanted: str) -> None:
+        """Who serves the store has found this keeper, which may have been started by a command: it sends and
+        follows as he was told, not as the command was."""
+        sync, follow = read_wanted(wanted)
+        if self._stopping.is_set():
+            return
+        if sync is not None and self._sync is None:
+            self._options = replace(self._options, sync=sync)
+            self._sync = self._begin_sync()
+        elif sync is not None and self._options.sync is not None and self._options.sync.url != sync.url:
+            _log.warning("it goes on sending to %s, not to %s", self._options.sync.url, sync.url)
+        if follow is not None and self._follow is None:
+            self._options = replace(self._options, follow=follow)
+            self._agent.follow(self._options)
+            self._follow = self._begin_to_follow()
 
     def _begin_sync(self) -> Sync | None:
         if self._options.sync is None:
@@ -263,6 +284,7 @@ class Keeper:
         self._waited = False
         if connection.serves:
             self._orphaned = False
+            self._serve_elsewhere(connection.wants)
             self._agent.schedule()
         if not self._is_needed():
             # The agent's own server has come after the last client went: that is no reason to stay.

@@ -6,7 +6,7 @@ import asyncio
 
 from tdsproxy.keeper.client import KeeperClient, SyncKeeper
 from tdsproxy.keeper.launch import ensure_keeper
-from tdsproxy.keeper.options import KeeperOptions
+from tdsproxy.keeper.options import KeeperOptions, wanted_elsewhere
 
 
 async def connect(options: KeeperOptions, *, serves: bool = False) -> KeeperClient:
@@ -16,7 +16,8 @@ async def connect(options: KeeperOptions, *, serves: bool = False) -> KeeperClie
     async def start() -> None:
         await asyncio.to_thread(ensure_keeper, options)
 
-    return await KeeperClient.connect(options.store, start, serves=serves)
+    wants = wanted_elsewhere(options) if serves else ""
+    return await KeeperClient.connect(options.store, start, serves=serves, wants=wants)
 
 
 def connect_sync(
@@ -27,4 +28,5 @@ def connect_sync(
     async def start() -> None:
         await asyncio.to_thread(ensure_keeper, options)
 
-    return SyncKeeper.open(options.store, start, durable_commits=durable_commits, serves=serves)
+    wants = wanted_elsewhere(options) if serves else ""
+    return SyncKeeper.open(options.store, start, durable_commits=durable_commits, serves=serves, wants=wants)

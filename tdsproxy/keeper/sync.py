@@ -8,36 +8,41 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import apsw
 import msgspec
 
 from tdsproxy.catalog.databases import Database
+from tdsproxy.commands.elsewhere import STATE_FILE, SYNC_DIRECTORY, read_sync_state
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.options import SyncOptions
+from tdsproxy.keeper.sync_claim import (
+    Claim,
+    Identity,
+    NotOurs,
+    Superseded,
+    claim,
+    protected,
+    sweep,
+)
 from tdsproxy.keeper.sync_files import CATALOG, CatalogSender, FileSender, store_files
 from tdsproxy.keeper.sync_log import LogSender
 from tdsproxy.log.records import CaptureStopped
 from tdsproxy.objects.errors import ObjectError, Reason
-from tdsproxy.objects.lease import Lease, LeaseTaken
+from tdsproxy.objects.lease import LeaseTaken
 from tdsproxy.objects.secret import read_secret
 from tdsproxy.objects.store import Bucket, open_bucket
-from tdsproxy.objects.url import parse_url
-from tdsproxy.store.files import replace_durably
+from tdsproxy.objects.url import below, parse_url
 from tdsproxy.store.key_wrapping import wrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
 
-STATE_FILE: Final = "state.json"
-DIRECTORY: Final = ".sync"
 _HEARTBEAT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 30.0
@@ -58,7 +63,7 @@ class Sync:
         self._said = ""
 
     def start(self) -> None:
-        (self._store / DIRECTORY).mkdir(mode=0o700, exist_ok=True)
+        (self._store / SYNC_DIRECTORY).mkdir(mode=0o700, exist_ok=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -70,8 +75,12 @@ class Sync:
         while True:
             try:
                 self._session()
+            except NotOurs as refused:
+                self._report(str(refused), refused=True)
             except LeaseTaken as taken:
                 self._report(f"another writer: {taken}")
+            except Superseded as error:
+                _log.info("the synchronisation with %s begins anew: %s", self._options.url, error)
             except (ObjectError, OSError, apsw.Error, layout.ManifestDamaged) as error:
                 self._report(str(error))
             if self._stop.wait(_RETRY_SECONDS):
@@ -79,18 +88,10 @@ class Sync:
 
     def _session(self) -> None:
         """Sends until it is stopped, or something goes wrong."""
-        url = parse_url(self._options.url, object_needed=False)
-        path = self._options.secret_file
-        secret = read_secret(url, path) if path is not None else find_secret(self._env, url)
-        bucket = open_bucket(url, secret, self._env.reaching)
-        prefix = url.key.strip("/")
-
-        def key(name: str) -> str:
-            return f"{prefix}/{name}" if prefix else name
-
-        lease = Lease(bucket, key(layout.LEASE), self._owner(), f"{socket.gethostname()}:{self._store}")
-        lease.keep()
-        sender = _Sender(self._env, self._options, bucket, key, lease, self._owner())
+        bucket, key = reach(self._env, self._options)
+        claimed = claim(bucket, key, Identity(self._store))
+        lease = claimed.lease
+        sender = _Sender(self._env, self._options, bucket, key, claimed)
         try:
             while True:
                 last = self._stop.is_set()
@@ -106,13 +107,6 @@ class Sync:
         with suppress(ObjectError):
             lease.release()
 
-    def _owner(self) -> str:
-        path = self._store / DIRECTORY / "owner"
-        with suppress(FileNotFoundError):
-            return path.read_text()
-        replace_durably(path, secrets.token_hex(16).encode())
-        return path.read_text()
-
     def _note(self, sender: _Sender) -> None:
         if self._said:
             _log.info("the synchronisation with %s goes on", self._options.url)
@@ -123,19 +117,23 @@ class Sync:
                 "files_waiting": sender.waiting,
                 "unprotected": sender.unprotected,
                 "error": None,
+                "refused": False,
             }
         )
 
-    def _report(self, text: str) -> None:
-        if text != self._said:
+    def _report(self, text: str, *, refused: bool = False) -> None:
+        if refused and text != self._said:
+            _log.error("nothing is sent to %s: %s", self._options.url, text)
+        elif text != self._said:
             _log.warning("the synchronisation with %s fails: %s", self._options.url, text)
-            self._said = text
-        before = read_state(self._store) or {}
-        self._write_state({"through_ns": before.get("through_ns"), "files_waiting": None, "error": text})
+        self._said = text
+        before = read_sync_state(self._store) or {}
+        through = before.get("through_ns") if before.get("url") == self._options.url else None
+        self._write_state({"through_ns": through, "files_waiting": None, "error": text, "refused": refused})
 
     def _write_state(self, state: dict[str, Any]) -> None:
         """Not made durable: it is of the moment."""
-        path = self._store / DIRECTORY / STATE_FILE
+        path = self._store / SYNC_DIRECTORY / STATE_FILE
         temporary = path.with_suffix(".new")
         body = {"url": self._options.url, "updated_ns": time.time_ns(), **state}
         with suppress(OSError):
@@ -152,8 +150,7 @@ class _Sender:
         options: SyncOptions,
         bucket: Bucket,
         key: Callable[[str], str],
-        lease: Lease,
-        owner: str,
+        claimed: Claim,
     ) -> None:
         store = env.catalog.store
         self._env = env
@@ -162,15 +159,18 @@ class _Sender:
         self._options = options
         self._bucket = bucket
         self._key = key
-        self._lease = lease
-        self._owner = owner
-        self._tag: str | None = None
+        self._claim = claimed
+        self._tag = claimed.tag
+        self._protected = protected(bucket, key)
+        epoch = claimed.epoch
+        self._about = Identity(store).about
         self._written = 0.0
         self.through_ns = 0
         self._service_key = b""
-        self._files = FileSender(bucket, key, lambda: store_files(store, env.paths.backup_directory))
-        self._log = LogSender(store / layout.LOG, bucket, key)
-        self._catalog = CatalogSender(store, bucket, key)
+        self._service_object = ""
+        self._files = FileSender(bucket, key, lambda: store_files(store, env.paths.backup_directory), epoch)
+        self._log = LogSender(store / layout.LOG, bucket, key, epoch)
+        self._catalog = CatalogSender(store, bucket, key, epoch)
         self._former: list[str] = []
         self.unprotected: list[str] = []
         # Media that were sent once and are not here any more.
@@ -182,13 +182,10 @@ class _Sender:
         return self._files.waiting
 
     def _begin(self) -> None:
-        try:
-            data, self._tag = self._bucket.read_all(self._key(layout.MANIFEST))
-        except ObjectError as error:
-            if error.reason is not Reason.MISSING:
-                raise
+        manifest = self._claim.manifest
+        if manifest is None:
             return
-        manifest = layout.decode(data)
+        sweep(self._bucket, self._key, self._claim, self._protected)
         self._files.adopt(manifest.files)
         self._former = [entry.key for name, entry in manifest.files.items() if name in CATALOG]
         # The log is sent anew, under other keys; the pieces from before go when the manifest is written.
@@ -241,25 +238,37 @@ class _Sender:
     def _write_manifest(self, begun_ns: int) -> None:
         sent = self._files.entries()
         manifest = layout.Manifest(
-            self._owner,
-            self._lease.epoch,
+            self._claim.owner,
+            self._claim.epoch,
             begun_ns,
             {**self._gone, **sent, **self._catalog.entries()},
             self._log.entries(),
             bool(self._service_key),
             str(self._backup_directory),
             [database.name for database in _of_users(self._env)],
+            instance=self._claim.instance,
+            about=self._about,
+            writers=self._claim.writers,
+            service_key=self._service_object,
         )
         obsolete = [*self._files.take_obsolete(), *self._log.take_obsolete(), *self._catalog.take_obsolete()]
-        self._tag = self._bucket.write(
-            self._key(layout.MANIFEST),
-            layout.encode(manifest),
-            only=self._tag,
-            new=self._tag is None,
-        )
+        try:
+            self._tag = self._bucket.write(
+                self._key(layout.MANIFEST),
+                layout.encode(manifest),
+                only=self._tag,
+                new=self._tag is None,
+            )
+        except ObjectError as error:
+            if error.reason not in (Reason.EXISTS, Reason.CHANGED):
+                raise
+            # Nothing may be removed now: what is not named here may be named there.
+            raise Superseded("somebody else has written there") from error
         self._written = time.monotonic()
         needed = {entry.key for entry in manifest.files.values()}
-        self._bucket.remove([key for key in (*obsolete, *self._former) if key not in needed])
+        self._bucket.remove(
+            [key for key in (*obsolete, *self._former) if key not in needed and key not in self._protected]
+        )
         self._former = []
 
     def _send_service_key(self) -> bool:
@@ -273,8 +282,10 @@ class _Sender:
             return False
         passphrase = self._options.key_file.read_text(encoding="utf-8").strip()
         sealed = wrap_with_password(passphrase, data, SERVICE_KEY_PURPOSE)
-        self._bucket.write(self._key(layout.SERVICE_KEY), msgspec.json.encode({"sealed": sealed.hex()}))
+        name = layout.file_key(self._claim.epoch, secrets.token_hex(8), layout.SERVICE_KEY)
+        self._bucket.write(self._key(name), msgspec.json.encode({"sealed": sealed.hex()}))
         self._service_key = data
+        self._service_object = self._key(name)
         return True
 
     def close(self) -> None:
@@ -282,18 +293,15 @@ class _Sender:
         self._catalog.close()
 
 
+def reach(env: CommandEnvironment, options: SyncOptions) -> tuple[Bucket, Callable[[str], str]]:
+    """The bucket of a synchronisation, and what makes an object's key of one below its prefix. Raises
+    ObjectError."""
+    url = parse_url(options.url, object_needed=False)
+    path = options.secret_file
+    secret = read_secret(url, path) if path is not None else find_secret(env, url)
+    return open_bucket(url, secret, env.reaching), below(url)
+
+
 def _of_users(env: CommandEnvironment) -> list[Database]:
     found = env.catalog.databases.all()
     return [database for database in found if not database.is_system and database.source is None]
-
-
-def read_state(store: Path) -> dict[str, Any] | None:
-    """What is known of the synchronisation: ``url``, ``through_ns`` (every commit up to this time is safe;
-    None: nothing yet), ``updated_ns``, ``files_waiting`` (media on their way), ``unprotected`` (databases in
-    FULL that this is not true of: without a full backup, or whose log cannot be captured), ``error``. None
-    when there is none."""
-    try:
-        found = json.loads((store / DIRECTORY / STATE_FILE).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import apsw
 
@@ -49,11 +49,17 @@ class FileSender:
     log does not wait for them. ``sources`` gives name (below the store) and path of each."""
 
     def __init__(
-        self, bucket: Bucket, key: Callable[[str], str], sources: Callable[[], Iterator[tuple[str, Path]]]
+        self,
+        bucket: Bucket,
+        key: Callable[[str], str],
+        sources: Callable[[], Iterator[tuple[str, Path]]],
+        epoch: int = 0,
     ) -> None:
         self._bucket = bucket
         self._key = key
         self._sources = sources
+        self._epoch = epoch
+        self._there: dict[str, FileEntry] = {}
         self._sent: dict[str, tuple[_Stamp, FileEntry]] = {}
         self._sending: dict[str, tuple[_Stamp, Future[FileEntry]]] = {}
         self._threads = ThreadPoolExecutor(2, "sync")
@@ -61,12 +67,14 @@ class FileSender:
         self._obsolete: list[str] = []
 
     def adopt(self, files: dict[str, FileEntry]) -> None:
-        """What an earlier run has sent need not be sent again: ``files`` of its manifest."""
+        """What was sent before need not be sent again: ``files`` of the manifest. A file that is as it was
+        then is known by its times, others are read and compared before they are sent."""
+        self._there = dict(files)
         for name, path in self._sources():
             entry = files.get(name)
             if entry is not None:
                 stamp = _Stamp.of(path)
-                if entry.key == self._object(name, stamp):
+                if entry.key.endswith((f"-{stamp.text}/{name}", f"/{stamp.text}/{name}")):
                     self._sent[name] = (stamp, entry)
 
     def send(self) -> bool:
@@ -123,7 +131,7 @@ class FileSender:
         return arrived
 
     def _object(self, name: str, stamp: _Stamp) -> str:
-        return self._key(f"files/{stamp.text}/{name}")
+        return self._key(layout.file_key(self._epoch, stamp.text, name))
 
     def _one(self, name: str, path: Path, stamp: _Stamp) -> FileEntry:
         key = self._object(name, stamp)
@@ -133,6 +141,11 @@ class FileSender:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
             if _Stamp.of(path) != stamp:
                 raise FileChanged(name)
+            there = self._there.get(name)
+            if there is not None and there.size == stamp.size:
+                if self._digest(file) == there.digest:
+                    return there
+                file.seek(0)
 
             def pieces() -> Iterator[bytes]:
                 while piece := file.read(_PIECE_BYTES):
@@ -149,14 +162,23 @@ class FileSender:
                 raise FileChanged(name)
         return FileEntry(key, stamp.size, digest.hexdigest())
 
+    def _digest(self, file: BinaryIO) -> str:
+        digest = hashlib.sha256()
+        while piece := file.read(_PIECE_BYTES):
+            if self._stopping:
+                raise Abandoned
+            digest.update(piece)
+        return digest.hexdigest()
+
 
 class CatalogSender:
     """Snapshots of the catalog's databases, whenever they have changed."""
 
-    def __init__(self, store: Path, bucket: Bucket, key: Callable[[str], str]) -> None:
+    def __init__(self, store: Path, bucket: Bucket, key: Callable[[str], str], epoch: int = 0) -> None:
         self._store = store
         self._bucket = bucket
         self._key = key
+        self._epoch = epoch
         self._watched: dict[str, apsw.Connection] = {}
         self._versions: dict[str, object] = {}
         self._sent: dict[str, FileEntry] = {}
@@ -204,7 +226,7 @@ class CatalogSender:
         before = self._sent.get(name)
         if before is not None and before.digest == digest:
             return False
-        entry = FileEntry(self._key(f"files/{digest[:16]}/{name}"), len(data), digest)
+        entry = FileEntry(self._key(layout.file_key(self._epoch, digest[:16], name)), len(data), digest)
         self._bucket.write(entry.key, data)
         if before is not None:
             self._obsolete.append(before.key)

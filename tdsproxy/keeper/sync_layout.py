@@ -4,14 +4,16 @@
 
     manifest.json                      what all of it is; written last, over its former self only
     lease.json                         who writes here (``objects.lease``)
-    files/STAMP/PATH                   a whole file of the store: media, keys, and snapshots of master.db,
-                                       msdb.db and model.db; STAMP tells versions apart
-    log/DATABASE/FORK/NAME.seg/GENERATION/FROM-TO
+    former/EPOCH-SECONDS.json          the manifest of a writer that another store took over from, and when
+    files/EPOCH-STAMP/PATH             a whole file of the store: media, keys, and snapshots of master.db,
+                                       msdb.db and model.db; STAMP tells versions apart. Also the service
+                                       master key, sealed by a passphrase, if one was given
+    log/DATABASE/FORK/NAME.seg/EPOCH-GENERATION/FROM-TO
                                        bytes of a segment of the log, whole records only
-    service_master_key.json            sealed by a passphrase; only if one was given
 
-Objects are never changed; what the manifest does not name any more is removed after it was written. PATH is
-below the store; media lie below ``backup/`` wherever the backup directory is.
+Objects are never changed; what the manifest does not name any more is removed after it was written. EPOCH
+is the lease's when the object was written, so that no two writers ever use the same key. PATH is below the
+store; media lie below ``backup/`` wherever the backup directory is.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import msgspec
 
 MANIFEST: Final = "manifest.json"
 LEASE: Final = "lease.json"
+FORMER: Final = "former"
 SERVICE_KEY: Final = "service_master_key.json"
 BACKUP: Final = "backup"
 LOG: Final = "log"
@@ -46,8 +49,9 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct, frozen=True):
     """``through_ns``: everything that was in the store's log and media at this time is here (nanoseconds
-    since 1970). ``store`` names the store that wrote, ``epoch`` its lease; ``backup_directory`` is where its
-    media lay, ``databases`` are those of users."""
+    since 1970). ``store`` names the store that wrote, ``instance`` its process, ``about`` both for people,
+    ``epoch`` its lease, ``writers`` all stores that ever wrote there; ``backup_directory`` is where its media
+    lay, ``databases`` are those of users. ``service_key`` is an object."""
 
     store: str
     epoch: int
@@ -58,6 +62,10 @@ class Manifest(msgspec.Struct, frozen=True):
     backup_directory: str = ""
     databases: list[str] = []
     version: int = VERSION
+    instance: str = ""
+    about: str = ""
+    writers: list[str] = []
+    service_key: str = ""
 
 
 class ManifestDamaged(Exception):
@@ -82,6 +90,11 @@ def decode(data: bytes) -> Manifest:
         if not parts or ".." in parts or path.startswith("/") or "\0" in path:
             raise ManifestDamaged(f"it names {path!r}")
     return found
+
+
+def file_key(epoch: int, stamp: str, name: str) -> str:
+    """The object of a version of a file."""
+    return f"files/{epoch:06d}-{stamp}/{name}"
 
 
 def segment_folder(path: str, generation: str) -> str:

@@ -42,10 +42,11 @@ class LogSender:
     """The segments below a directory. ``key`` makes an object's key from one below the store's prefix. For
     one thread. Raises OSError, ObjectError."""
 
-    def __init__(self, root: Path, bucket: Bucket, key: Callable[[str], str]) -> None:
+    def __init__(self, root: Path, bucket: Bucket, key: Callable[[str], str], epoch: int = 0) -> None:
         self._root = root
         self._bucket = bucket
         self._key = key
+        self._epoch = epoch
         self._sent: dict[str, _Sent] = {}
         self._obsolete: list[str] = []
         # Segments that were given up here, and in how many looks they were missing.
@@ -92,7 +93,7 @@ class LogSender:
             if sent is None or not _goes_on(descriptor, size, sent):
                 if sent is not None:
                     self._obsolete += sent.keys
-                sent = self._sent[name] = _Sent(secrets.token_hex(4))
+                sent = self._sent[name] = self._anew()
             end = _whole_end(descriptor, sent.size, size)
             if end > sent.size:
                 self._pieces(descriptor, name, sent, sent.size, end)
@@ -104,6 +105,9 @@ class LogSender:
         finally:
             os.close(descriptor)
 
+    def _anew(self) -> _Sent:
+        return _Sent(f"{self._epoch:06d}-{secrets.token_hex(4)}")
+
     def _pieces(self, descriptor: int, name: str, sent: _Sent, first: int, end: int) -> None:
         while first < end:
             data = _read(descriptor, first, min(_PIECE_BYTES, end - first))
@@ -113,7 +117,7 @@ class LogSender:
     def _merge(self, descriptor: int, name: str, sent: _Sent) -> None:
         """Fewer objects of the same bytes."""
         old = sent.keys
-        merged = _Sent(secrets.token_hex(4))
+        merged = self._anew()
         self._pieces(descriptor, name, merged, 0, sent.size)
         self._sent[name] = merged
         self._obsolete += old

@@ -24,6 +24,7 @@ class Reason(Enum):
     TIMEOUT = "the store does not answer in time"
     THROTTLED = "the store is busy"
     TOO_LONG = "the object has reached its limit of parts"
+    UNCONDITIONAL = "the store lets two write over each other, so that nothing can be kept up in it"
     UNAVAILABLE = "the library for object stores is missing"
     OTHER = "the store failed"
 

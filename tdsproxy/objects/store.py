@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -93,11 +94,8 @@ class Bucket:
         import obstore
 
         mode: Any = "create" if new else "overwrite"
-        if only is not None and self._kind is not Kind.FOLDER:
+        if only is not None:
             mode = {"version" if self._kind is Kind.GCS else "e_tag": only}
-        elif only is not None and ((found := self.find(key)) is None or found.tag != only):
-            # A folder has no conditional writes: this is as near as it comes.
-            raise ObjectError(Reason.CHANGED)
         with _failures():
             put = obstore.put(
                 self._store, key, data, mode=mode, attributes=self._attributes, use_multipart=False
@@ -196,8 +194,9 @@ def open_bucket(
                 options = _gcs(secret)
                 return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing, url.kind)
             case Kind.FOLDER:
-                folder = obstore.store.LocalStore(url.bucket, automatic_cleanup=True, mkdir=True)
-                return Bucket(folder, writing, url.kind)
+                from tdsproxy.objects.folder import FolderBucket
+
+                return FolderBucket(Path(url.bucket))
     except (obstore.exceptions.BaseError, ValueError, TypeError):
         # The library's words could show the secret.
         raise ObjectError(Reason.BAD_CREDENTIAL) from None

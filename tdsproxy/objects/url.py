@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -72,6 +73,12 @@ class ObjectUrl:
         """Another object, below this one."""
         text = f"{self.text.rstrip('/')}/{key}"
         return replace(self, text=text, key=f"{self.key.rstrip('/')}/{key}".lstrip("/"))
+
+
+def below(url: ObjectUrl) -> Callable[[str], str]:
+    """Makes the key of an object from one below the URL, which names a bucket or a folder in one."""
+    prefix = url.key.strip("/")
+    return lambda name: f"{prefix}/{name}" if prefix else name
 
 
 def is_url(text: str) -> bool:
