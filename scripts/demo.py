@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytds
+from demo_agent import AgentFailed, by_itself
 from demo_cloud import CloudFailed, cloud
 
 ARTISTS = ["AC/DC", "Accept", "Aerosmith", "Alanis Morissette", "Alice In Chains", "Antônio Carlos Jobim"]
@@ -184,6 +185,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         check(status == 0, f"the server ended with status {status}")
 
 
+def tour(host: str, port: int, password: str, directory: Path) -> None:
+    """What happens by itself, and the object store."""
+    began = time.monotonic()
+    say("7. the tour: what happens by itself, and an object store")
+    with pytds.connect(
+        server=host, port=port, user="sa", password=password, autocommit=True, login_timeout=20
+    ) as connection:
+        by_itself(connection.cursor(), directory / "store", say)
+    say("11. cloud sync: to the cloud, and back from it alone")
+    cloud(directory, say)
+    say(f"   the tour took {time.monotonic() - began:.0f} s")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Backups, an accident, and the restore to the moment before it."
@@ -200,15 +214,14 @@ def main() -> int:
         say(f"1. tdsproxy serve: ready on {host}:{port} after {took:.2f} s")
         demonstrate(host, port, password)
         if asked.tour:
-            say("tour: to the cloud and back")
-            cloud(directory, say)
+            tour(host, port, password, directory)
         if keep:
             say(how_to_connect(host, port, password, store, process.pid))
             process = None
         else:
             stop(process)
             say("\nAll of it worked. scripts/demo --keep leaves the server running and says how to connect.")
-    except (DemoFailed, CloudFailed) as error:
+    except (DemoFailed, AgentFailed, CloudFailed) as error:
         print(f"the demonstration failed: {error}", file=sys.stderr)
         return 1
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from uuid import UUID
 from tdsproxy.agent.policies import AfterChange, Policy
 from tdsproxy.agent.policy_book import CHANGE, job_id
 from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.listing import ListedSet
 from tdsproxy.log.lsn import bytes_between
 from tdsproxy.log.records import LogError
 from tdsproxy.log.service import LogService
@@ -26,6 +27,11 @@ class Changes(Protocol):
 
     def position(self, database: Database) -> tuple[int, bool]:
         """A number that grows with each change, and whether it is a position in a log."""
+        ...
+
+    def backed_up(self, database: Database, kind: str) -> int | None:
+        """The position in the log up to where the newest backup reaches from which ``kind`` goes on: for
+        ``log`` one of any kind, else a full one. None without one."""
         ...
 
     def bytes_between(self, first: int, last: int) -> int:
@@ -42,7 +48,7 @@ class _Seen:
     """A database as one policy sees it."""
 
     base: int
-    """Where the log was when the last backup began, or the watch."""
+    """Where the log was when the last backup began; without one, when the watch did."""
     position: int
     changed: dt.datetime | None = None
     commits: int = 0
@@ -106,8 +112,10 @@ class PolicyWatch:
         position, is_log = self._changes.position(database)
         seen = self._seen.get((job, database.guid))
         if seen is None or position < seen.base:
-            self._seen[job, database.guid] = _Seen(position, position)
-            return False
+            base = self._base(database, change, position, is_log=is_log) if seen is None else position
+            seen = self._seen[job, database.guid] = _Seen(base, base)
+            if base == position:
+                return False
         if seen.rebase and not is_log:
             seen.base = seen.position = position
             seen.changed = None
@@ -136,13 +144,24 @@ class PolicyWatch:
             seen.base, seen.commits, seen.backed_up = seen.position, 0, now
         return enough
 
+    def _base(self, database: Database, change: AfterChange, position: int, *, is_log: bool) -> int:
+        """What was committed since the last backup counts, also what came before the watch."""
+        last = self._changes.backed_up(database, change.kind) if is_log else None
+        if last is None or last >= position or not self._changes.commits_between(database, last, position):
+            return position
+        return last
+
 
 class StoreChanges:
-    """Implements ``Changes``: by the log where it is kept, else by the files' times."""
+    """Implements ``Changes``: by the log where it is kept, else by the files' times. ``sets`` are a
+    database's backup sets, oldest first."""
 
-    def __init__(self, store: Path, logs: LogService | None) -> None:
+    def __init__(
+        self, store: Path, logs: LogService | None, sets: Callable[[str], Sequence[ListedSet]]
+    ) -> None:
         self._store = store
         self._logs = logs
+        self._sets = sets
 
     def position(self, database: Database) -> tuple[int, bool]:
         if self._logs is not None and self._logs.is_kept(database.guid):
@@ -155,6 +174,15 @@ class StoreChanges:
             except OSError:
                 continue
         return newest, False
+
+    def backed_up(self, database: Database, kind: str) -> int | None:
+        wanted = "LD" if kind == "log" else "D"
+        ends = [
+            found.last_lsn
+            for found in self._sets(database.name)
+            if found.type in wanted and not found.copy_only
+        ]
+        return max(ends, default=None)
 
     def bytes_between(self, first: int, last: int) -> int:
         return bytes_between(first, last)

@@ -111,7 +111,7 @@ class StoreAgent:
     def _is_standby(self) -> bool:
         if self._options.follow is None:
             return False
-        from tdsproxy.commands.elsewhere import read_follow_state
+        from tdsproxy.keeper.follow import read_follow_state
 
         state = read_follow_state(self._environment.catalog.store)
         return state is None or not state["ended"]

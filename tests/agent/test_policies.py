@@ -204,9 +204,13 @@ class FakeChanges:
     def __init__(self) -> None:
         self.at = 100
         self.is_log = True
+        self.backed_up_to: int | None = None
 
     def position(self, database: Database) -> tuple[int, bool]:
         return self.at, self.is_log
+
+    def backed_up(self, database: Database, kind: str) -> int | None:
+        return self.backed_up_to
 
     def bytes_between(self, first: int, last: int) -> int:
         return (last - first) * 1000
@@ -239,6 +243,17 @@ def test_enough_changes(change: AfterChange) -> None:
     assert started == [job], "at most one in 60 seconds"
     watch.tick(now + dt.timedelta(seconds=60))
     assert started == [job, job]
+
+
+@pytest.mark.parametrize(("before", "expected"), [(None, 0), (100, 0), (97, 0), (96, 1), (0, 1), (200, 0)])
+def test_changes_before_the_watch_count_since_the_last_backup(before: int | None, expected: int) -> None:
+    changes, started = FakeChanges(), list[UUID]()
+    changes.backed_up_to = before
+    database = new_database("shop", id=5, guid=uuid4())
+    policy = Policy("p", ("shop",), after_change=AfterChange(commits=4))
+    watch = PolicyWatch(lambda: [(FILE, policy)], lambda: [database], changes, started.append)
+    watch.tick(dt.datetime(2027, 1, 1, tzinfo=dt.UTC))
+    assert len(started) == expected
 
 
 @pytest.mark.parametrize("is_log", [True, False])
