@@ -545,7 +545,7 @@ async def test_attention_during_an_own_statement(proxy: Fixture) -> None:
 async def test_attention_during_the_upstreams_request(proxy: Fixture) -> None:
     async with proxy.client() as wire:
         await wire.batch("WAIT")
-        assert await asyncio.to_thread(proxy.upstream.started.wait, 5)
+        assert await asyncio.to_thread(proxy.upstream.started.wait, 60)
         await wire.attention()
         assert (await wire.dones())[-1].status == 0x12
         assert [token.status for token in await wire.dones()] == [0x20]
@@ -586,7 +586,7 @@ async def test_a_client_that_goes_cancels_the_statement(proxy: Fixture) -> None:
             await proxy.keeper.started.wait()
     async with asyncio.timeout(60):
         await proxy.keeper.cancelled.wait()
-    assert await asyncio.to_thread(proxy.upstream.closed.wait, 5)
+    assert await asyncio.to_thread(proxy.upstream.closed.wait, 60)
 
 
 async def test_pipelined_requests_are_answered_in_order(proxy: Fixture) -> None:
