@@ -41,7 +41,7 @@ offset  size  content
 ======  ====  ==================================================================
 0       16    89 ``tdsproxy.bak`` 0D 0A 1A: not text, and mangled by text transfers
 16      2     major version 1: readers refuse a greater one
-18      2     minor version 1: readers ignore what they do not know
+18      2     minor version 2: readers ignore what they do not know
 20      4     size of the header, 4096
 24      4     length n of the document
 28      n     ``MediaHeader`` as JSON (see ``documents``)
