@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
-from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
 from tdsproxy.store.files import fsync_directory, replace_durably
 
 LOG_DIRECTORY = "log"
@@ -112,12 +112,16 @@ class LogService:
         return self._root / str(guid).upper()
 
     def _read_chain(self, guid: uuid.UUID) -> _Chain | None:
+        """Raises ArchiveDamaged, OSError."""
+        path = self._directory(guid) / _CHAIN_FILE
         try:
-            raw = json.loads((self._directory(guid) / _CHAIN_FILE).read_bytes())
+            raw = json.loads(path.read_bytes())
+            start = raw["log_start"]
+            return _Chain(uuid.UUID(raw["fork"]), int(start) if start is not None else None)
         except FileNotFoundError:
             return None
-        start = raw["log_start"]
-        return _Chain(uuid.UUID(raw["fork"]), int(start) if start is not None else None)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArchiveDamaged(f"{path} is damaged: {error}") from error
 
     def _write_chain(self, guid: uuid.UUID, chain: _Chain) -> None:
         start = str(chain.log_start) if chain.log_start is not None else None
@@ -281,10 +285,8 @@ class LogService:
         with self._lock, contextlib.suppress(FileNotFoundError):
             kept = self._kept.get(guid)
             for path in self._directory(guid).iterdir():
-                if not path.is_dir():
-                    continue
-                fork = uuid.UUID(path.name)
-                if kept is None or kept.archive.fork != fork:
+                fork = _fork_of(path)
+                if fork is not None and (kept is None or kept.archive.fork != fork):
                     found.append(self._idle_archive(guid, fork))
             found.sort(key=lambda archive: archive.last_lsn())
             if kept is not None:
@@ -404,3 +406,10 @@ class LogService:
     def announce_mark(self, guid: uuid.UUID, name: str | None, description: str | None = None) -> None:
         """See ``Capturer.announce_mark``."""
         self._capturer(guid).announce_mark(name, description)
+
+
+def _fork_of(path: Path) -> uuid.UUID | None:
+    """Whose archive lies there; None for what is not one."""
+    with contextlib.suppress(ValueError):
+        return uuid.UUID(path.name) if path.is_dir() else None
+    return None

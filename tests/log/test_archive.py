@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
 import uuid
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tdsproxy.log import archive as archive_module
+from tdsproxy.log import codec, segment
 from tdsproxy.log import lsn as lsns
-from tdsproxy.log import segment
+from tdsproxy.log.ahead import ahead
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tests.log import support
@@ -262,3 +267,252 @@ def test_a_stranger_s_segment_is_set_aside(tmp_path: Path) -> None:
     assert list(other.read(lsns.FIRST)) == []
     other.close()
     assert list(archive.directory.glob("*.damaged"))
+
+
+def block(archive: Archive, count: int) -> list[Transaction]:
+    """Transactions that are appended at once, so that they lie in one record."""
+    made: list[Transaction] = []
+    lsn = archive.last_lsn()
+    for number in range(count):
+        made.append(support.transaction(lsn, {number + 1: bytes([number]) * 512}, 50, 1000 + 10 * number))
+        lsn = made[-1].next_lsn
+    archive.append(made, [WalPosition((1, 2), number + 1, (3, 4), 5) for number in range(count)])
+    return made
+
+
+def test_a_part_of_a_block_is_read(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    made = block(archive, 10)
+    assert same(list(archive.read(made[3].lsn, made[6].lsn)), made[3:6])
+    assert archive.changed_pages(made[3].lsn, made[6].lsn) == {4, 5, 6}
+    assert archive.lsn_at(1035) == made[3].next_lsn
+    assert archive.lsn_at(999) == archive.first_lsn()
+    assert archive.late_at(1035) is None
+    archive.close()
+
+
+def test_a_transaction_in_parts_has_one_time(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    lsn = archive.last_lsn()
+    end = lsns.advance(lsn, 9999)
+    archive.append_part(part(lsn, {1: b"a" * 512}))
+    archive.append_last_part(part(lsn, {3: b"e" * 512}, end, 5), POSITION)
+    assert archive.lsn_at(4) == lsn
+    assert archive.lsn_at(5) == end
+    assert archive.late_at(4) is None
+    assert archive.time_ranges() == [(lsn, end, 5, 5)]
+    archive.close()
+
+
+def test_ranges_of_time_without_anything_in_them_are_left_out(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    assert archive.time_ranges() == []
+    for at in (10, 20):
+        lsn = archive.last_lsn()
+        archive.append_gap(Gap(lsn, lsns.advance(lsn, 512), at, "r"), POSITION)
+    assert archive.time_ranges() == []
+    (made,) = fill(archive, 1)
+    lsn = archive.last_lsn()
+    archive.append_gap(Gap(lsn, lsns.advance(lsn, 512), 30, "r"), POSITION)
+    assert archive.time_ranges() == [(made.lsn, made.next_lsn, made.committed_ns, made.committed_ns)]
+    assert len(archive.gaps()) == 3
+    archive.close()
+    # The last segment alone knows its gaps when it is opened.
+    archive = support.open_archive(tmp_path)
+    assert [gap.noticed_ns for gap in archive.gaps()] == [10, 20, 30]
+    archive.close()
+
+
+def test_what_a_crash_left_of_a_new_segment_is_removed(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 3)
+    archive.close()
+    header = segment.SegmentHeader(support.DATABASE, support.FORK, archive.last_lsn(), 5, lsns.FIRST).pack()
+    for content in (header, header[:40], b""):
+        left = archive_module._path(archive.directory, archive.last_lsn())
+        left.write_bytes(content)
+        again = support.open_archive(tmp_path)
+        assert not left.exists()
+        assert same(list(again.read(lsns.FIRST)), made)
+        again.close()
+    assert list(archive.directory.glob("*.damaged")) == []
+
+
+def test_a_segment_of_a_later_version_is_neither_read_nor_touched(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    fill(archive, 1)
+    archive.close()
+    (path,) = archive.directory.glob("*.seg")
+    data = bytearray(path.read_bytes())
+    data[8] = 2
+    data[segment.HEADER_SIZE - 4 : segment.HEADER_SIZE] = zlib.crc32(
+        data[: segment.HEADER_SIZE - 4]
+    ).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ArchiveDamaged, match="version 2, not 1"):
+        support.open_archive(tmp_path)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("harm", ["the header", "the end"])
+def test_damage_of_an_earlier_segment_is_told(tmp_path: Path, harm: str) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=3000)
+    made = fill(archive, 20)
+    first, *_ = sorted(archive.directory.glob("*.seg"))
+    data = bytearray(first.read_bytes())
+    if harm == "the header":
+        data[0] ^= 1
+    else:
+        del data[len(data) // 2 :]
+    first.write_bytes(data)
+    for attempt in (
+        lambda: list(archive.read(lsns.FIRST)),
+        lambda: archive.changed_pages(lsns.FIRST),
+        archive.time_ranges,
+    ):
+        with pytest.raises(ArchiveDamaged):
+            attempt()
+    assert same(list(archive.read(made[-1].lsn)), made[-1:])
+    archive.close()
+
+
+def test_images_that_cannot_be_unpacked_are_damage(tmp_path: Path) -> None:
+    class Broken:
+        def compress(self, data: bytes) -> bytes:
+            return b"no frame of Zstandard"
+
+    archive = support.open_archive(tmp_path)
+    archive._compressor = Broken()  # type: ignore[assignment]
+    fill(archive, 1)
+    with pytest.raises(ArchiveDamaged, match="can't be unpacked"):
+        list(archive.read(lsns.FIRST))
+    archive.close()
+
+
+def test_what_is_given_up_while_it_is_read_is_told(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=3000)
+    made = fill(archive, 60)
+    reading = archive.read(lsns.FIRST)
+    assert next(reading).lsn == made[0].lsn
+    assert archive.truncate(made[-1].lsn) > 0
+    with pytest.raises(LogGap, match="has been given up"):
+        list(reading)
+    assert archive.gaps() == ()
+    archive.close()
+
+
+def test_gaps_are_given_up_with_their_segments(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=3000)
+    fill(archive, 5)
+    lsn = archive.last_lsn()
+    archive.append_gap(Gap(lsn, lsns.advance(lsn, 512), 1500, "r"), POSITION)
+    made = fill(archive, 20, start_ns=2000)
+    assert len(archive.gaps()) == 1
+    archive.truncate(made[-1].lsn)
+    assert archive.gaps() == ()
+    archive.close()
+
+
+class Failing:
+    """A system call that fails so often, from a certain time on."""
+
+    def __init__(self, function: Callable[..., Any], times: int, free: int = 0) -> None:
+        self._function, self._times, self._free = function, times, free
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._free:
+            self._free -= 1
+        elif self._times:
+            self._times -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return self._function(*arguments)
+
+
+def test_what_could_not_be_made_durable_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=3000)
+    made = fill(archive, 20)
+    for module, name in ((os, "fdatasync"), (archive_module, "fsync_directory")):
+        synced = Failing(getattr(module, name), 1)
+        monkeypatch.setattr(module, name, synced)
+        with pytest.raises(OSError, match="Input/output error"):
+            archive.sync()
+        assert archive.unsynced or name == "fsync_directory"
+    archive.sync()
+    assert not archive.unsynced
+    assert archive._retired == []
+    assert same(list(archive.read(lsns.FIRST)), made)
+    archive.close()
+
+
+def test_a_segment_that_could_not_be_begun_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=1)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "pwritev", Failing(os.pwritev, 1))
+        with pytest.raises(OSError, match="Input/output error"):
+            fill(archive, 1)
+    assert list(archive.directory.iterdir()) == []
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    archive.begin_segment_soon(10**30)
+    assert same(list(archive.read(lsns.FIRST)), fill(archive, 0))
+    archive.close()
+
+
+def test_a_torn_record_is_cut_off_where_the_disk_lets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 2)
+    size = archive.size()
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "pwritev", Failing(os.pwritev, 1))
+        changed.setattr(os, "ftruncate", Failing(os.ftruncate, 1))
+        with pytest.raises(OSError, match="Input/output error"):
+            fill(archive, 1)
+    assert archive.size() == size
+    made += fill(archive, 3)
+    assert same(list(archive.read(lsns.FIRST)), made)
+    archive.close()
+
+
+def test_a_disk_that_takes_little_at_a_time_gets_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        os, "pwritev", lambda descriptor, pieces, offset: os.pwrite(descriptor, pieces[0][:7], offset)
+    )
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 2)
+    assert same(list(archive.read(lsns.FIRST)), made)
+    archive.close()
+
+
+def test_reading_ahead_stops_with_its_reader() -> None:
+    done: list[int] = []
+    given = iter(range(100))
+    reading = ahead(given, lambda number: done.append(number) or number)
+    assert next(reading) == (0, 0)
+    reading.close()
+    assert len(done) < 10
+    assert next(given) < 10
+
+
+def test_pages_know_what_they_hold() -> None:
+    first = codec.Part(codec.Entry(True, 1, 1, 1, 4, 0, (1, 2), None, None), lambda: memoryview(b"aaaabbbb"))
+    last = codec.Part(codec.Entry(False, 1, 9, 1, 4, 5, (2, 9), None, None), lambda: memoryview(b"ccccdddd"))
+    pages = codec.PartedPages([first, last])
+    assert (2, b"cccc") in pages
+    assert (2, b"bbbb") not in pages
+    assert (9, b"dddd") not in pages
+
+
+@pytest.mark.parametrize("harm", ["a mark that is no text", "a cut"])
+def test_a_directory_that_is_malformed_is_damage(harm: str) -> None:
+    entry = codec.Entry(False, lsns.FIRST, lsns.FIRST, 1, 512, 1, (1,), "mark", "text")
+    data = codec.pack_entry(entry)
+    assert codec.unpack_directory(data)[0].mark == "mark"
+    harmed = data.replace(b"mark", b"m\xffrk") if harm.startswith("a mark") else data[:-2]
+    with pytest.raises(ArchiveDamaged, match=r"malformed|inside an entry"):
+        codec.unpack_directory(harmed)

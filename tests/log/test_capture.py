@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from tdsproxy.log import archive as archive_module
+from tdsproxy.log import capture as capture_module
 from tdsproxy.log import roll
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
@@ -628,3 +629,28 @@ def test_without_notice_of_writes_commits_are_captured_all_the_same(
         for number in range(1, 4):
             insert(writer)
             until(lambda: len(everything(archive)) == number)  # noqa: B023
+
+
+def test_a_database_that_comes_back_is_captured_on_without_a_gap(
+    path: Path, writer: apsw.Connection, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_module, "_RETRY_SECONDS", 0.01)
+    reports = support.Reports()
+    elsewhere = path.with_name("elsewhere.db")
+    with support.capturing(path, archive, report=reports) as capturer:
+        insert(writer)
+        capturer.capture_now()
+        path.rename(elsewhere)
+        with pytest.raises(CaptureStopped, match="moved away"):
+            capturer.capture_now()
+        assert "no database file" in (capturer.stopped or "")
+        elsewhere.rename(path)
+        until(lambda: capturer.stopped is None)
+        insert(writer)
+        capturer.capture_now()
+    assert archive.gaps() == ()
+    assert len(everything(archive)) == 2
+    assert [line.rpartition(" is ")[2].partition(":")[0] for line in reports.lines] == [
+        "not captured at present",
+        "captured again",
+    ]

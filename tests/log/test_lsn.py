@@ -32,3 +32,10 @@ def test_the_form_of_sql_server() -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError):
         lsn.parse_lsn(text)
+
+
+def test_the_log_between_two_numbers_is_about_what_was_written() -> None:
+    last = lsn.FIRST
+    for _ in range(100):
+        last = lsn.advance(last, 50_000)
+    assert 5_000_000 <= lsn.bytes_between(lsn.FIRST, last) <= 5_200_000

@@ -9,8 +9,9 @@ import apsw
 import pytest
 
 from tdsproxy.log import lsn as lsns
-from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
 from tdsproxy.log.service import ChainState, LoggedDatabase, LogService
+from tdsproxy.store.errors import DatabaseMissing
 
 GUID = uuid.uuid4()
 
@@ -226,3 +227,116 @@ def test_archives_of_forks_that_were_left_go_first(tmp_path: Path, database: Log
     assert any("a restore has left it" in line for line in said)
     assert service.capture_now(GUID) == end
     service.close()
+
+
+def test_what_is_not_kept_is_refused_or_passed_over(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.stop(GUID)
+    service.end_chain(GUID)
+    service.tidy(GUID)
+    service.drop(GUID)
+    service.note_commit(GUID, 1, 2)
+    service.wake(GUID)
+    assert service.archives(GUID) == []
+    for attempt in (
+        lambda: service.chain_begun(GUID, 1),
+        lambda: service.log_backed_up(GUID, 1),
+        lambda: service.announce_mark(GUID, "m"),
+        lambda: service.captured_until_ns(GUID),
+    ):
+        with pytest.raises(CaptureStopped, match="is not kept"):
+            attempt()
+    with pytest.raises(KeyError):
+        service.archive(GUID)
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_capture_that_cannot_begin_is_not_kept(service: LogService, database: LoggedDatabase) -> None:
+    with pytest.raises(DatabaseMissing):
+        service.start(replace(database, path=database.path.with_name("missing.db")))
+    assert not service.is_kept(GUID)
+    service.start(database)
+    assert service.is_kept(GUID)
+
+
+def test_what_is_said_of_a_commit_reaches_the_capture(service: LogService, database: LoggedDatabase) -> None:
+    service.start(database)
+    before = service.captured_until_ns(GUID)
+    service.wake(GUID)
+    service.announce_mark(GUID, "m", "d")
+    commit(database)
+    service.note_commit(GUID, 1, 5)
+    service.capture_now(GUID)
+    archive = service.archive(GUID)
+    assert [(item.mark, item.mark_description) for item in archive.read(archive.first_lsn())] == [("m", "d")]
+    assert service.captured_until_ns(GUID) > before
+
+
+def test_archives_that_others_write_are_looked_at_anew(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    """As on a standby, whose segments come from elsewhere."""
+    service.start(database)
+    commit(database)
+    service.capture_now(GUID)
+    reader = LogService(tmp_path)
+    (found,) = reader.archives(GUID)
+    assert len(list(found.read(found.first_lsn()))) == 1
+    commit(database)
+    service.capture_now(GUID)
+    reader.reopen(GUID)
+    (found,) = reader.archives(GUID)
+    assert len(list(found.read(found.first_lsn()))) == 2
+    # What it had open is closed before the files are removed, or captured here.
+    reader.drop(GUID)
+    assert not (tmp_path / "log" / str(GUID).upper()).exists()
+    reader.close()
+
+
+def test_reading_before_capturing_leaves_one_archive(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    commit(database)
+    service.stop(GUID)
+    assert len(service.archives(GUID)) == 1
+    service.start(database)
+    commit(database)
+    service.capture_now(GUID)
+    (only,) = service.archives(GUID)
+    assert len(list(only.read(only.first_lsn()))) == 2
+
+
+def test_a_chain_whose_log_does_not_reach_back_far_enough_is_broken(
+    service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    service.log_backed_up(GUID, lsns.FIRST - 1)
+    status = service.status(GUID)
+    assert (status.state, status.reason) == (ChainState.BROKEN, "the archive does not reach back far enough")
+    service.end_chain(GUID)
+    assert service.status(GUID).state is ChainState.PSEUDO_SIMPLE
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"fork": "x", "log_start": null}', b"\xff"])
+def test_a_damaged_note_of_the_chain_is_told(
+    tmp_path: Path, service: LogService, database: LoggedDatabase, content: bytes
+) -> None:
+    service.start(database)
+    service.stop(GUID)
+    (note,) = (tmp_path / "log").glob("*/chain*")
+    note.write_bytes(content)
+    with pytest.raises(ArchiveDamaged, match=f"{note.name} is damaged"):
+        service.start(database)
+    assert not service.is_kept(GUID)
+    assert note.read_bytes() == content
+
+
+def test_what_is_no_archive_is_passed_over(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    (tmp_path / "log" / str(GUID).upper() / "copied by hand").mkdir()
+    assert [archive.fork for archive in service.archives(GUID)] == [database.fork]
+    service.tidy_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tdsproxy.log import times as times_module
 from tdsproxy.log.times import CommitTime, CommitTimes
 
 SALTS = (1, 2)
@@ -79,3 +80,23 @@ def test_nothing_is_dated_before_a_moment_that_was_said_to_be_complete(times: Co
     # The clock was set back by an hour.
     times.saw(SALTS, 12, 400, 410)
     assert times.of(12) == CommitTime(1001)
+
+
+def test_looks_and_notes_that_nobody_asks_for_do_not_pile_up(
+    times: CommitTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(times_module, "_MOST_LOOKS", 3)
+    monkeypatch.setattr(times_module, "_MOST_NOTES", 3)
+    for number in range(1, 6):
+        times.saw(SALTS, 10 + number, 1000 + 100 * number, 1010 + 100 * number)
+    assert len(times._looks) == 3
+    # The oldest are taken together, as late as the last of them and as early as the first.
+    assert times.of(11) == CommitTime(1310, 310)
+    assert times.of(15) == CommitTime(1510, 110)
+    for frame in range(20, 24):
+        times.note(frame, 1500)
+    assert len(times._notes) == 1
+
+
+def test_a_commit_that_no_look_has_seen_is_dated_by_the_last_one(times: CommitTimes) -> None:
+    assert times.of(99) == CommitTime(1010, 10)
