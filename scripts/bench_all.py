@@ -35,7 +35,7 @@ SHORT: Final[dict[str, tuple[str, ...]]] = {
     "forward": ("--rounds", "5", "--queries", "100", "--megabytes", "20", "--streams", "2"),
     "log": ("--seconds", "2", "--runs", "1", "--megabytes", "64", "--transactions", "2000"),
     "backup": ("--megabytes", "64", "--runs", "1"),
-    "cloud": ("--megabytes", "64", "--runs", "1"),
+    "cloud": ("--megabytes", "64", "--pairs", "2"),
 }
 """For a look at whether all of it runs; the figures mean little."""
 

@@ -28,6 +28,7 @@ class OsError(IntEnum):
     NOT_SUPPORTED = 50
     WRONG_PASSWORD = 86
     IO_DEVICE = 1117
+    OFFLINE = 4350
 
     @property
     def words(self) -> str:
@@ -49,6 +50,7 @@ _OS_WORDS: Final[dict[OsError, str]] = {
     OsError.NOT_SUPPORTED: "The request is not supported.",
     OsError.WRONG_PASSWORD: "The specified network password is not correct.",
     OsError.IO_DEVICE: "The request could not be performed because of an I/O device error.",
+    OsError.OFFLINE: "This file is currently not available for use on this computer.",
 }
 
 _TABLE: Final[dict[int, tuple[int, int, str]]] = {

@@ -23,6 +23,7 @@ _WORDS: Final = {
     Reason.DENIED: OsError.ACCESS_DENIED,
     Reason.MISSING: OsError.FILE_NOT_FOUND,
     Reason.CHANGED: OsError.SHARING_VIOLATION,
+    Reason.ARCHIVED: OsError.OFFLINE,
 }
 _NETWORK: Final = {
     Reason.UNREACHABLE: 12029,

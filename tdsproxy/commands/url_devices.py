@@ -39,7 +39,7 @@ _MEMBERS: Final = {
             "customer_key_credential",
         }
     ),
-    "azure": frozenset({"access_tier"}),
+    "azure": frozenset({"access_tier", "customer_key_credential"}),
     "gcs": frozenset({"storage_class"}),
 }
 _ENCRYPTIONS: Final = frozenset({"AES256", "aws:kms", "aws:kms:dsse"})
@@ -178,11 +178,9 @@ def _named(env: CommandEnvironment, name: str) -> Secret | None:
 
 def _writing(env: CommandEnvironment, url: ObjectUrl, options: UrlOptions) -> Writing:
     members = options.of(url.kind)
-    if url.kind is Kind.AZURE:
-        return Writing(storage_class=members.get("access_tier"))
     return Writing(
         region=members.get("region"),
-        storage_class=members.get("storage_class"),
+        storage_class=members.get("access_tier" if url.kind is Kind.AZURE else "storage_class"),
         encryption=members.get("server_side_encryption"),
         kms_key=members.get("kms_key_id"),
         customer_key=_customer_key(env, members.get("customer_key_credential")),
@@ -190,7 +188,8 @@ def _writing(env: CommandEnvironment, url: ObjectUrl, options: UrlOptions) -> Wr
 
 
 def _customer_key(env: CommandEnvironment, name: str | None) -> str | None:
-    """The key of SSE-C: the secret of a credential, 32 bytes in Base64. No statement shows it."""
+    """The caller's own key for objects: the secret of a credential, 32 bytes in Base64. No statement shows
+    it."""
     if name is None:
         return None
     found = _named(env, name)

@@ -141,14 +141,24 @@ class ObjectDevice:
             if not held:
                 raise DeviceCancelled(self.name, "cancelled while another backup writes it")
             with _remote(self.name, "open"):
-                found = self._bucket.find(self._url.key)
-                if found is not None and not self._overwrite:
-                    raise ObjectError(Reason.EXISTS)
+                self._look()
             medium = _Medium(self.name, self._bucket, self._url.key, self._share, self._note)
             try:
                 yield medium
             finally:
                 medium.close()
+
+    def _look(self) -> None:
+        """Whether it can be written there, before anything is read for it."""
+        try:
+            found = self._bucket.find(self._url.key)
+        except ObjectError as error:
+            # An object under another key than this writer's refuses him, but is replaced.
+            if not (self._overwrite and self._bucket.has_own_key and error.reason is Reason.DENIED):
+                raise
+            return
+        if found is not None and not self._overwrite:
+            raise ObjectError(Reason.EXISTS)
 
 
 class ObjectReader:

@@ -16,6 +16,7 @@ class Reason(Enum):
     DENIED = "the store refused the credential"
     MISSING = "there is no such object"
     NO_BUCKET = "there is no such bucket"
+    ARCHIVED = "the object is in an archive, and has to be brought back from there first"
     EXISTS = "the object exists"
     CHANGED = "the object has changed"
     UNREACHABLE = "the store cannot be reached"
@@ -55,6 +56,7 @@ _WORDS: Final = (
     ),
 )
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
+_ARCHIVED: Final = frozenset({"InvalidObjectState", "BlobArchived"})
 _DENIED: Final = frozenset(
     {
         "AccessDenied",
@@ -84,6 +86,8 @@ def _reason(error: Exception, text: str, status: int | None, code: str) -> Reaso
     kind = type(error).__name__
     if code in _NO_BUCKET:
         return Reason.NO_BUCKET
+    if code in _ARCHIVED:
+        return Reason.ARCHIVED
     if code in _DENIED or kind in ("PermissionDeniedError", "UnauthenticatedError") or status in (401, 403):
         return Reason.DENIED
     if code in _THROTTLED or status in (429, 503):

@@ -26,8 +26,8 @@ class Secret:
 @dataclass(frozen=True, slots=True)
 class Writing:
     """``storage_class`` is the store's own word. ``encryption`` is S3's: ``AES256``, ``aws:kms``, or
-    ``aws:kms:dsse``, with ``kms_key``; ``customer_key`` (256 bits, Base64) is the caller's own, without which
-    nobody reads the object."""
+    ``aws:kms:dsse``, with ``kms_key``; ``customer_key`` (256 bits, Base64; S3 and Azure) is the caller's own,
+    without which nobody reads the object."""
 
     region: str | None = None
     storage_class: str | None = None

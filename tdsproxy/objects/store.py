@@ -46,9 +46,13 @@ class Bucket:
     upload only the part that failed.
     """
 
+    has_own_key: bool = False
+    """Whether objects are under a key that the store does not keep."""
+
     def __init__(self, store: ObjectStore, writing: Writing, kind: Kind) -> None:
         self._store = store
         self._kind = kind
+        self.has_own_key = writing.customer_key is not None
         self._attributes = {"Storage-Class": writing.storage_class} if writing.storage_class else None
 
     def find(self, key: str) -> Found | None:
@@ -188,7 +192,7 @@ def open_bucket(
                 options = _s3(url, secret, reaching, writing)
                 return Bucket(obstore.store.S3Store(url.bucket, **options, **common), writing, url.kind)
             case Kind.AZURE:
-                options = _azure(url, secret)
+                options = _azure(url, secret, writing)
                 return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing, url.kind)
             case Kind.GCS:
                 options = _gcs(secret)
@@ -262,7 +266,7 @@ def _s3(url: ObjectUrl, secret: Secret | None, reaching: Reaching, writing: Writ
     return options
 
 
-def _azure(url: ObjectUrl, secret: Secret | None) -> dict[str, Any]:
+def _azure(url: ObjectUrl, secret: Secret | None, writing: Writing) -> dict[str, Any]:
     if secret is None:
         raise ObjectError(Reason.NO_CREDENTIAL)
     options: dict[str, Any] = {"account_name": url.account}
@@ -271,6 +275,8 @@ def _azure(url: ObjectUrl, secret: Secret | None) -> dict[str, Any]:
         options["endpoint"] = f"{scheme}://{url.host}/{url.account}"
     else:
         options["endpoint"] = f"https://{url.host}"
+    if writing.customer_key is not None:
+        options["encryption_key"] = writing.customer_key
     identity = secret.identity.lower()
     if identity == SAS_IDENTITY.lower():
         options["sas_key"] = secret.value.removeprefix("?")

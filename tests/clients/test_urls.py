@@ -198,32 +198,76 @@ def test_credentials(client: Client, s3: S3Server, bucket: str, server: Running)
     assert bucket in shown
 
 
+def _members(store: str, members: str) -> str:
+    return f"""_OPTIONS = '{{"{store}": {members}}}'"""
+
+
 def test_what_the_json_options_ask_for_is_seen_at_the_server(
     client: Client, s3: S3Server, bucket: str
 ) -> None:
-    key = base64.b64encode(bytes(range(32))).decode()
-    client.run(_credential("customer", key, "SSE-C"))
-
-    def backup(name: str, options: str) -> dict[str, str]:
-        text = (
-            f"BACKUP DATABASE shop TO URL = '{bucket}/{name}' WITH BACKUP_OPTIONS = '{{\"s3\": {options}}}'"
-        )
-        del s3.seen[:]
+    def backup(name: str, members: str, database: str = "shop") -> Any:
+        """moto's record of the object; the backup is read again."""
+        text = f"BACKUP DATABASE {database} TO URL = '{bucket}/{name}' WITH BACKUP{_members('s3', members)}"
         assert client.numbers(text)[-1] == 3014
-        return next(headers for method, _, headers in s3.seen if method == "POST")
+        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/{name}'") == [3262]
+        return s3.object(_name(bucket), name)
 
-    assert backup("a", '{"server_side_encryption": "AES256"}')["X_AMZ_SERVER_SIDE_ENCRYPTION"] == "AES256"
-    sent = backup("b", '{"server_side_encryption": "aws:kms", "kms_key_id": "k1", "region": "eu-west-1"}')
-    assert sent["X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID"] == "k1"
-    assert "/eu-west-1/s3/" in sent["AUTHORIZATION"]
-    backup("c", '{"storage_class": "STANDARD_IA"}')
-    assert s3.object(_name(bucket), "c").storage_class == "STANDARD_IA"
-    sent = backup("d", '{"customer_key_credential": "customer"}')
-    assert sent["X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY"] == key
-    text = f"RESTORE VERIFYONLY FROM URL = '{bucket}/d' WITH RESTORE_OPTIONS ="
-    del s3.seen[:]
-    assert client.numbers(f"""{text} '{{"s3": {{"customer_key_credential": "customer"}}}}'""") == [3262]
-    assert all("X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY" in headers for _, _, headers in s3.seen)
+    assert backup("a", '{"server_side_encryption": "AES256"}').encryption == "AES256"
+    for number, kind in enumerate(("aws:kms", "aws:kms:dsse")):
+        members = f'{{"server_side_encryption": "{kind}", "kms_key_id": "k1", "region": "eu-west-1"}}'
+        del s3.seen[:]
+        found = backup(f"b{number}", members)
+        assert (found.encryption, found.kms_key_id) == (kind, "k1")
+        assert "/eu-west-1/s3/" in s3.seen[0][2]["AUTHORIZATION"]
+    for name in ("STANDARD_IA", "INTELLIGENT_TIERING"):
+        assert backup(name, f'{{"storage_class": "{name}"}}').storage_class == name
+    # What lies in the archive has to be brought back first.
+    text = f"BACKUP DATABASE shop TO URL = '{bucket}/cold' WITH BACKUP"
+    assert client.numbers(f"""{text}{_members("s3", '{"storage_class": "GLACIER"}')}""")[-1] == 3014
+    assert s3.object(_name(bucket), "cold").storage_class == "GLACIER"
+    number, said = client.run(f"RESTORE VERIFYONLY FROM URL = '{bucket}/cold'")[0]
+    assert (number, "4350(This file is currently not available" in said) == (3203, True)
+
+
+def test_an_object_under_the_customers_key_is_read_with_it_alone(
+    client: Client, s3: S3Server, bucket: str
+) -> None:
+    for name, key in (("own", bytes(range(32))), ("other", bytes(32)), ("short", bytes(16))):
+        encoded = base64.b64encode(key).decode()
+        assert client.run(f"CREATE CREDENTIAL {name}_key WITH IDENTITY = 'SSE-C', SECRET = '{encoded}'") == []
+
+    def options(credential: str) -> str:
+        return _members("s3", f'{{"customer_key_credential": "{credential}"}}')
+
+    assert client.run("CREATE DATABASE parts") == []
+    assert client.run("CREATE TABLE parts.dbo.t (b varchar(max))") == []
+    text = "INSERT parts.dbo.t SELECT REPLICATE(CONVERT(varchar(max), 'x'), 1000000)"
+    assert client.run(f"{text} FROM GENERATE_SERIES(1, 7)") == []
+    url = f"{bucket}/secret"
+    text = (
+        f"BACKUP DATABASE parts TO URL = '{url}' WITH MAXTRANSFERSIZE = 5242880, BACKUP{options('own_key')}"
+    )
+    assert client.numbers(text)[-1] == 3014
+    assert f"/{_name(bucket)}/secret" in s3.customer_keys
+    moves = "MOVE 'parts' TO '/var/opt/mssql/data/q.mdf', MOVE 'parts_log' TO '/var/opt/mssql/data/q.ldf'"
+    for statement in ("HEADERONLY", "FILELISTONLY", "LABELONLY", "VERIFYONLY", "DATABASE q"):
+        found = f"RESTORE {statement} FROM URL = '{url}'"
+        assert client.numbers(found) == [3201, 3013]
+        assert client.numbers(f"{found} WITH RESTORE{options('other_key')}") == [3201, 3013]
+        more = f", {moves}" if statement == "DATABASE q" else ""
+        assert 3013 not in client.numbers(f"{found} WITH RESTORE{options('own_key')}{more}")
+    assert client.rows("SELECT COUNT(*) FROM q.dbo.t") == [(7,)]
+    # Another key takes its place.
+    again = f"BACKUP DATABASE parts TO URL = '{url}' WITH BACKUP{options('other_key')}"
+    assert 3013 in client.numbers(again)
+    assert client.numbers(f"{again}, FORMAT")[-1] == 3014
+    assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}' WITH RESTORE{options('other_key')}") == [
+        3262
+    ]
+    assert (
+        client.numbers(f"RESTORE LABELONLY FROM URL = '{url}' WITH RESTORE{options('short_key')}")[0] == 3233
+    )
+    assert client.numbers(f"RESTORE LABELONLY FROM URL = '{url}' WITH RESTORE{options('nobody')}")[0] == 3288
 
 
 @pytest.mark.slow
