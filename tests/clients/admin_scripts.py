@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.running import Running
 
 DATABASES = "SELECT name FROM sys.databases WHERE database_id > 4 ORDER BY source_database_id DESC"
 FIRST_ERROR_SEVERITY = 11
+IN_USE = 3702
+LIMIT = 60.0
 
 BACKUP, DIFFERENTIAL, LOG = "BACKUP DATABASE", "BACKUP DATABASE WITH DIFFERENTIAL", "BACKUP LOG"
 RESTORE, RESTORE_LOG = "RESTORE DATABASE", "RESTORE LOG"
@@ -160,7 +163,7 @@ class Scripts:
         """The fixture's databases alone, no history, no files, no jobs; a session of its own."""
         self.reconnect()
         for (database,) in self.rows(DATABASES):
-            assert self.run(f"DROP DATABASE [{database}]").errors == []
+            self._drop(database)
         tomorrow = "DECLARE @d datetime = DATEADD(day, 1, GETDATE()) EXEC msdb.dbo.sp_delete_backuphistory @d"
         assert self.run(tomorrow).errors == []
         # The revert to a snapshot has no backup set to go with.
@@ -171,6 +174,14 @@ class Scripts:
             else:
                 shutil.rmtree(path)
         assert self.run(self.text("00")).errors == []
+
+    def _drop(self, database: str) -> None:
+        """As soon as it is free: who has closed his connection is in it until the server has seen that."""
+        deadline = time.monotonic() + LIMIT
+        while errors := self.run(f"DROP DATABASE [{database}]").errors:
+            assert [each.number for each in errors] == [IN_USE], errors
+            assert time.monotonic() < deadline, errors
+            time.sleep(0.02)
 
     def reconnect(self) -> None:
         self.connection.close()

@@ -7,11 +7,13 @@ word.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytds
 import pytest
 
 from tests.clients import smo
@@ -169,7 +171,12 @@ def test_scripts_make_the_same_objects_again(server: Running) -> None:
     found = smo.ask(HOME, where, server.password, "copy_objects", database="Shop", target="Again")
     assert found["copy"] == found["source"]
     assert any("CREATE TABLE [dbo].[Orders]" in text for text in found["source"])
-    run(server, "DROP DATABASE Again", database="master")
+    # It is free when the server has come to see that SMO's process has ended.
+    deadline = time.monotonic() + 60
+    while run(server, "SELECT 1 FROM sys.databases WHERE name = 'Again'", database="master"):
+        with contextlib.suppress(pytds.Error):
+            run(server, "DROP DATABASE Again", database="master")
+        assert time.monotonic() < deadline
 
 
 def labels(service: Service, session: str, path: str) -> list[str]:

@@ -48,13 +48,13 @@ async def test_requests_and_attention_pass() -> None:
         await wire.batch("SELECT 1")
         assert [t.values for t in await wire.tokens() if isinstance(t, Row)] == [(1, "one"), (2, None)]
         await wire.batch("WAIT")
-        await asyncio.to_thread(server.sessions[0].started.wait, 5)
+        await asyncio.to_thread(server.sessions[0].started.wait, 60)
         await wire.attention()
         assert (await wire.dones())[-1].error
         assert [done.status for done in await wire.dones()] == [0x20]
     assert server.sessions[0].request.address == "192.0.2.7"
     assert not server.sessions[0].request.encrypted
-    assert await asyncio.to_thread(server.sessions[0].closed.wait, 5)
+    assert await asyncio.to_thread(server.sessions[0].closed.wait, 60)
 
 
 async def test_a_login_without_prelogin() -> None:
