@@ -51,4 +51,4 @@ def test_the_undo_of_a_restore_as_a_statement(tmp_path: Path) -> None:
     words = ["restore", "shop", "--undo", "shop-1", "--dry-run", "--store", str(tmp_path)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
-    assert done.stdout == "RESTORE DATABASE N'shop' FROM DATABASE_SNAPSHOT = N'shop-1';\n"
+    assert done.stdout == "RESTORE DATABASE [shop] FROM DATABASE_SNAPSHOT = N'shop-1';\n"
