@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WRITE = 1, SYNC = 2, READ = 4, TRUNCATE = 8 };
@@ -20,6 +22,9 @@ enum { WRITE = 1, SYNC = 2, READ = 4, TRUNCATE = 8 };
 struct control {
     _Atomic int32_t armed, calls, countdown, error, shorten, lasting, hits;
     char part[100];
+    /* One bit of what is read is another one; each call takes so long; the clock jumps at the call. */
+    _Atomic int32_t flip, delay_us;
+    _Atomic int64_t jump_ns, clock_ns;
 };
 
 static struct control *control(void) {
@@ -53,7 +58,13 @@ static int fails(int descriptor, int call, int *shorten) {
     int left = atomic_fetch_sub(&rule->countdown, 1);
     if (left > 1 || (left < 1 && !rule->lasting)) return 0;
     atomic_fetch_add(&rule->hits, 1);
-    if (shorten && rule->shorten) {
+    if (rule->delay_us || rule->jump_ns) {
+        atomic_fetch_add(&rule->clock_ns, rule->jump_ns);
+        usleep(rule->delay_us);
+        errno = kept;
+        return 0;
+    }
+    if (shorten && (rule->shorten || rule->flip)) {
         *shorten = 1;
         return 0;
     }
@@ -101,19 +112,30 @@ ssize_t pwritev64(int descriptor, const struct iovec *parts, int count, off64_t 
     return real(descriptor, parts, shorten && count > 1 ? count / 2 : count, offset);
 }
 
+static ssize_t flipped(ssize_t length, void *data, int change) {
+    if (change && length > 0) ((char *)data)[length / 2] ^= 4;
+    return length;
+}
+
 ssize_t read(int descriptor, void *data, size_t size) {
     REAL(read);
-    return fails(descriptor, READ, NULL) ? -1 : real(descriptor, data, size);
+    int change = 0;
+    if (fails(descriptor, READ, &change)) return -1;
+    return flipped(real(descriptor, data, size), data, change);
 }
 
 ssize_t pread(int descriptor, void *data, size_t size, off_t offset) {
     REAL(pread);
-    return fails(descriptor, READ, NULL) ? -1 : real(descriptor, data, size, offset);
+    int change = 0;
+    if (fails(descriptor, READ, &change)) return -1;
+    return flipped(real(descriptor, data, size, offset), data, change);
 }
 
 ssize_t pread64(int descriptor, void *data, size_t size, off64_t offset) {
     REAL(pread64);
-    return fails(descriptor, READ, NULL) ? -1 : real(descriptor, data, size, offset);
+    int change = 0;
+    if (fails(descriptor, READ, &change)) return -1;
+    return flipped(real(descriptor, data, size, offset), data, change);
 }
 
 int fsync(int descriptor) {
@@ -134,4 +156,39 @@ int ftruncate(int descriptor, off_t size) {
 int ftruncate64(int descriptor, off64_t size) {
     REAL(ftruncate64);
     return fails(descriptor, TRUNCATE, NULL) ? -1 : real(descriptor, size);
+}
+
+/* The clock of all processes, by what it is wrong. */
+static int64_t wrong(void) {
+    struct control *rule = control();
+    return rule ? rule->clock_ns : 0;
+}
+
+static void shift(struct timespec *moment, int64_t by) {
+    int64_t rest = moment->tv_nsec + by % 1000000000;
+    moment->tv_sec += by / 1000000000 + (rest < 0 ? -1 : rest / 1000000000);
+    moment->tv_nsec = rest < 0 ? rest + 1000000000 : rest % 1000000000;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *moment) {
+    REAL(clock_gettime);
+    int result = real(clock, moment);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) shift(moment, wrong());
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict moment, void *restrict zone) {
+    struct timespec now;
+    (void)zone;
+    int result = clock_gettime(CLOCK_REALTIME, &now);
+    moment->tv_sec = now.tv_sec;
+    moment->tv_usec = now.tv_nsec / 1000;
+    return result;
+}
+
+time_t time(time_t *moment) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (moment) *moment = now.tv_sec;
+    return now.tv_sec;
 }

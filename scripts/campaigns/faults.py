@@ -1,13 +1,16 @@
 """A disk that fails: each kind of fault at each call of each operation, one after the other.
 
 While an operation runs one call on a file of the store fails, or all from there on: a write with EIO or
-ENOSPC, a sync or a truncation with EIO, a read with EIO, or a write is done by half. Whatever the operation
-answers must be true: what was acknowledged before is there and can be read, the databases are whole, the
-server lives and does the same operation when it is asked again. A case is a fault that was hit.
+ENOSPC, a sync or a truncation with EIO, a read with EIO, or a write is done by half; or what is read of a
+medium or of the archive of the log has another bit. Whatever the operation answers must be true: what was
+acknowledged before is there and can be read, the databases are whole, the server lives and does the same
+operation when it is asked again. A disk that is slow, and a clock that jumps in the middle, make nothing
+fail; of the clock see ``clocks``. A case is a fault that was hit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import random
@@ -36,8 +39,22 @@ class Fault:
     error: int = 0
     shorten: bool = False
     lasting: bool = False
+    flip: bool = False
+    delay_us: int = 0
+    jump_seconds: int = 0
+    part: str = ""
+    """Only files whose path holds it."""
+    only: tuple[str, ...] = ()
+    """The operations that meet it; empty is all."""
+
+    @property
+    def is_harmless(self) -> bool:
+        """Nothing may fail of it."""
+        return bool(self.delay_us or self.jump_seconds)
 
 
+_READ_MEDIA = ("full appended", "verify", "restore over", "restore new", "stop at")
+_READ_LOG = ("full appended", "differential", "log", "stop at")
 FAULTS = (
     Fault("one write EIO", WRITE, errno.EIO),
     Fault("no space", WRITE, errno.ENOSPC, lasting=True),
@@ -46,32 +63,40 @@ FAULTS = (
     Fault("no sync", SYNC, errno.EIO, lasting=True),
     Fault("one read EIO", READ, errno.EIO),
     Fault("no truncation", TRUNCATE, errno.EIO, lasting=True),
+    Fault("another bit of a medium", READ, flip=True, part="/backup/", only=_READ_MEDIA),
+    Fault("another bit of the log", READ, flip=True, part="/log/", only=_READ_LOG),
+    Fault("slow", WRITE | SYNC | READ | TRUNCATE, delay_us=1_000, lasting=True),
 )
 
 
 class FaultControl:
     """The file that tells the library what fails (``struct control`` of fault_shim.c)."""
 
-    _LAYOUT = struct.Struct("=7i")
+    _LAYOUT = struct.Struct("=7i100s2i2q")
 
     def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(128))
+        path.write_bytes(bytes(self._LAYOUT.size))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 128)
+            self._map = mmap.mmap(file.fileno(), self._LAYOUT.size)
         self.path = path
 
-    def arm(self, fault: Fault, place: int, part: str = "") -> None:
-        """The ``place``-th call on a file whose path holds ``part`` fails."""
-        self._map[28:128] = part.encode().ljust(100, b"\0")
-        self._map[4:28] = self._LAYOUT.pack(
-            0, fault.calls, place, fault.error, fault.shorten, fault.lasting, 0
-        )[4:]
+    def arm(self, fault: Fault, place: int) -> None:
+        """The ``place``-th call fails."""
+        rule = (0, fault.calls, place, fault.error, fault.shorten, fault.lasting, 0, fault.part.encode())
+        jump = fault.jump_seconds * 10**9
+        packed = self._LAYOUT.pack(*rule, fault.flip, fault.delay_us, jump, self.clock_ns)
+        self._map[4:] = packed[4:]
         self._map[0:4] = struct.pack("=i", 1)
 
     def disarm(self) -> int:
         """How many calls failed."""
         self._map[0:4] = bytes(4)
         return int(self._LAYOUT.unpack_from(self._map)[6])
+
+    @property
+    def clock_ns(self) -> int:
+        """By how much the clock is wrong."""
+        return int(self._LAYOUT.unpack_from(self._map)[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +203,12 @@ class Shop:
         hits = self._control.disarm()
         try:
             check(self.made.listener_lives, f"the listener has ended, {failure}")
+            check(not (fault.is_harmless and failure), "it fails")
             self._note(operation, failure, label, number)
             self._answers(failure)
             self._whole(operation)
+            if failure is None:
+                self._result(operation)
             if operation.after:
                 self._run(operation.after)
             if failure is not None:
@@ -193,6 +221,13 @@ class Shop:
             self._tally.add("faults")
             self._tally.add("refused" if failure is not None else "overcome")
         return hits > 0
+
+    def do(self, operation: Operation) -> None:
+        """Without a fault."""
+        with self.made.cursor() as cursor:
+            sql, label, number = self._text(cursor, operation)
+            run(cursor, sql)
+        self._note(operation, None, label, number)
 
     def _text(self, cursor: Any, operation: Operation) -> tuple[str, str, int]:
         self._labels += 1
@@ -262,6 +297,17 @@ class Shop:
         answers = integrity(paths)
         check(set(answers) == {"ok"}, f"integrity_check: {answers}")
 
+    def _result(self, operation: Operation) -> None:
+        """What was restored is right."""
+        with self.made.cursor() as cursor:
+            if operation.name == "restore new":
+                count = rows(cursor, "SELECT COUNT(*) FROM copy.dbo.page WHERE body = REPLICATE('b', 4000)")
+                check(count == [(40,)], f"copy has {count}")
+            elif operation.name == "stop at":
+                there = rows(cursor, "SELECT COUNT(*), MAX(n) FROM day.dbo.t")
+                found = rows(cursor, "SELECT COUNT(*), MAX(n) FROM scratch.dbo.t")
+                check(found == there, f"restored to now: {found} instead of {there}")
+
     def _media(self, cursor: Any, operation: Operation) -> None:
         """What was acknowledged is on the medium; a set that was refused at most where it was to go."""
         for medium in {operation.medium or "full.bak", "victim.bak"}:
@@ -302,43 +348,55 @@ class Shop:
 
 def pairs(plan: Plan) -> Iterator[tuple[Operation, Fault]]:
     """Of operation and fault, in an order that the seed decides."""
-    made = [(operation, fault) for operation in OPERATIONS for fault in FAULTS]
+    made = [
+        (operation, fault)
+        for operation in OPERATIONS
+        for fault in FAULTS
+        if not fault.only or operation.name in fault.only
+    ]
     random.Random(plan.seed).shuffle(made)
     return iter(made[: max(1, round(len(made) * plan.share))])
 
 
 def main(plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
+    from scripts.campaigns import clocks
+
     if compiler() is None:
         print("faults: not run, there is no C compiler for the library that lets calls fail", flush=True)
         return
-    begun = time.monotonic()
-    with product() as made:
-        library = build_shim(made.directory, "fault_shim")
-        control = FaultControl(made.directory / "control")
-        environment = {
-            "LD_PRELOAD": str(library),
-            "FAULT_CONTROL": str(control.path),
-            "FAULT_ROOT": str(made.store),
-        }
-        made.start(**environment)
+    end = time.monotonic() + plan.seconds
+    # A part of the time, however long the rest takes: it comes first.
+    with failing_product() as (made, control):
+        clocks.jump_often(made, control, plan, time.monotonic() + plan.seconds * 0.25, tally)
+    with failing_product() as (made, control):
         shop = Shop(made, control, tally)
         shop.build()
         for operation, fault in pairs(plan):
             tally.add("pairs of operation and fault")
             for place in PLACES:
-                if time.monotonic() - begun > plan.seconds:
+                if time.monotonic() > end:
                     print("no time left for all faults", flush=True)
                     break
-                hit = _guarded(lambda: shop.case(operation, fault, place), tally)  # noqa: B023
-                if not hit:
+                hit = guarded(lambda: shop.case(operation, fault, place), tally)  # noqa: B023
+                if not hit or fault.delay_us:
                     break
-        _guarded(lambda: shop.end() or True, tally)
+        guarded(lambda: shop.end() or True, tally)
         for traceback in made.tracebacks():
             tally.violated(f"in the logs: {traceback}")
 
 
-def _guarded(work: Callable[[], bool], tally: Tally) -> bool:
+@contextlib.contextmanager
+def failing_product() -> Iterator[tuple[Product, FaultControl]]:
+    """A running product with the library."""
+    with product() as made:
+        library = build_shim(made.directory, "fault_shim")
+        control = FaultControl(made.directory / "control")
+        made.start(LD_PRELOAD=str(library), FAULT_CONTROL=str(control.path), FAULT_ROOT=str(made.store))
+        yield made, control
+
+
+def guarded(work: Callable[[], bool], tally: Tally) -> bool:
     try:
         return work()
     except Violation as violation:

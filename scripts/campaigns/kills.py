@@ -25,7 +25,7 @@ from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import ServeOptions
 from tdsproxy.cli.shell import run_statement
 
-TARGETS = ("keeper", "listener", "both", "client")
+TARGETS = ("keeper", "keeper", "listener", "both", "client", "client")
 KINDS = (*FULLS, "log", "log", "dif", "new", "over", "over", "chain", "chaindif", "now", "pages")
 SIDE_KINDS = ("", "", "checkpoint", "churn", "retention", "retention")
 """What runs beside these."""

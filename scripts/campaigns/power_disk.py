@@ -1,9 +1,9 @@
 """What of a directory a power cut leaves: the model of a disk that keeps what was synced, and maybe more.
 
 A file's bytes are durable as they were at its last sync, a directory's names as they were at its own. What
-came later may be there or not, a file's pages each for itself. A C library that is loaded before all others
-tells of the syncs of the product's processes, SQLite's among them, and waits, so that the state at each can
-be kept.
+came later may be there or not, a file's pages each for itself, or its sectors: then pages are torn. A C
+library that is loaded before all others tells of the syncs of the product's processes, SQLite's among them,
+and waits, so that the state at each can be kept.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = 4096
+SECTOR = 512
 VOLATILE = ("-shm", ".sock", ".lock", ".log", ".jsonl")
 """Endings of names that nobody needs after a power cut."""
 
@@ -153,10 +154,11 @@ class Disk:
         if choice == 1:
             return current
         size = rng.choice((len(durable), len(current)))
+        unit = rng.choice((PAGE, SECTOR))
         mixed = bytearray()
-        for at in range(0, size, PAGE):
+        for at in range(0, size, unit):
             source = current if rng.random() < 0.5 else durable
-            mixed += source[at : at + PAGE].ljust(min(PAGE, size - at), b"\0")[: size - at]
+            mixed += source[at : at + unit].ljust(min(unit, size - at), b"\0")[: size - at]
         return bytes(mixed)
 
 
