@@ -25,6 +25,7 @@ from tdsproxy.media.device import LockedMedium, MediaDevice, WriteHandle
 from tdsproxy.media.device_set import Devices, device_set
 from tdsproxy.media.documents import ContentFacts, MediaHeader, SetHeader, SetTrailer
 from tdsproxy.media.errors import DeviceCancelled, DeviceError
+from tdsproxy.media.pace import Pace, PacedWriter
 from tdsproxy.media.replacement import finish_replacement
 from tdsproxy.media.writer import SetWriter, write_media_header
 from tdsproxy.store import crashpoints
@@ -110,7 +111,9 @@ def write_set(
         with contextlib.ExitStack() as held:
             media = _lock(held, found.all, stop)
             planned = plan(media, names, 1 + len(found.mirrors), options)
-            handles = [[_begin(media[number], how) for number, how in copy] for copy in planned.media]
+            handles = [
+                [_begin(media[number], how, found.pace) for number, how in copy] for copy in planned.media
+            ]
             first = planned.first
             with SetSink(
                 [[SetWriter(handle, planned.position, set_guid) for handle in copy] for copy in handles],
@@ -161,8 +164,10 @@ def _lock(
     return [locked[number] for number in range(len(devices))]
 
 
-def _begin(medium: LockedMedium, how: MediumPlan) -> WriteHandle:
+def _begin(medium: LockedMedium, how: MediumPlan, pace: Pace | None) -> WriteHandle:
     handle = medium.replace() if how.end is None else medium.append(how.end)
+    if pace is not None:
+        handle = PacedWriter(handle, pace)
     for anchor in how.adopt:
         handle.patch(anchor.offset, anchor.pack())
     if how.new_header:

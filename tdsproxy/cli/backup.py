@@ -8,10 +8,22 @@ from typing import Annotated
 
 import typer
 
-from tdsproxy.cli.common import AllowDir, BackupDir, Config, Database, Json, PathMap, Store, place
+from tdsproxy.cli.common import (
+    AllowDir,
+    BackupDir,
+    Config,
+    Database,
+    Json,
+    MaxRate,
+    PathMap,
+    Store,
+    place,
+    rate_of,
+)
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.native import Statement
-from tdsproxy.cli.shell import progress_bar, run_statement, show
+from tdsproxy.cli.progress import display
+from tdsproxy.cli.shell import run_statement, show
 
 _ALGORITHMS = {"zstd": "ZSTD", "gzip": "GZIP", "bzip2": "BZIP2", "xz": "XZ"}
 _LEVELS = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH"}
@@ -71,6 +83,7 @@ def backup(
     no_truncate: Annotated[
         bool, typer.Option("--no-truncate", help="With --log: also of a damaged database.")
     ] = False,
+    max_rate: MaxRate = None,
     as_json: Json = False,
     store: Store = None,
     backup_dir: BackupDir = None,
@@ -110,8 +123,9 @@ def backup(
     statement.add("DESCRIPTION", description)
     statement.add("RETAINDAYS", retain_days)
     options = place(store, config, backup_dir, allow_dir, path_map)
-    with progress_bar(f"backup of {database}", quiet=as_json) as progress:
-        outcome = run_statement(options, statement.whole(), statement.variables, progress)
+    rate = rate_of(max_rate)
+    with display(f"backup of {database}", quiet=as_json) as progress:
+        outcome = run_statement(options, statement.whole(), statement.variables, progress, rate)
     show(outcome, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tdsproxy.cli.options import ServeOptions, resolve
+from tdsproxy.cli.options import ServeOptions, parse_rate, resolve
 
 Store = Annotated[Path | None, typer.Option("--store", help="Directory of the databases. [./data]")]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with any of these options.")]
@@ -29,6 +29,12 @@ S3Http = Annotated[
 CaFile = Annotated[
     Path | None,
     typer.Option("--ca-file", help="Authorities (PEM) to trust for object stores, besides the system's."),
+]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rate", help="Most bytes a second from and to the media, e.g. 50M. [what the keeper was given]"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 Database = Annotated[str, typer.Argument(help="Name of the database.", metavar="NAME")]
@@ -51,6 +57,11 @@ PasswordFile = Annotated[
         help="File with the password (or TDSPROXY_SA_PASSWORD). [STORE/sa_password]",
     ),
 ]
+
+
+def rate_of(text: str | None) -> int | None:
+    """Bytes a second. Raises OptionError."""
+    return None if text is None else parse_rate(text, "max_rate")
 
 
 def place(

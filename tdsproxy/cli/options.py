@@ -48,7 +48,8 @@ class ServeOptions:
     ``capture`` is async, or sync: a commit to the embedded server is acknowledged when it is in the archive
     of the log. ``s3_http`` are the object stores (HOST:PORT) to reach in clear, ``ca_file`` the authorities
     to trust besides the system's. ``log_keep_size`` (bytes) and ``log_keep_time`` (seconds, None: any): how
-    much of what is already in log backups a database's archive keeps."""
+    much of what is already in log backups a database's archive keeps. ``max_rate``: bytes a second that
+    backups and restores together may move, None any."""
 
     store: Path = DEFAULT_STORE
     listen: Address = Address("127.0.0.1", 1433)
@@ -67,6 +68,7 @@ class ServeOptions:
     capture: str = "async"
     log_keep_size: int = 1 << 30
     log_keep_time: float | None = None
+    max_rate: int | None = None
     s3_http: tuple[str, ...] = ()
     ca_file: Path | None = None
     sync: str | None = None
@@ -239,6 +241,18 @@ def _size(value: object, name: str) -> int:
     return int(_measure(value, name, units, "512M or 4G"))
 
 
+def _rate(value: object, name: str) -> int:
+    rate = _size(value, name)
+    if not rate:
+        raise OptionError(f"The option '{name}' takes a number such as 50M: bytes a second.")
+    return rate
+
+
+def parse_rate(text: str, name: str) -> int:
+    """Bytes a second from ``50M``. Raises OptionError."""
+    return _rate(text, name)
+
+
 def _duration(value: object, name: str) -> float:
     return _measure(value, name, {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}, "12h or 7d")
 
@@ -293,6 +307,7 @@ _READERS: Final[dict[str, Callable[[object, str], Any]]] = {
     "capture": _choice("async", "sync"),
     "log_keep_size": _size,
     "log_keep_time": _duration,
+    "max_rate": _rate,
     "s3_http": _hosts,
     "ca_file": _path,
     "sync": _text,

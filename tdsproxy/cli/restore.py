@@ -15,16 +15,19 @@ from tdsproxy.cli.common import (
     CaFile,
     Config,
     Json,
+    MaxRate,
     PathMap,
     S3Http,
     Store,
     place,
+    rate_of,
 )
 from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.native import Statement
 from tdsproxy.cli.offline import restore_offline
+from tdsproxy.cli.progress import display
 from tdsproxy.cli.restore_all import restore_all, take_over
-from tdsproxy.cli.shell import Outcome, progress_bar, run_statement, show
+from tdsproxy.cli.shell import Outcome, run_statement, show
 
 if TYPE_CHECKING:
     from tdsproxy.cli.options import ServeOptions
@@ -70,6 +73,10 @@ def restore(
         str | None, typer.Option("--standby", help="Readable between log restores; names the undo file.")
     ] = None,
     checksum: Annotated[bool, typer.Option("--checksum", help="WITH CHECKSUM.")] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Go on where the same restore was interrupted."),
+    ] = False,
     latest: Annotated[
         bool,
         typer.Option(
@@ -123,6 +130,7 @@ def restore(
     offline: Annotated[
         bool, typer.Option("--offline", help="For master, while nothing serves the store.")
     ] = False,
+    max_rate: MaxRate = None,
     as_json: Json = False,
     store: Store = None,
     backup_dir: BackupDir = None,
@@ -152,6 +160,8 @@ def restore(
         raise CommandError("Name the database.")
     if sum((bool(files), latest, recovery, undo is not None)) != 1:
         raise CommandError("Name the media, or say --latest, --recovery or --undo.")
+    if restart and not files:
+        raise CommandError("--restart goes with the media of the restore that was interrupted.")
     if source is not None and not latest:
         raise CommandError("--of goes with --latest.")
     options = place(store, config, backup_dir, allow_dir, path_map, s3_http, ca_file)
@@ -176,7 +186,14 @@ def restore(
     else:
         statement = Statement(options=["STATS = 1", f"FILE = {position}"])
         _name_media(statement, "LOG" if log else "DATABASE", database, files or [])
-        statement.add_flags((("REPLACE", replace), ("NORECOVERY", norecovery), ("CHECKSUM", checksum)))
+        statement.add_flags(
+            (
+                ("REPLACE", replace),
+                ("NORECOVERY", norecovery),
+                ("CHECKSUM", checksum),
+                ("RESTART", restart),
+            )
+        )
         statement.add("STANDBY", standby)
         statement.add("STOPAT", stop_at)
         if not log:
@@ -186,9 +203,10 @@ def restore(
         _show_plan(steps, statements, as_json=as_json)
         return
     whole = Outcome()
+    rate = rate_of(max_rate)
     for statement in statements:
-        with progress_bar(f"restore of {database}", quiet=as_json) as progress:
-            outcome = run_statement(options, statement.whole(), statement.variables, progress)
+        with display(f"restore of {database}", quiet=as_json) as progress:
+            outcome = run_statement(options, statement.whole(), statement.variables, progress, rate)
         whole.messages += outcome.messages
         whole.numbers += outcome.numbers
     show(whole, as_json=as_json)

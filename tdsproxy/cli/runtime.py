@@ -135,6 +135,7 @@ def _keeper_options(options: ServeOptions) -> KeeperOptions:
         log_json=options.log_json,
         log_bytes=options.log_keep_size,
         log_seconds=options.log_keep_time,
+        max_rate=options.max_rate,
         s3_http=options.s3_http,
         ca_file=options.ca_file,
         sync=sync_options(options),

@@ -27,6 +27,12 @@ LogKeepSize = Annotated[
     str | None,
     typer.Option("--log-keep-size", help="Log already backed up that a database keeps, e.g. 4G. [1G]"),
 ]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rate", help="Most bytes a second that backups and restores move together, e.g. 50M. [any]"
+    ),
+]
 LogKeepTime = Annotated[
     str | None,
     typer.Option("--log-keep-time", help="For how long it keeps that, e.g. 7d. [any time]"),
@@ -139,6 +145,7 @@ _OPTIONS: Final[dict[str, Any]] = {
     "capture": Capture,
     "log_keep_size": LogKeepSize,
     "log_keep_time": LogKeepTime,
+    "max_rate": MaxRate,
     "s3_http": S3Http,
     "ca_file": CaFile,
     "sync": SyncUrl,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.progress import Display, Nothing, looked_at
 from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Message, Reply, ResultSet, Rows
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 PROGRESS: Final = 3211
 FIRST_ERROR_SEVERITY: Final = 11
 
-Progress = Callable[[int], None]
-
 
 @dataclass(slots=True)
 class Outcome:
@@ -36,26 +34,25 @@ class Outcome:
     rows: list[dict[str, Value]] = field(default_factory=list)
 
 
-def no_progress(_percent: int) -> None:
-    """For who does not want to know."""
-
-
 def run_statement(
     options: ServeOptions,
     text: str,
     variables: Mapping[str, Value] | None = None,
-    progress: Progress = no_progress,
+    progress: Display | None = None,
+    max_rate: int | None = None,
 ) -> Outcome:
     """Run one native statement as the store's owner, with the values of its variables by their names in
-    lower case. ``progress`` gets percentages. Raises CommandError."""
+    lower case. ``progress`` hears how far it is; ``max_rate`` as in ``NativeRequest``. Raises
+    CommandError."""
     with _keeper(options) as keeper:
         session = SessionContext(
             login="sa", server_roles=frozenset({"sysadmin"}), spid=keeper.spid_base, application="tdsproxy"
         )
+        request = NativeRequest(text, session, variables=dict(variables or {}), max_rate=max_rate)
+        shown = progress or Nothing()
         try:
-            return collect(
-                keeper.run(NativeRequest(text, session, variables=dict(variables or {}))), progress
-            )
+            with looked_at(shown, keeper.spid_base, keeper.running):
+                return collect(keeper.run(request), shown)
         except SqlError as error:
             raise CommandError(error.messages[0].text) from error
 
@@ -79,6 +76,7 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         log_seconds=options.log_keep_time,
         s3_http=options.s3_http,
         ca_file=options.ca_file,
+        max_rate=options.max_rate,
         sync=sync_options(options),
         follow=follow_options(options),
     )
@@ -92,7 +90,7 @@ def _keeper(options: ServeOptions) -> Iterator[SyncKeeper]:
         keeper.close()
 
 
-def collect(replies: Iterator[Reply], progress: Progress) -> Outcome:
+def collect(replies: Iterator[Reply], progress: Display) -> Outcome:
     """Read a statement's replies to their end. Raises CommandError with its first error."""
     outcome = Outcome()
     columns: tuple[str, ...] = ()
@@ -106,27 +104,13 @@ def collect(replies: Iterator[Reply], progress: Progress) -> Outcome:
             if reply.severity >= FIRST_ERROR_SEVERITY:
                 failure = failure or reply
             elif reply.number == PROGRESS:
-                progress(int(reply.text.split(" ", 1)[0]))
+                progress.told(int(reply.text.split(" ", 1)[0]))
             else:
                 outcome.messages.append(reply.text)
                 outcome.numbers.append(reply.number)
     if failure is not None:
         raise CommandError(failure.text)
     return outcome
-
-
-@contextmanager
-def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
-    """A bar on standard error when that is a terminal, else nothing."""
-    if quiet or not sys.stderr.isatty():
-        yield no_progress
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=100)
-        yield lambda percent: bars.update(task, completed=percent)
 
 
 def show(outcome: Outcome, *, as_json: bool) -> None:

@@ -48,7 +48,7 @@ def backup_devices(
         _devices(context, devices, "BACKUP", urls) for devices in (statement.devices, *statement.mirrors)
     ]
     _check_classes([device for copy in found for device in copy])
-    return DeviceSet(_media(found[0]), tuple(map(_media, found[1:])))
+    return DeviceSet(_media(found[0]), tuple(map(_media, found[1:])), pace=context.env.pace())
 
 
 def restore_devices(
@@ -61,7 +61,7 @@ def restore_devices(
         context, devices, "RESTORE", _Urls(read_url_options(context, devices, options), Share(len(devices)))
     )
     _check_classes(found)
-    return DeviceSet(_media(found), keys=keys_of(context))
+    return DeviceSet(_media(found), keys=keys_of(context), pace=context.env.pace())
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.procedures import run_procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.restore_statement import restore
+from tdsproxy.media.pace import TokenBucket
 from tdsproxy.store.encoding import storable_text
 from tdsproxy.store.errors import StoreError
 from tdsproxy.tsql import ast
@@ -81,6 +82,8 @@ def run(request: NativeRequest, env: CommandEnvironment) -> Generator[Reply, Non
         for name, value in request.variables.items()
     }
     request = replace(request, text=storable_text(request.text), variables=variables)
+    if request.max_rate:
+        env = replace(env, allowance=TokenBucket(request.max_rate))
     try:
         statement = _parse(request)
     except SyntaxError_ as error:

@@ -20,6 +20,7 @@ from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService
 from tdsproxy.media.object_device import ObjectLocks
+from tdsproxy.media.pace import Pace, TokenBucket
 from tdsproxy.objects.options import Reaching
 from tdsproxy.tsql.values import Value
 
@@ -88,6 +89,7 @@ class CommandEnvironment:
     ``clock`` gives local time. ``logs`` None: no log is kept, whatever the recovery models say.
     ``reaching`` is how devices of type URL are reached, ``object_locks`` who writes which.
     ``restart_bytes``: after so much of a restore what was written is durable and noted, for RESTART.
+    ``allowance`` is what statements may read from media and write to them together, None: any rate.
     ``procedures`` are those of rooms that stand beside this one, by their names in lower case."""
 
     catalog: Catalog
@@ -105,6 +107,12 @@ class CommandEnvironment:
     object_locks: ObjectLocks = field(default_factory=ObjectLocks)
     procedures: Mapping[str, Callable[..., list[tuple[Value, ...]]]] = field(default_factory=dict)
     restart_bytes: int = EVERY_BYTES
+    allowance: TokenBucket | None = None
+
+    def pace(self) -> Pace | None:
+        """How fast media may be read and written, until the statement is cancelled."""
+        bucket = self.allowance
+        return None if bucket is None else lambda size: bucket.take(size, self.cancelled.wait)
 
     def database(self, name: str) -> Database | None:
         """The database of this name; a file that was put into the store since counts."""

@@ -235,7 +235,7 @@ class _Media:
         try:
             share = Share(len(names))
             devices = tuple(known_medium(self._context, name, self._files, share) for name in names)
-            families = DeviceSet(devices, keys=keys_of(self._context))
+            families = DeviceSet(devices, keys=keys_of(self._context), pace=self._context.env.pace())
             with open_media(families) as media:
                 for location in media.given[0].map().sets:
                     with suppress(MediaError):

@@ -43,16 +43,20 @@ class NativeRequest:
     ``text`` is the statement alone; ``line`` the line of its first character in the client's batch, for the
     messages; ``variables`` the values of the variables it names, keyed by name with its sign in lower case
     (a variable that is declared but NULL is present with None; one that is absent is undeclared: 137).
+    ``max_rate`` is how many bytes a second it may read from media or write to them; None: what the store's
+    owner allows all.
     """
 
     text: str
     session: SessionContext
     line: int = 1
     variables: dict[str, Value] = field(default_factory=dict)
+    max_rate: int | None = None
 
 
 class StatementProgress(NamedTuple):
-    """A running statement as others see it: ``percent`` of 100 done, ``milliseconds_left`` as estimated."""
+    """A running statement as others see it: ``percent`` of 100 done, ``milliseconds_left`` as estimated;
+    ``done`` of ``total`` are bytes, a total of 0 says that nothing is known yet."""
 
     spid: int
     command: str
@@ -60,3 +64,5 @@ class StatementProgress(NamedTuple):
     percent: float
     milliseconds_left: int
     elapsed_milliseconds: int
+    done: int = 0
+    total: int = 0

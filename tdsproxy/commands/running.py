@@ -74,6 +74,8 @@ class RunningStatements:
                 round(statement.fraction * 100, 2),
                 statement.milliseconds_left,
                 (now - statement.started_ns) // 10**6,
+                statement.done,
+                statement.total,
             )
             for statement in self.all()
         ]

@@ -27,7 +27,8 @@ class KeeperOptions:
     A keeper without clients stops after ``idle_seconds``. When it is told to stop, running statements may
     go on for ``grace_seconds``. Of what is already in log backups, a database's archive keeps at most
     ``log_bytes``, and nothing older than ``log_seconds``. ``s3_http`` and ``ca_file`` are those of
-    ``objects.options.Reaching``.
+    ``objects.options.Reaching``. ``max_rate``: bytes a second that all statements together may read from
+    media and write to them, None: any.
     """
 
     store: Path
@@ -45,6 +46,7 @@ class KeeperOptions:
     sync: SyncOptions | None = None
     follow: SyncOptions | None = None
     log_json: bool = False
+    max_rate: int | None = None
 
     def arguments(self) -> list[str]:
         """The command line that says the same."""
@@ -60,6 +62,8 @@ class KeeperOptions:
         words += ["--log-keep-size", str(self.log_bytes)]
         if self.log_seconds is not None:
             words += ["--log-keep-time", str(self.log_seconds)]
+        if self.max_rate is not None:
+            words += ["--max-rate", str(self.max_rate)]
         for host in self.s3_http:
             words += ["--s3-http", host]
         if self.ca_file is not None:
@@ -135,6 +139,7 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
     parser.add_argument("--log-json", action="store_true")
     parser.add_argument("--log-keep-size", type=int, default=1 << 30)
     parser.add_argument("--log-keep-time", type=float)
+    parser.add_argument("--max-rate", type=int)
     parser.add_argument("--s3-http", action="append", default=[])
     parser.add_argument("--ca-file", type=Path)
     parser.add_argument("--sync")
@@ -168,5 +173,6 @@ def parse_arguments(words: Sequence[str]) -> tuple[KeeperOptions, int | None]:
         sync,
         follow,
         found.log_json,
+        found.max_rate,
     )
     return options, found.ready_fd

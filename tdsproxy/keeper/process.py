@@ -41,6 +41,7 @@ from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.supervision import Supervision, only_looks
 from tdsproxy.keeper.sync_procedures import sync_procedures
 from tdsproxy.log.service import LogService
+from tdsproxy.media.pace import TokenBucket
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
 from tdsproxy.store.upload_notes import notes
@@ -142,6 +143,7 @@ class Keeper:
             ),
             open_keys=open_keys,
             reaching=Reaching(options.s3_http, options.ca_file),
+            allowance=TokenBucket(options.max_rate) if options.max_rate else None,
         )
         self._logs = self._environment.logs
         self._agent = StoreAgent(self._environment, options, self._run)

@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 7
+VERSION: Final = 8
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -182,13 +182,14 @@ def pack_request(request: NativeRequest) -> list[Any]:
             session.lock_timeout_ms,
             session.address,
         ],
+        request.max_rate,
     ]
 
 
 def unpack_request(fields: list[Any]) -> NativeRequest:
     """Raises ProtocolError."""
     try:
-        text, line, variables, session = fields
+        text, line, variables, session, max_rate = fields
         login, database, spid, roles, database_roles, in_transaction, quoted, *origin = session
         host, application, lock, address = origin
         return NativeRequest(
@@ -208,6 +209,7 @@ def unpack_request(fields: list[Any]) -> NativeRequest:
             ),
             line,
             variables,
+            max_rate,
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise ProtocolError("malformed request") from error

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tdsproxy.media.device import MediaDevice
+from tdsproxy.media.pace import Pace
 from tdsproxy.media.sealing import Keys, no_keys
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSet:
     """``devices`` hold one family each: in order, when a media set is made, else in any order. ``mirrors``
-    are further copies, each with as many devices. ``keys`` opens sets that are encrypted."""
+    are further copies, each with as many devices. ``keys`` opens sets that are encrypted. ``pace`` is that of
+    all of them together; None: as fast as they can."""
 
     devices: tuple[MediaDevice, ...]
     mirrors: tuple[tuple[MediaDevice, ...], ...] = ()
     keys: Keys = no_keys
+    pace: Pace | None = None
 
     @property
     def name(self) -> str:

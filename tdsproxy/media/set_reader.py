@@ -21,6 +21,7 @@ from tdsproxy.media.errors import (
     MediaDamaged,
     SetMismatch,
 )
+from tdsproxy.media.pace import PacedReader
 from tdsproxy.media.reader import (
     MediaMap,
     MediaReader,
@@ -350,6 +351,8 @@ def open_media(devices: Devices) -> MediaSetReader:
         readers: list[MediaReader] = []
         for device in found.devices:
             handle = device.open_read()
+            if found.pace is not None:
+                handle = PacedReader(handle, found.pace)
             opened.callback(handle.close)
             readers.append(MediaReader(handle))
         reader = MediaSetReader(readers, found.keys)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tdsproxy.cli.errors import CommandError
+from tdsproxy.cli.progress import Nothing
 from tdsproxy.cli.shell import collect, plain
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.replies import Column, Command, Done, Message, Reply, ResultSet, Rows
@@ -62,9 +63,15 @@ def test_messages_progress_and_rows_are_told_apart() -> None:
         yield Message(3014, 0, 1, "done")
         yield Done(Command.BACKUP_DATABASE)
 
-    seen: list[int] = []
-    outcome = collect(replies(), seen.append)
-    assert seen == [10]
+    class Seen(Nothing):
+        def __init__(self) -> None:
+            self.percent: list[int] = []
+
+        def told(self, percent: int) -> None:
+            self.percent.append(percent)
+
+    outcome = collect(replies(), seen := Seen())
+    assert seen.percent == [10]
     assert outcome.messages == ["done"]
     assert [plain(value) for value in outcome.rows[0].values()] == [1, "1900-01-01T00:00:00"]
 
@@ -76,4 +83,4 @@ def test_the_first_error_is_the_sentence() -> None:
         Done(Command.BACKUP_DATABASE, error=True),
     ]
     with pytest.raises(CommandError, match="Database 'x' does not exist"):
-        collect(iter(replies), lambda _percent: None)
+        collect(iter(replies), Nothing())

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from tdsproxy.cli import verify as command
 from tdsproxy.cli.app import app
-from tdsproxy.cli.shell import Outcome, Progress, collect, no_progress
+from tdsproxy.cli.progress import Display, Nothing
+from tdsproxy.cli.shell import Outcome, collect
 from tdsproxy.tsql.values import Value
 from tests.commands.support import Workshop, numbers
 
@@ -25,9 +26,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
         options: object,
         text: str,
         variables: Mapping[str, Value] | None = None,
-        progress: Progress = no_progress,
+        progress: Display | None = None,
+        max_rate: int | None = None,
     ) -> Outcome:
-        return collect(iter(workshop.run(text, variables=dict(variables or {}))), progress)
+        return collect(iter(workshop.run(text, variables=dict(variables or {}))), progress or Nothing())
 
     monkeypatch.setattr(command, "run_statement", run)
     yield workshop
