@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.clients.available import CLIENTS, need
 from tests.clients.test_urls import Client
 from tests.objects.azure_server import ACCOUNT, KEY, SAS, AzureServer, azure_server, shared_access_signature
+from tests.objects.faults import Environ
 from tests.running import running
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,31 @@ def test_the_tier_is_seen_at_the_server(client: Client, azure: AzureServer) -> N
         assert client.numbers(f"BACKUP DATABASE shop TO URL = '{url}/{tier}.bak' {options}")[-1] == 3014
     assert azure.tiers("tiers") == {"Cool.bak": "Cool", "Archive.bak": "Archive"}
     assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{url}/Cool.bak'") == [3262]
+
+
+def test_the_callers_own_key_goes_with_what_has_content(client: Client, azure: AzureServer) -> None:
+    """Azurite has no such keys: they are seen, and taken off before it sees them."""
+    url = azure.bucket("own-key")
+    key = base64.b64encode(bytes(range(32))).decode()
+    assert client.run(_credential(url, SAS, shared_access_signature())) == []
+    assert client.run(f"CREATE CREDENTIAL own_key WITH IDENTITY = 'customer', SECRET = '{key}'") == []
+    options = """_OPTIONS = '{"azure": {"customer_key_credential": "own_key"}}'"""
+
+    def keys(statement: str, said: int) -> set[tuple[str, str | None]]:
+        """The methods of the requests, and the key that came with each."""
+        del azure.seen[:]
+        assert client.numbers(statement)[-1] == said
+        return {(method, headers.get("X_MS_ENCRYPTION_KEY")) for method, _, headers in azure.seen}
+
+    def take_off(environ: Environ) -> None:
+        for name in [name for name in environ if name.startswith("HTTP_X_MS_ENCRYPTION")]:
+            del environ[name]
+
+    with azure.fault(take_off):
+        backup = keys(f"BACKUP DATABASE shop TO URL = '{url}/x.bak' WITH BACKUP{options}", 3014)
+        restore = keys(f"RESTORE VERIFYONLY FROM URL = '{url}/x.bak' WITH RESTORE{options}", 3262)
+    assert backup == {("HEAD", key), ("PUT", key)}
+    assert restore == {("HEAD", key), ("GET", key)}
 
 
 def test_an_accounts_key(client: Client, azure: AzureServer) -> None:

@@ -14,18 +14,25 @@ from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import parse_url
 from tests.objects import gcs_server as gcs
 from tests.objects import s3_server as s3
+from tests.objects.faults import Cut, Environ
+
+Server = s3.S3Server | gcs.GcsServer
 
 
 @pytest.fixture(scope="module", params=["s3", "gcs"])
-def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+def store(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str, Secret]]:
+    """A server with a bucket, whose URL it is, and what opens it."""
     if request.param == "s3":
         with s3.s3_server() as server:
-            url = parse_url(server.bucket("shared"), object_needed=False)
-            yield open_bucket(url, Secret(s3.IDENTITY, f"{s3.KEY}:{s3.SECRET}"), Reaching())
+            yield server, server.bucket("shared"), Secret(s3.IDENTITY, f"{s3.KEY}:{s3.SECRET}")
     else:
-        with gcs.gcs_server() as server:
-            url = parse_url(server.bucket("shared"), object_needed=False)
-            yield open_bucket(url, Secret(gcs.IDENTITY, server.secret()), Reaching())
+        with gcs.gcs_server() as double:
+            yield double, double.bucket("shared"), Secret(gcs.IDENTITY, double.secret())
+
+
+@pytest.fixture
+def bucket(store: tuple[Server, str, Secret]) -> Bucket:
+    return open_bucket(parse_url(store[1], object_needed=False), store[2], Reaching())
 
 
 def _refused(bucket: Bucket, **condition: object) -> Reason:
@@ -87,3 +94,32 @@ def test_gcs_is_told_the_storage_class() -> None:
         cold.write("a", b"1")
         cold.upload("b", iter([bytes(6 << 20)]), 5 << 20, 2)
         assert {item.storage_class for item in server.buckets["cold"].values()} == {"COLDLINE"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(Cut(100_000), Reason.UNREACHABLE), ((503, "SlowDown"), Reason.THROTTLED)]
+)
+def test_what_does_not_get_better_ends_and_leaves_nothing(
+    store: tuple[Server, str, Secret],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: tuple[int, str] | Cut,
+    reason: Reason,
+) -> None:
+    """The second part never arrives."""
+    monkeypatch.setattr("tdsproxy.objects.store._REPETITIONS", 2)
+    server, url, secret = store
+    bucket = open_bucket(parse_url(url, object_needed=False), secret, Reaching())
+    tried: list[str] = []
+
+    def second(environ: Environ) -> tuple[int, str] | Cut | None:
+        if "partNumber=2" not in environ["QUERY_STRING"]:
+            return None
+        tried.append(environ["PATH_INFO"])
+        return fault
+
+    with server.fault(second), pytest.raises(ObjectError) as caught:
+        bucket.upload("never", iter([bytes(1 << 20)] * 16), 5 << 20, 2)
+    assert caught.value.reason is reason
+    assert len(tried) == 3
+    assert "never" not in server.keys("shared")
+    assert server.open_uploads("shared") == 0
