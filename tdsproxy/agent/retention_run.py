@@ -2,7 +2,7 @@
 
 A media set goes when all backup sets on it may. First the deletion is noted in msdb, then the media go,
 durably and under their locks, then the rows of the backup sets. A run that was interrupted is finished by the
-next one. Files that msdb does not know are told, and left alone.
+next one. Files and objects that msdb does not know are told, and left alone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
 
 from tdsproxy.agent.policies import Retention
 from tdsproxy.agent.retention import Decision, Policies, StoredSet, decide
+from tdsproxy.agent.strays import Stray, strays
 from tdsproxy.backup.plan import ForkLine
 from tdsproxy.catalog.operations import MediaRow, SetRow
 from tdsproxy.commands.context import Context
@@ -30,8 +29,7 @@ from tdsproxy.commands.log_sources import MediaPlace, point_of, sets_on
 from tdsproxy.commands.roll_rules import last_lsn_of
 from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.media.documents import LOG, WHOLE
-from tdsproxy.media.errors import MediaError, MediaMissing
-from tdsproxy.media.format import MEDIA_MAGIC
+from tdsproxy.media.errors import MediaError, MediaMissing, RemoteError
 from tdsproxy.media.null_device import is_null
 from tdsproxy.media.object_device import Share
 from tdsproxy.objects.errors import ObjectError, Reason
@@ -44,7 +42,6 @@ COLUMNS: Final = ("what", "database", "type", "finished", "size", "devices", "re
 """Of ``sp_retention``: ``what`` is kept, deleted (or to be), failed, missing, orphaned or unknown; the
 devices each on a line."""
 
-_MOST_FILES: Final = 100_000
 _MISSING: Final = "none of its media is there"
 _UNREADABLE: Final = "its media can't be read, so nothing is known of what needs it"
 _NO_MEDIA: Final = "it was written to no medium"
@@ -69,8 +66,8 @@ class Outcome:
     deleted: list[Decision] = field(default_factory=list)
     failed: list[tuple[Decision, str]] = field(default_factory=list)
     missing: list[StoredSet] = field(default_factory=list)
-    orphaned: list[tuple[Path, int]] = field(default_factory=list)
-    unknown: list[tuple[Path, int]] = field(default_factory=list)
+    orphaned: list[Stray] = field(default_factory=list)
+    unknown: list[Stray] = field(default_factory=list)
     devices: dict[UUID, str] = field(default_factory=dict)
     """Of each set, each on a line."""
 
@@ -103,7 +100,9 @@ def run_retention(context: Context, policies: Policies, *, dry: bool, only: str 
     for media in known:
         names = "\n".join(name for copy in media.row.devices for name in copy)
         outcome.devices |= {item.guid: names for item in media.sets}
-    _files(context, known, outcome)
+    named = [name for media in known for copy in media.row.devices for name in copy]
+    for stray in strays(context, named):
+        (outcome.orphaned if stray.is_medium else outcome.unknown).append(stray)
     gone = {item.guid for media in known for item in media.sets if item.problem == _MISSING}
     outcome.missing = [item for media in known for item in media.sets if item.guid in gone - interrupted]
     sets = [item for media in known for item in media.sets if item.guid not in gone]
@@ -167,6 +166,10 @@ def _is_there(context: Context, row: MediaRow) -> bool:
             known_medium(context, name, files, Share(1)).open_read().close()
         except MediaMissing:
             continue
+        except RemoteError as error:
+            if error.reason is not Reason.MISSING:
+                return True
+            continue
         except (CommandError, MediaError):
             return True
         return True
@@ -222,44 +225,6 @@ def _ns(moment: DateTime | None) -> int | None:
     return None if moment is None else round(moment.to_python().astimezone().timestamp()) * 10**9
 
 
-def _files(context: Context, known: Sequence[_Known], outcome: Outcome) -> None:
-    """Files in the backup directory that no row of msdb names."""
-    directory = context.env.paths.backup_directory
-    files = context.database_files()
-    named: set[Path] = set()
-    for media in known:
-        for name in (name for copy in media.row.devices for name in copy):
-            path = context.env.paths.locate(name, files)
-            if path is not None:
-                named.add(path)
-    for path in _walk(directory):
-        if Path(os.path.realpath(path)) in named:
-            continue
-        try:
-            with path.open("rb") as opened:
-                is_medium = opened.read(len(MEDIA_MAGIC)) == MEDIA_MAGIC
-            size = path.stat().st_size
-        except OSError as error:
-            _log.warning("retention can't look at %s: %s", path, error)
-            continue
-        (outcome.orphaned if is_medium else outcome.unknown).append((path, size))
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    number = 0
-    for root, folders, names in os.walk(directory):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(root) / name
-            if path.is_symlink() or not path.is_file():
-                continue
-            number += 1
-            if number > _MOST_FILES:
-                _log.warning("retention looks at the first %d files of %s only", _MOST_FILES, directory)
-                return
-            yield path
-
-
 # --------------------------------------------------------------------------- what goes
 
 
@@ -277,6 +242,10 @@ def _delete(
             for device in sorted(devices, key=lambda device: device.identity or ""):
                 if not is_url(device.name):
                     held.enter_context(device.lock(context.env.cancelled.is_set))
+                elif not held.enter_context(
+                    context.env.object_locks.hold(device.identity or "", context.env.cancelled.is_set)
+                ):
+                    raise _Cancelled
             present: set[UUID] = set()
             for copy in media.row.devices:
                 present |= set(sets_on(context, copy))
@@ -285,6 +254,9 @@ def _delete(
             operations.announce_deletions([_row(context, media, item) for item in going])
             for device in devices:
                 _remove(device)
+    except _Cancelled:
+        outcome.failed += [(item, "it was cancelled") for item in going]
+        return
     except _Changed:
         outcome.failed += [(item, "a backup was added to its media meanwhile") for item in going]
         return
@@ -353,6 +325,10 @@ def _read_beside(reader: ThreadPoolExecutor, pieces: Iterator[bytes]) -> Iterato
     """``pieces``, each read by a thread of ``reader``: who uploads must not wait for a download itself."""
     while (piece := reader.submit(next, pieces, b"").result()) != b"":
         yield piece
+
+
+class _Cancelled(Exception):
+    """Nothing was deleted."""
 
 
 class _Changed(Exception):
@@ -436,8 +412,8 @@ def _rows(outcome: Outcome) -> Iterator[tuple[Value, ...]]:
         yield told("failed", decision.set, reason)
     for item in outcome.missing:
         yield told("missing", item, "its media are not where msdb says")
-    for what, files in (("orphaned", outcome.orphaned), ("unknown", outcome.unknown)):
+    for what, found in (("orphaned", outcome.orphaned), ("unknown", outcome.unknown)):
         words = {"orphaned": "a backup medium that msdb does not know", "unknown": "no backup medium"}[what]
-        for path, size in files:
-            at = dt.datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
-            yield (what, None, None, at, str(size), str(path), words, "0")
+        for stray in found:
+            changed = None if stray.modified is None else stray.modified.isoformat(" ", "seconds")
+            yield (what, None, None, changed, str(stray.size), stray.name, words, "0")

@@ -96,6 +96,10 @@ class FolderBucket(Bucket):
                         )
         yield from sorted(found, key=lambda item: item.key)
 
+    def children(self, prefix: str) -> Sequence[Found]:
+        start = f"{prefix.rstrip('/')}/" if prefix else ""
+        return [item for item in self.list(prefix) if "/" not in item.key[len(start) :]]
+
     def remove(self, keys: Sequence[str]) -> None:
         folders: set[Path] = set()
         with _failures():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,7 @@ _CONNECT_SECONDS: Final = 10
 _REQUEST_SECONDS: Final = 300
 _PATIENCE_SECONDS: Final = 600
 _REPETITIONS: Final = 8
+_DELETIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,16 @@ class Bucket:
     has_own_key: bool = False
     """Whether objects are under a key that the store does not keep."""
 
-    def __init__(self, store: ObjectStore, writing: Writing, kind: Kind) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        writing: Writing,
+        kind: Kind,
+        remover: Callable[[str], None] | None = None,
+    ) -> None:
         self._store = store
         self._kind = kind
+        self._remover = remover
         self.has_own_key = writing.customer_key is not None
         self._attributes = {"Storage-Class": writing.storage_class} if writing.storage_class else None
 
@@ -136,17 +145,32 @@ class Bucket:
                 for item in group:
                     yield Found(item["path"], item["size"], self._tag(item))
 
+    def children(self, prefix: str) -> Sequence[Found]:
+        """What lies in a folder itself, not in those below it, in the order of the keys."""
+        import obstore
+
+        with _failures():
+            found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") + "/" if prefix else None)
+        items = (Found(item["path"], item["size"], self._tag(item)) for item in found["objects"])
+        return sorted(items, key=lambda item: item.key)
+
     def remove(self, keys: Sequence[str]) -> None:
         """What is not there is no error."""
         import obstore
 
-        if keys:
-            try:
-                with _failures():
-                    obstore.delete(self._store, list(keys))
-            except ObjectError as error:
-                if error.reason is not Reason.MISSING:
-                    raise
+        if not keys:
+            return
+        if self._remover is not None:
+            with ThreadPoolExecutor(min(_DELETIONS, len(keys)), "delete") as threads:
+                for _ in threads.map(self._remover, keys):
+                    pass
+            return
+        try:
+            with _failures():
+                obstore.delete(self._store, list(keys))
+        except ObjectError as error:
+            if error.reason is not Reason.MISSING:
+                raise
 
 
 class Abandoned(Exception):
@@ -193,7 +217,11 @@ def open_bucket(
                 return Bucket(obstore.store.S3Store(url.bucket, **options, **common), writing, url.kind)
             case Kind.AZURE:
                 options = _azure(url, secret, writing)
-                return Bucket(obstore.store.AzureStore(url.bucket, **options, **common), writing, url.kind)
+                from tdsproxy.objects.azure_delete import blob_remover
+
+                remover = None if secret is None else blob_remover(url, secret, reaching)
+                azure = obstore.store.AzureStore(url.bucket, **options, **common)
+                return Bucket(azure, writing, url.kind, remover)
             case Kind.GCS:
                 options = _gcs(secret)
                 return Bucket(obstore.store.GCSStore(url.bucket, **options, **common), writing, url.kind)

@@ -35,7 +35,8 @@ from tdsproxy.objects.options import Reaching, Secret
 from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import below, parse_url
 from tests.keeper.shop import Shop, ids, read_state, tdsproxy, wait_for
-from tests.objects.s3_server import IDENTITY, KEY, SECRET, Environ, S3Server, s3_server
+from tests.objects.faults import Environ
+from tests.objects.s3_server import IDENTITY, KEY, SECRET, S3Server, s3_server
 from tests.running import Running, running
 
 CREDENTIAL = Secret(IDENTITY, f"{KEY}:{SECRET}")
