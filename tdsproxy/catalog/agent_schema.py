@@ -6,6 +6,7 @@ table there: policies, and the settings of managed backup.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from tdsproxy.catalog.msdb_schema import HistoryTable, TableColumn
@@ -142,7 +143,23 @@ _CATEGORIES: Final = (
     (99, 3, 3, "[Uncategorized]"),
 )
 
+AGENT_ROLES: Final = ("SQLAgentUserRole", "SQLAgentReaderRole", "SQLAgentOperatorRole")
+"""Roles of msdb; each is a member of the one before it."""
+
 AGENT_STATEMENTS: Final = (
+    "CREATE TABLE IF NOT EXISTS __tds_users(id INTEGER PRIMARY KEY, name TEXT NOT NULL COLLATE NOCASE UNIQUE,"
+    " kind TEXT NOT NULL, sid BLOB, default_schema TEXT)",
+    "CREATE TABLE IF NOT EXISTS __tds_members(role TEXT NOT NULL COLLATE NOCASE, member TEXT NOT NULL"
+    " COLLATE NOCASE, PRIMARY KEY (role, member)) WITHOUT ROWID",
+    *(
+        "INSERT OR IGNORE INTO __tds_users VALUES"
+        f" ((SELECT max(4, coalesce(max(id), 0)) + 1 FROM __tds_users), '{role}', 'R', NULL, NULL)"
+        for role in AGENT_ROLES
+    ),
+    *(
+        f"INSERT OR IGNORE INTO __tds_members VALUES ('{role}', '{member}')"
+        for role, member in pairwise(AGENT_ROLES)
+    ),
     "CREATE TABLE IF NOT EXISTS __tds_policies(source TEXT NOT NULL, name TEXT NOT NULL COLLATE NOCASE,"
     " definition TEXT NOT NULL, PRIMARY KEY (source, name))",
     "CREATE TABLE IF NOT EXISTS __tds_managed_backup(database_name TEXT PRIMARY KEY COLLATE NOCASE,"

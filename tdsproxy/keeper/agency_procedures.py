@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tdsproxy.agent.service import Agent
 
 Row = tuple[Value, ...]
+_OWNER: Final = 7
+"""Where the owner stands in a row of sysjobs."""
 Procedure = Callable[[Context, Sequence[Value]], list[Row]]
 SWITCH: Final = "managed backup"
 """The server setting that is ``off`` when the master switch is."""
@@ -86,8 +88,13 @@ class AgencyProcedures:
         return rows
 
     def _sysjobs(self, context: Context, values: Sequence[Value]) -> list[Row]:
-        """sysjobs as it is; for those who may not see others' jobs, nothing."""
-        return self._made().rows("sysjobs") if context.is_admin else []
+        """sysjobs: all of it for those who may see others' jobs, else their own."""
+        rows = self._made().rows("sysjobs")
+        roles = {role.lower() for role in context.session.database_roles.get("msdb", ())}
+        if context.is_admin or roles & {"sqlagentreaderrole", "sqlagentoperatorrole"}:
+            return rows
+        login = context.env.catalog.logins.find(context.session.login)
+        return [row for row in rows if login is not None and row[_OWNER] == login.sid]
 
     def _history(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """A job's id or None, and how many of the newest rows."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tdsproxy.server import dbcc
+from tdsproxy.server.agent_roles import OF_JOBS, require_agent_procedure
 from tdsproxy.server.bulk_insert import bulk_insert
 from tdsproxy.server.bulk_load import announce
 from tdsproxy.server.evaluator import SqliteEvaluator
@@ -41,7 +42,7 @@ from tdsproxy.tsql.parser import parse
 from tdsproxy.tsql.replies import Command, Done, LanguageChanged, Message, Reply, ResultSet
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.signals import Cancelled
-from tdsproxy.tsql.state import CursorRows, Frame, TableVariable
+from tdsproxy.tsql.state import CursorRows, Frame, FrameKind, TableVariable
 from tdsproxy.tsql.types import SqlType
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Dispatcher:
             return
         if any(frame.options.others.get(name) == "ON" for name in _NO_EXECUTION):
             return
-        require_permission(session, statement)
+        self._require(statement, frame)
         if self._starts_transaction(statement, frame):
             yield from (r for r in self.sql.transactions.begin() if not isinstance(r, Done))
         try:
@@ -119,6 +120,11 @@ class Dispatcher:
         except DISK_FAILURES:
             with sqlite_errors(statement.line, session.database):
                 raise
+
+    def _require(self, node: object, frame: Frame) -> None:
+        """Raises SqlError 229 or 262."""
+        if not frame.storage.get(OF_JOBS):
+            require_permission(self._session, node)
 
     def _columns_only(self, statement: ast.QueryStatement, frame: Frame) -> Iterator[Reply]:
         """SET FMTONLY ON: what a query's columns are. FreeTDS asks so before a bulk load."""
@@ -232,12 +238,12 @@ class Dispatcher:
 
     def scalar(self, expr: ast.Expr, frame: Frame) -> TypedValue:
         self._session.statement_begins(frame)
-        require_permission(self._session, expr)
+        self._require(expr, frame)
         return self.sql.scalar(expr, frame)
 
     def predicate(self, predicate: ast.Predicate, frame: Frame) -> bool | None:
         self._session.statement_begins(frame)
-        require_permission(self._session, predicate)
+        self._require(predicate, frame)
         return self.sql.predicate(predicate, frame)
 
     def global_variable(self, name: str, frame: Frame) -> TypedValue:
@@ -287,9 +293,12 @@ class Dispatcher:
         where = name.database or self._session.database
         scripted = agent_procedure(name.object, name.schema, where)
         if scripted is not None:
+            require_agent_procedure(self._session, scripted.name)
             return scripted
         asking = asking_procedure(name.object, name.schema, where)
         if asking is not None:
+            if (name.schema or "dbo").lower() == "dbo":
+                require_agent_procedure(self._session, name.object)
             return PythonProcedure(name.object.lower(), partial(asking, self._session))
         scripted = scripted_procedure(name.object, name.schema)
         if scripted is not None:
@@ -331,6 +340,9 @@ class Dispatcher:
         frame.storage["impersonations"] = self._session.impersonation.depth
         if frame.database is not None:
             self._session.move(frame.database)
+        if frame.procedure_id == 0 and frame.kind is FrameKind.PROCEDURE and frame.database == "msdb":
+            known = agent_procedure(frame.procedure, "dbo", "msdb")
+            frame.storage[OF_JOBS] = known is not None and known.text is frame.text
 
     def leave(self, frame: Frame) -> Iterator[Reply]:
         self.sql.leave(frame)

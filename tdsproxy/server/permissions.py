@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tdsproxy.server.agent_roles import may_read
 from tdsproxy.tsql import ast
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def _require(session: Session, action: str, name: ast.Name) -> None:
     found = session.engine.catalog.databases.find(database)
     if found is not None:
         session.rights.require_use(found.name)
+        if action == "SELECT" and found.name.lower() == "msdb" and may_read(session, name.object):
+            return
         session.rights.require(action, found.name, schema, name.object)
 
 

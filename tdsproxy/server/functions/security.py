@@ -98,7 +98,14 @@ def _in_database_role(context: ServerContext, role: str, user: str | None = None
         member = found
     if member.name == "dbo":
         return int(wanted in ("db_owner", *DATABASE_ROLES[:7]))
-    return int(wanted in member.roles)
+    by_role = {u.name.lower(): u.roles for u in context.users() if u.kind == "R"}
+    reached: set[str] = set()
+    waiting = set(member.roles)
+    while waiting:
+        through = waiting.pop()
+        reached.add(through)
+        waiting |= by_role.get(through, frozenset()) - reached
+    return int(wanted in reached)
 
 
 def _has_permission(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from tdsproxy.server.agent_roles import OF_JOBS, OPERATOR, READER, roles_of
 from tdsproxy.server.procedures.asking import ask
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
@@ -37,7 +38,12 @@ def _find(session: Session, given: Parameters) -> tuple[str, str, bytes, int, in
         " (SELECT COUNT(*) FROM msdb.dbo.sysjobsteps p WHERE p.job_id = j.job_id)"
         f" FROM msdb.dbo.sysjobs j WHERE {wanted} = N'{shown.replace(chr(39), chr(39) * 2)}'",
     )
-    if not rows:
+    may_see = bool(rows) and (
+        session.rights.is_sysadmin
+        or rows[0][2] == session.rights.login.sid
+        or bool(roles_of(session) & {READER, OPERATOR})
+    )
+    if not may_see:
         raise _fail(14262, f"@{'job_' if name is not None else ''}{wanted}", shown)
     job, found, owner, servers, steps = rows[0]
     sid = owner if isinstance(owner, bytes) else b""
@@ -47,6 +53,7 @@ def _find(session: Session, given: Parameters) -> tuple[str, str, bytes, int, in
 def _query(session: Session, text: str) -> list[tuple[Value, ...]]:
     """The rows of one query, within whatever the session is doing."""
     frame = session.batch_frame(text)
+    frame.storage[OF_JOBS] = True
     rows: list[tuple[Value, ...]] = []
     for reply in session.evaluator.execute(session.evaluator.parse(text, frame).statements[0], frame):
         if isinstance(reply, Rows):
@@ -54,17 +61,19 @@ def _query(session: Session, text: str) -> list[tuple[Value, ...]]:
     return rows
 
 
-def _require_owner(session: Session, owner: bytes) -> None:
-    """Raises SqlError 14252 for somebody else's job."""
-    if not session.rights.is_sysadmin and owner != session.rights.login.sid:
-        raise SqlError.of(14252, 16, 1, "Cannot perform this action on a job you do not own.")
+def _require_operator(session: Session, owner: bytes) -> None:
+    """Raises SqlError 14393 for somebody else's job."""
+    if session.rights.is_sysadmin or owner == session.rights.login.sid:
+        return
+    if OPERATOR not in roles_of(session):
+        raise _fail(14393)
 
 
 def _start(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     names = "@job_name @job_id @error_flag @server_name @step_name @output_flag"
     given = Parameters("sp_start_job", names, arguments)
     job, name, owner, servers, steps = _find(session, given)
-    _require_owner(session, owner)
+    _require_operator(session, owner)
     if not servers:
         raise _fail(14256, name, job)
     if not steps:
@@ -78,7 +87,7 @@ def _start(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Rep
 def _stop(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_stop_job", "@job_name @job_id @originating_server @server_name", arguments)
     job, name, owner, servers, _ = _find(session, given)
-    _require_owner(session, owner)
+    _require_operator(session, owner)
     if not servers:
         raise _fail(14257, name, job)
     ask(session, frame, "sp_agent_stop", job)

@@ -6,6 +6,14 @@ from typing import Final
 
 from tdsproxy.server.procedures.jobs.messages import refuse
 
+ADMIN: Final = "ISNULL(IS_SRVROLEMEMBER('sysadmin'), 0) = 1"
+OPERATES: Final = f"({ADMIN} OR ISNULL(IS_MEMBER('SQLAgentOperatorRole'), 0) = 1)"
+READS: Final = f"({ADMIN} OR ISNULL(IS_MEMBER('SQLAgentReaderRole'), 0) = 1)"
+OWN_OR_READ: Final = f"""
+DECLARE @reads bit = CASE WHEN {READS} THEN 1 ELSE 0 END
+"""
+"""Before what names ``@reads``: whether the caller sees the jobs of others."""
+
 JOB: Final = "@job_id uniqueidentifier = NULL, @job_name sysname = NULL"
 FIND_JOB: Final = f"""
 IF (@job_id IS NULL AND @job_name IS NULL) OR (@job_id IS NOT NULL AND @job_name IS NOT NULL
@@ -13,13 +21,16 @@ IF (@job_id IS NULL AND @job_name IS NULL) OR (@job_id IS NOT NULL AND @job_name
     {refuse(14294, "'@job_id'", "'@job_name'")}
 DECLARE @shown nvarchar(128) = ISNULL(@job_name, CONVERT(nvarchar(36), @job_id))
 IF @job_id IS NULL SELECT @job_id = job_id FROM dbo.sysjobs WHERE name = @job_name
-IF NOT EXISTS (SELECT * FROM dbo.sysjobs WHERE job_id = @job_id)
+DECLARE @owner varbinary(85) = (SELECT owner_sid FROM dbo.sysjobs WHERE job_id = @job_id)
+IF @owner IS NULL OR (@owner <> SUSER_SID() AND NOT {READS})
 BEGIN
     DECLARE @key sysname = CASE WHEN @job_name IS NULL THEN '@job_id' ELSE '@job_name' END
     {refuse(14262, "@key", "@shown")}
 END
 """
 FIND_JOB_IF_ANY: Final = f"IF @job_id IS NOT NULL OR @job_name IS NOT NULL BEGIN {FIND_JOB} END"
+OWN_JOB: Final = f"IF @owner <> SUSER_SID() AND NOT ({ADMIN}) {refuse(14525)}"
+"""After ``FIND_JOB``, where the job is changed."""
 TOUCH_JOB: Final = (
     "UPDATE dbo.sysjobs SET version_number = version_number + 1, date_modified = GETDATE()"
     " WHERE job_id = @job_id"
@@ -32,9 +43,13 @@ IF @schedule_id IS NULL AND (SELECT COUNT(*) FROM dbo.sysschedules WHERE name = 
 DECLARE @which nvarchar(128) = ISNULL(@schedule_name, CAST(@schedule_id AS nvarchar(12)))
 DECLARE @by sysname = CASE WHEN @schedule_id IS NULL THEN '@schedule_name' ELSE '@schedule_id' END
 IF @schedule_id IS NULL SELECT @schedule_id = schedule_id FROM dbo.sysschedules WHERE name = @schedule_name
-IF NOT EXISTS (SELECT * FROM dbo.sysschedules WHERE schedule_id = @schedule_id)
+DECLARE @schedule_owner varbinary(85) = (SELECT owner_sid FROM dbo.sysschedules
+    WHERE schedule_id = @schedule_id)
+IF @schedule_owner IS NULL OR (@schedule_owner <> SUSER_SID() AND NOT {READS})
     {refuse(14262, "@by", "@which")}
 """
+OWN_SCHEDULE: Final = f"IF @schedule_owner <> SUSER_SID() AND NOT ({ADMIN}) {refuse(14394)}"
+"""After ``FIND_SCHEDULE``, where the schedule is changed."""
 
 
 def one_of(name: str, values: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_JOB_IF_ANY, JOB
+from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_JOB_IF_ANY, JOB, OWN_OR_READ
 
 _SESSION: Final = "(SELECT MAX(session_id) FROM dbo.syssessions)"
 _ACTIVITY: Final = (
@@ -46,7 +46,8 @@ FROM dbo.sysjobs j LEFT JOIN dbo.syscategories c ON c.category_id = j.category_i
                 AND (m.next_run_time < n.next_run_time OR (m.next_run_time = n.next_run_time
                     AND m.schedule_id < n.schedule_id)))))
     {_ACTIVITY}
-WHERE (@job_id IS NULL OR j.job_id = @job_id) AND (@enabled IS NULL OR j.enabled = @enabled)
+WHERE (@reads = 1 OR j.owner_sid = SUSER_SID()) AND (@job_id IS NULL OR j.job_id = @job_id)
+    AND (@enabled IS NULL OR j.enabled = @enabled)
     AND (@owner_login_name IS NULL OR SUSER_SNAME(j.owner_sid) = @owner_login_name)
     AND (@category_name IS NULL OR c.name = @category_name)
     AND (@description IS NULL OR j.description LIKE @description)
@@ -93,7 +94,8 @@ FROM dbo.sysjobservers WHERE job_id = @job_id
 """
 _HISTORY_WHERE: Final = """
 FROM dbo.sysjobhistory h JOIN dbo.sysjobs j ON j.job_id = h.job_id
-WHERE (@job_id IS NULL OR h.job_id = @job_id) AND (@step_id IS NULL OR h.step_id = @step_id)
+WHERE (@reads = 1 OR j.owner_sid = SUSER_SID()) AND (@job_id IS NULL OR h.job_id = @job_id)
+    AND (@step_id IS NULL OR h.step_id = @step_id)
     AND (@sql_message_id IS NULL OR h.sql_message_id = @sql_message_id)
     AND (@sql_severity IS NULL OR h.sql_severity = @sql_severity)
     AND (@start_run_date IS NULL OR h.run_date >= @start_run_date)
@@ -116,7 +118,7 @@ BODIES: Final[dict[str, tuple[str, str]]] = {
 @owner_login_name sysname = NULL, @subsystem nvarchar(40) = NULL, @category_name sysname = NULL,
 @enabled tinyint = NULL, @execution_status int = NULL, @date_comparator char(1) = NULL,
 @date_created datetime = NULL, @date_last_modified datetime = NULL, @description nvarchar(512) = NULL""",
-        f"""{FIND_JOB_IF_ANY}
+        f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
 SELECT @job_aspect = ISNULL(UPPER(@job_aspect), 'ALL')
 IF @job_id IS NULL OR @job_aspect IN ('ALL', 'JOB') BEGIN {_JOBS} END
 IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'STEPS') BEGIN {_steps(words=True, where="")} END
@@ -146,13 +148,14 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
     "sp_help_schedule": (
         """@schedule_id int = NULL, @schedule_name sysname = NULL, @attached_schedules_only bit = NULL,
 @include_description bit = 0""",
-        f"""
+        f"""{OWN_OR_READ}
 SELECT s.schedule_id, s.schedule_uid, s.name AS schedule_name, s.enabled, s.freq_type, s.freq_interval,
     s.freq_subday_type, s.freq_subday_interval, s.freq_relative_interval, s.freq_recurrence_factor,
     s.active_start_date, s.active_end_date, s.active_start_time, s.active_end_time, s.date_created,
     {_NOT_ASKED} AS schedule_description,
     (SELECT COUNT(*) FROM dbo.sysjobschedules k WHERE k.schedule_id = s.schedule_id) AS job_count
-FROM dbo.sysschedules s WHERE (@schedule_id IS NULL OR s.schedule_id = @schedule_id)
+FROM dbo.sysschedules s WHERE (@reads = 1 OR s.owner_sid = SUSER_SID())
+    AND (@schedule_id IS NULL OR s.schedule_id = @schedule_id)
     AND (@schedule_name IS NULL OR s.name = @schedule_name)
     AND (ISNULL(@attached_schedules_only, 0) = 0
         OR EXISTS (SELECT * FROM dbo.sysjobschedules k WHERE k.schedule_id = s.schedule_id))
@@ -168,7 +171,7 @@ ORDER BY s.schedule_id
 @start_run_date int = NULL, @end_run_date int = NULL, @start_run_time int = NULL, @end_run_time int = NULL,
 @minimum_run_duration int = NULL, @run_status int = NULL, @minimum_retries int = NULL,
 @oldest_first int = 0, @server sysname = NULL, @mode varchar(7) = 'SUMMARY'""",
-        f"""{FIND_JOB_IF_ANY}
+        f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
 IF UPPER(@mode) = 'FULL'
     SELECT h.instance_id, h.job_id, j.name AS job_name, h.step_id, h.step_name, h.sql_message_id,
         h.sql_severity, h.message, h.run_status, h.run_date, h.run_time, h.run_duration, {_OPERATORS},
@@ -180,14 +183,15 @@ ELSE
     ),
     "sp_help_jobactivity": (
         f"{JOB}, @session_id int = NULL",
-        f"""{FIND_JOB_IF_ANY}
+        f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
 SELECT a.session_id, a.job_id, j.name AS job_name, a.run_requested_date, a.run_requested_source,
     a.queued_date, a.start_execution_date, a.last_executed_step_id, a.last_executed_step_date AS
     last_exectued_step_date, a.stop_execution_date, a.next_scheduled_run_date, a.job_history_id, h.message,
     h.run_status, h.operator_id_emailed, h.operator_id_netsent, h.operator_id_paged
 FROM dbo.sysjobactivity a JOIN dbo.sysjobs j ON j.job_id = a.job_id
     LEFT JOIN dbo.sysjobhistory h ON h.instance_id = a.job_history_id
-WHERE a.session_id = ISNULL(@session_id, {_SESSION}) AND (@job_id IS NULL OR a.job_id = @job_id)
+WHERE a.session_id = ISNULL(@session_id, {_SESSION}) AND (@reads = 1 OR j.owner_sid = SUSER_SID())
+    AND (@job_id IS NULL OR a.job_id = @job_id)
 ORDER BY j.name
 """,
     ),

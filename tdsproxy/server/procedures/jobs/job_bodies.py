@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB, JOB, TOUCH_JOB, one_of
+from tdsproxy.server.procedures.jobs.common import (
+    ADMIN,
+    FIND_JOB,
+    JOB,
+    OPERATES,
+    OWN_JOB,
+    TOUCH_JOB,
+    one_of,
+)
 from tdsproxy.server.procedures.jobs.messages import refuse
 
 _LEVELS: Final = "\n".join(
@@ -38,6 +46,25 @@ _OWNER: Final = f"""
 IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) IS NULL
     {refuse(14234, "'@owner_login_name'", "'sp_helplogins'")}
 """
+_MORE_THAN_ENABLED: Final = " OR ".join(
+    f"@{name} IS NOT NULL"
+    for name in (
+        "new_name",
+        "description",
+        "start_step_id",
+        "category_name",
+        "owner_login_name",
+        "notify_level_eventlog",
+        "notify_level_email",
+        "notify_level_netsend",
+        "notify_level_page",
+        "notify_email_operator_name",
+        "notify_netsend_operator_name",
+        "notify_page_operator_name",
+        "delete_level",
+    )
+)
+"""Of sp_update_job: members of SQLAgentOperatorRole may switch others' jobs on and off, no more."""
 _STEP: Final = """
 @subsystem nvarchar(40) = {0}, @command nvarchar(max) = NULL, @additional_parameters nvarchar(max) = NULL,
 @cmdexec_success_code int = {1}, @on_success_action tinyint = {2}, @on_success_step_id int = {1},
@@ -47,6 +74,8 @@ _STEP: Final = """
 @flags int = {1}, @proxy_id int = NULL, @proxy_name sysname = NULL
 """
 _CHECK_STEP: Final = f"""
+IF @output_file_name IS NOT NULL AND NOT ({ADMIN}) {refuse(14390, "'@output_file_name'")}
+IF @database_user_name IS NOT NULL AND NOT ({ADMIN}) {refuse(14390, "'@database_user_name'")}
 {one_of("@on_success_action", "1, 2, 3, 4")}
 {one_of("@on_fail_action", "1, 2, 3, 4")}
 IF @subsystem NOT IN ('TSQL', 'CmdExec', 'PowerShell', 'SSIS', 'ANALYSISQUERY', 'ANALYSISCOMMAND', 'Snapshot',
@@ -69,6 +98,8 @@ IF EXISTS (SELECT * FROM dbo.sysjobs WHERE name = @job_name) {refuse(14261, "'@n
 {_LEVELS}
 {_CATEGORY}
 {_OWNER}
+IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) <> SUSER_SID() AND NOT ({ADMIN})
+    {refuse(14515)}
 {_OPERATORS}
 SELECT @job_id = ISNULL(@job_id, NEWID())
 INSERT dbo.sysjobs (job_id, originating_server_id, name, enabled, description, start_step_id, category_id,
@@ -89,6 +120,9 @@ VALUES (@job_id, 0, @job_name, @enabled, ISNULL(@description, N'No description a
 @notify_netsend_operator_name sysname = NULL, @notify_page_operator_name sysname = NULL,
 @delete_level int = NULL, @automatic_post bit = 1""",
         f"""{FIND_JOB}
+IF @owner <> SUSER_SID() AND (NOT {OPERATES} OR ({_MORE_THAN_ENABLED}) AND NOT ({ADMIN})) {refuse(14525)}
+IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) <> @owner AND NOT ({ADMIN})
+    {refuse(14390, "'@owner_login_name'")}
 DECLARE @category_id int
 IF EXISTS (SELECT * FROM dbo.sysjobs WHERE name = @new_name AND job_id <> @job_id)
     {refuse(14261, "'@name'", "@new_name")}
@@ -118,7 +152,7 @@ IF @enabled IS NOT NULL
     "sp_delete_job": (
         f"""{JOB}, @originating_server sysname = NULL, @delete_history bit = 1,
 @delete_unused_schedule bit = 1""",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 DECLARE @schedules TABLE (id int)
 INSERT @schedules SELECT schedule_id FROM dbo.sysjobschedules WHERE job_id = @job_id
 DELETE dbo.sysjobschedules WHERE job_id = @job_id
@@ -135,7 +169,7 @@ DELETE dbo.sysjobs WHERE job_id = @job_id
     "sp_add_jobstep": (
         f"""{JOB}, @step_id int = NULL, @step_name sysname, {_STEP.format("N'TSQL'", 0, 1, 2)},
 @step_uid uniqueidentifier = NULL OUTPUT""",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 {_CHECK_STEP}
 DECLARE @next int = (SELECT ISNULL(MAX(step_id), 0) + 1 FROM dbo.sysjobsteps WHERE job_id = @job_id)
 DECLARE @places nvarchar(30) = N'1..' + CAST(@next AS nvarchar(12))
@@ -158,7 +192,7 @@ VALUES (@job_id, @step_id, @step_name, @subsystem, @command, @flags, @additional
     ),
     "sp_update_jobstep": (
         f"""{JOB}, @step_id int, @step_name sysname = NULL, {_STEP.format(*["NULL"] * 4)}""",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 {_CHECK_STEP}
 DECLARE @number nvarchar(12) = @step_id
 IF NOT EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_id = @step_id)
@@ -183,7 +217,7 @@ WHERE job_id = @job_id AND step_id = @step_id
     ),
     "sp_delete_jobstep": (
         f"{JOB}, @step_id int",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 DELETE dbo.sysjobsteps WHERE job_id = @job_id AND (step_id = @step_id OR @step_id = 0)
 UPDATE dbo.sysjobsteps SET step_id = step_id - 1 WHERE job_id = @job_id AND step_id > @step_id
     AND @step_id > 0
@@ -192,7 +226,7 @@ UPDATE dbo.sysjobsteps SET step_id = step_id - 1 WHERE job_id = @job_id AND step
     ),
     "sp_add_jobserver": (
         f"{JOB}, @server_name sysname = N'(LOCAL)', @automatic_post bit = 1",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 IF EXISTS (SELECT * FROM dbo.sysjobservers WHERE job_id = @job_id)
 BEGIN
     SELECT @shown = name FROM dbo.sysjobs WHERE job_id = @job_id
@@ -204,7 +238,7 @@ INSERT dbo.sysjobservers (job_id, server_id, last_run_outcome, last_outcome_mess
     ),
     "sp_delete_jobserver": (
         f"{JOB}, @server_name sysname",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {OWN_JOB}
 IF NOT EXISTS (SELECT * FROM dbo.sysjobservers WHERE job_id = @job_id)
 BEGIN
     SELECT @shown = name FROM dbo.sysjobs WHERE job_id = @job_id

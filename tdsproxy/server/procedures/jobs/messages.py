@@ -27,15 +27,31 @@ MESSAGES: Final = {
     14288: "%s cannot be before %s.",
     14294: "Supply either %s or %s to identify the job.",
     14295: "Frequency Type 0x2 (OnDemand) is no longer supported.",
+    14366: "Only members of sysadmin role can modify the owner of a schedule.",
     14371: (
         'There are two or more schedules named "%s". Specify %s instead of %s to uniquely identify the'
         " schedule."
     ),
     14372: "The schedule was not deleted because it is being used by one or more jobs.",
+    14390: "Only members of role sysadmin can specify the %s parameter.",
+    14391: "Only owner of a job or members of sysadmin role can detach a schedule.",
+    14392: (
+        "Only owner of a job or members of role sysadmin or SQLAgentOperatorRole can purge history of the"
+        " job."
+    ),
+    14393: (
+        "Only owner of a job or members of role sysadmin or SQLAgentOperatorRole can start and stop the job."
+    ),
+    14394: "Only owner of a job schedule or members of sysadmin role can modify or delete the job schedule.",
     14500: (
         "Supply either a non-zero message ID, non-zero severity, non-null performance condition, or non-null"
         " WMI namespace and query."
     ),
+    14515: (
+        "Only a member of the sysadmin server role can add a job for a different owner with"
+        " @owner_login_name."
+    ),
+    14525: "Only members of sysadmin role are allowed to update or delete jobs owned by a different login.",
     14528: 'Job "%s" has no steps defined.',
     22022: "SQLServerAgent Error: %s.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB_IF_ANY, JOB
+from tdsproxy.server.procedures.jobs.common import FIND_JOB_IF_ANY, OPERATES
 from tdsproxy.server.procedures.jobs.messages import refuse
 
 _CLASS: Final = "CASE @class WHEN 'ALERT' THEN 2 WHEN 'OPERATOR' THEN 3 ELSE 1 END"
@@ -101,11 +101,14 @@ FROM dbo.sysoperators o WHERE (@operator_name IS NULL OR name = @operator_name)
 """,
     ),
     "sp_purge_jobhistory": (
-        f"{JOB}, @oldest_date datetime = NULL",
+        "@job_name sysname = NULL, @job_id uniqueidentifier = NULL, @oldest_date datetime = NULL",
         f"""{FIND_JOB_IF_ANY}
+DECLARE @all bit = CASE WHEN {OPERATES} THEN 1 ELSE 0 END
+IF @job_id IS NOT NULL AND @owner <> SUSER_SID() AND @all = 0 {refuse(14392)}
 DECLARE @day int = CONVERT(int, CONVERT(char(8), @oldest_date, 112))
 DECLARE @time int = CONVERT(int, REPLACE(CONVERT(char(8), @oldest_date, 108), ':', ''))
 DELETE dbo.sysjobhistory WHERE (@job_id IS NULL OR job_id = @job_id)
+    AND (@all = 1 OR job_id IN (SELECT job_id FROM dbo.sysjobs WHERE owner_sid = SUSER_SID()))
     AND (@day IS NULL OR run_date < @day OR (run_date = @day AND run_time < @time))
 DECLARE @count int = @@ROWCOUNT
 RAISERROR(14226, 0, 1, @count)

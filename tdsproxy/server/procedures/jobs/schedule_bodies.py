@@ -5,7 +5,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_SCHEDULE, JOB, SCHEDULE, one_of
+from tdsproxy.server.procedures.jobs.common import (
+    ADMIN,
+    FIND_JOB,
+    FIND_SCHEDULE,
+    JOB,
+    OPERATES,
+    OWN_JOB,
+    OWN_SCHEDULE,
+    SCHEDULE,
+    one_of,
+)
 from tdsproxy.server.procedures.jobs.messages import refuse
 
 _FIELDS: Final = (
@@ -119,6 +129,8 @@ _ADD: Final = f"""
 {_CHECK}
 {"IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) IS NULL"}
     {refuse(14234, "'@owner_login_name'", "'sp_helplogins'")}
+IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) <> SUSER_SID() AND NOT ({ADMIN})
+    {refuse(14366)}
 SELECT @schedule_uid = ISNULL(@schedule_uid, NEWID())
 INSERT dbo.sysschedules (schedule_uid, originating_server_id, name, owner_sid, {", ".join(_FIELDS)},
     date_created, date_modified, version_number)
@@ -135,6 +147,10 @@ UPDATE dbo.sysschedules SET name = ISNULL(@new_name, name), {", ".join(f"{n} = @
     date_modified = GETDATE(), version_number = version_number + 1 WHERE schedule_id = @schedule_id
 UPDATE dbo.sysjobschedules SET next_run_date = 0, next_run_time = 0 WHERE schedule_id = @schedule_id
 """
+_MORE_THAN_ENABLED: Final = " OR ".join(
+    f"@{name} IS NOT NULL" for name in ("new_name", "owner_login_name", *_FIELDS[1:])
+)
+"""Of sp_update_schedule, before what is not given is filled in."""
 _OF_JOB: Final = f"""
 DECLARE @schedule_id int = (SELECT s.schedule_id FROM dbo.sysschedules s JOIN dbo.sysjobschedules js
     ON js.schedule_id = s.schedule_id WHERE js.job_id = @job_id AND s.name = @name)
@@ -151,7 +167,7 @@ BODIES: Final[dict[str, tuple[str, str]]] = {
     "sp_add_jobschedule": (
         f"""{JOB}, @name sysname, {_frequency(1)}, @schedule_id int = NULL OUTPUT, @automatic_post bit = 1,
 @schedule_uid uniqueidentifier = NULL OUTPUT""",
-        f"""DECLARE @owner_login_name sysname {FIND_JOB} {_ADD}
+        f"""DECLARE @owner_login_name sysname {FIND_JOB} {OWN_JOB} {_ADD}
 INSERT dbo.sysjobschedules (schedule_id, job_id, next_run_date, next_run_time)
     VALUES (@schedule_id, @job_id, 0, 0)
 """,
@@ -159,15 +175,18 @@ INSERT dbo.sysjobschedules (schedule_id, job_id, next_run_date, next_run_time)
     "sp_update_schedule": (
         f"""@schedule_id int = NULL, @name sysname = NULL, @new_name sysname = NULL, {_UPDATE_PARAMETERS},
 @owner_login_name sysname = NULL, @automatic_post bit = 1""",
-        f"DECLARE @schedule_name sysname = @name {FIND_SCHEDULE} {_UPDATE}",
+        f"""DECLARE @schedule_name sysname = @name {FIND_SCHEDULE}
+IF @schedule_owner <> SUSER_SID() AND (NOT {OPERATES} OR ({_MORE_THAN_ENABLED}) AND NOT ({ADMIN}))
+    {refuse(14394)}
+{_UPDATE}""",
     ),
     "sp_update_jobschedule": (
         f"{JOB}, @name sysname, @new_name sysname = NULL, {_UPDATE_PARAMETERS}, @automatic_post bit = 1",
-        f"{FIND_JOB} {_OF_JOB} {_UPDATE}",
+        f"{FIND_JOB} {OWN_JOB} {_OF_JOB} {_UPDATE}",
     ),
     "sp_delete_jobschedule": (
         f"{JOB}, @name sysname, @keep_schedule int = 0, @automatic_post bit = 1",
-        f"""{FIND_JOB} {_OF_JOB}
+        f"""{FIND_JOB} {OWN_JOB} {_OF_JOB}
 DELETE dbo.sysjobschedules WHERE job_id = @job_id AND schedule_id = @schedule_id
 IF @keep_schedule = 0 DELETE dbo.sysschedules WHERE schedule_id = @schedule_id
     AND schedule_id NOT IN (SELECT schedule_id FROM dbo.sysjobschedules)
@@ -175,7 +194,7 @@ IF @keep_schedule = 0 DELETE dbo.sysschedules WHERE schedule_id = @schedule_id
     ),
     "sp_attach_schedule": (
         f"{JOB}, {SCHEDULE}, @automatic_post bit = 1",
-        f"""{FIND_JOB} {FIND_SCHEDULE}
+        f"""{FIND_JOB} {OWN_JOB} {FIND_SCHEDULE}
 IF NOT EXISTS (SELECT * FROM dbo.sysjobschedules WHERE job_id = @job_id AND schedule_id = @schedule_id)
     INSERT dbo.sysjobschedules (schedule_id, job_id, next_run_date, next_run_time)
         VALUES (@schedule_id, @job_id, 0, 0)
@@ -183,7 +202,8 @@ IF NOT EXISTS (SELECT * FROM dbo.sysjobschedules WHERE job_id = @job_id AND sche
     ),
     "sp_detach_schedule": (
         f"{JOB}, {SCHEDULE}, @delete_unused_schedule bit = 0, @automatic_post bit = 1",
-        f"""{FIND_JOB} {FIND_SCHEDULE}
+        f"""{FIND_JOB} IF @owner <> SUSER_SID() AND NOT ({ADMIN}) {refuse(14391)}
+{FIND_SCHEDULE}
 DELETE dbo.sysjobschedules WHERE job_id = @job_id AND schedule_id = @schedule_id
 IF @delete_unused_schedule = 1 DELETE dbo.sysschedules WHERE schedule_id = @schedule_id
     AND schedule_id NOT IN (SELECT schedule_id FROM dbo.sysjobschedules)
@@ -191,7 +211,7 @@ IF @delete_unused_schedule = 1 DELETE dbo.sysschedules WHERE schedule_id = @sche
     ),
     "sp_delete_schedule": (
         f"{SCHEDULE}, @force_delete bit = 0, @automatic_post bit = 1",
-        f"""{FIND_SCHEDULE}
+        f"""{FIND_SCHEDULE} {OWN_SCHEDULE}
 IF @force_delete = 0 AND EXISTS (SELECT * FROM dbo.sysjobschedules WHERE schedule_id = @schedule_id)
     {refuse(14372)}
 DELETE dbo.sysjobschedules WHERE schedule_id = @schedule_id
