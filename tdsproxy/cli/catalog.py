@@ -27,7 +27,8 @@ def catalog(
     places: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Media, or directories of media. [the backup directory and those that are allowed]",
+            help="Media, or directories of media; URLs, too. [the backup directory, those that are allowed,"
+            " and what there are credentials for]",
             metavar="[PATH...]",
         ),
     ] = None,

@@ -1,7 +1,8 @@
 """msdb's history of backups again, from the media alone (``tdsproxy catalog --rebuild``).
 
 Every file of the places that are named, or of the backup directory and the allowed ones, whose first bytes
-are a medium's is read; files of one media set are put together. What msdb knows already stays as it is.
+are a medium's is read; so is every object below a URL that is named, or that the store has a credential for.
+What belongs to one media set is put together. What msdb knows already stays as it is.
 
 Not on the media, and so not known again: restores, backups whose media are gone or were overwritten, those to
 NUL, through which logical device a medium was written, how a script spelled its path, and the marks of log
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,22 +28,30 @@ from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_procedures import Procedure, Row
 from tdsproxy.commands.history_rows import backup_rows
 from tdsproxy.commands.messages import OsError
-from tdsproxy.media.device import DiskDevice
+from tdsproxy.commands.url_devices import UrlOptions, open_url, url_device
+from tdsproxy.media.device import DiskDevice, MediaDevice
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import MediaHeader
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.format import MEDIA_MAGIC
+from tdsproxy.media.object_device import Share
 from tdsproxy.media.reader import SetInfo
+from tdsproxy.objects.errors import ObjectError
+from tdsproxy.objects.store import Bucket, Found
+from tdsproxy.objects.url import is_url
 from tdsproxy.tsql.values import DateTime, Value
+
+# The copies of media that a synchronised store sends along (keeper.sync_layout) come and go with it.
+_SENT: Final = re.compile(r"(?:^|/)files/\d{6,}-[^/]+/")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Medium:
-    """One file and its label."""
+    """One file or object, and its label."""
 
-    device: DiskDevice
+    device: MediaDevice
     label: MediaHeader
 
 
@@ -79,11 +89,17 @@ def _shown(moment: Value) -> str:
     return moment.to_python().isoformat(" ", "seconds") if isinstance(moment, DateTime) else ""
 
 
-def _places(context: Context, names: Sequence[str]) -> list[Path]:
+def _places(context: Context, names: Sequence[str]) -> list[Path | str]:
+    """URLs are texts."""
     if not names:
-        return [context.env.paths.backup_directory, *context.env.paths.allowed]
-    found = []
+        credentials = (credential.name for credential in context.env.catalog.keys.credentials())
+        local = [context.env.paths.backup_directory, *context.env.paths.allowed]
+        return [*local, *(name for name in credentials if is_url(name))]
+    found: list[Path | str] = []
     for name in names:
+        if is_url(name):
+            found.append(name)
+            continue
         path = context.env.paths.locate(name, context.database_files())
         if path is None or not path.exists():
             reason = OsError.ACCESS_DENIED if path is None else OsError.FILE_NOT_FOUND
@@ -93,9 +109,12 @@ def _places(context: Context, names: Sequence[str]) -> list[Path]:
 
 
 def _media(context: Context, names: Sequence[str]) -> Iterator[_Medium]:
-    """Every file that is a medium, once; one that cannot be read is told to the log."""
+    """Every file or object that is a medium, once; one that cannot be read is told to the log."""
     seen: set[str] = set()
     for place in _places(context, names):
+        if isinstance(place, str):
+            yield from _objects(context, place, seen, wanted=bool(names))
+            continue
         for path in _files(place):
             real = os.path.realpath(path)
             if real in seen or not _is_medium(path):
@@ -106,6 +125,33 @@ def _media(context: Context, names: Sequence[str]) -> Iterator[_Medium]:
                 yield _Medium(device, operations.read_headers(device).header)
             except MediaError as error:
                 _log.warning("%s is left out of the history: %s", path, error)
+
+
+def _objects(context: Context, place: str, seen: set[str], *, wanted: bool) -> Iterator[_Medium]:
+    """A store that does not answer is passed over unless its URL was named."""
+    try:
+        url, bucket = open_url(context.env, place.rstrip("/"))
+        root = place.rstrip("/")[: len(place.rstrip("/")) - len(url.key)].rstrip("/")
+        single = bucket.find(url.key) if url.key else None
+        for item in [single] if single is not None else bucket.list(url.key):
+            name = f"{root}/{item.key}"
+            if name in seen or _SENT.search(item.key) is not None or not _begins_a_medium(bucket, item):
+                continue
+            seen.add(name)
+            device = url_device(context, name, UrlOptions(), writing=False, share=Share(1))
+            try:
+                yield _Medium(device, operations.read_headers(device).header)
+            except MediaError as error:
+                _log.warning("%s is left out of the history: %s", name, error)
+    except ObjectError as error:
+        if wanted:
+            raise fail(3201, place, str(error), state=2) from error
+        _log.warning("%s is left out of the history: %s", place, error)
+
+
+def _begins_a_medium(bucket: Bucket, item: Found) -> bool:
+    least = len(MEDIA_MAGIC)
+    return item.size >= least and bucket.read(item.key, 0, least) == MEDIA_MAGIC
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from tdsproxy.catalog.catalog import MSDB
+from tdsproxy.objects.options import Reaching, Secret
+from tdsproxy.objects.store import open_bucket
+from tdsproxy.objects.url import parse_url
 from tests.commands.support import Workshop, messages, numbers, table
+from tests.objects.s3_server import IDENTITY, KEY, SECRET, s3_server
 
 UNKNOWN = {
     "backupset": {"backup_set_id", "media_set_id"},
@@ -106,6 +110,49 @@ def test_the_history_equals_the_one_that_was_lost(made: Workshop) -> None:
         )
     )
     made.close()
+
+
+@pytest.mark.slow
+def test_media_in_an_object_store_are_known_again(tmp_path: Path) -> None:
+    """All that was known, also what kind of device it was and its URL: nothing of that is on a disk."""
+    with s3_server() as s3:
+        shop = Workshop(tmp_path, logged=True)
+        url, other = s3.bucket("media"), s3.bucket("other")
+        secret = f"WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'"
+        for text in (
+            f"CREATE CREDENTIAL [{url}] {secret}",
+            f"CREATE CREDENTIAL [{other}/below] {secret}",
+            "CREATE DATABASE a",
+            f"BACKUP DATABASE a TO URL = '{url}/a/full.bak' WITH NAME = 'first', COMPRESSION, FORMAT",
+            "BACKUP LOG a TO DISK = 'a.trn'",
+            f"BACKUP DATABASE a TO URL = '{other}/below/1', URL = '{other}/below/2'"
+            " WITH DIFFERENTIAL, FORMAT",
+            f"BACKUP LOG a TO URL = '{url}/a/log.trn' WITH FORMAT",
+        ):
+            assert not [m for m in messages(shop.run(text)) if m.severity > 10], text
+        bucket = open_bucket(
+            parse_url(url, object_needed=False), Secret(IDENTITY, f"{KEY}:{SECRET}"), Reaching()
+        )
+        bucket.write("notes.txt", b"no medium at all, but long enough to be looked at")
+        bucket.write("one/files/000001-0/backup/copy.bak", b"".join(bucket.pieces("a/full.bak")))
+        before = history(shop)
+        forget(shop)
+        rows = rebuild(shop)
+        assert [(row[1], row[5]) for row in rows] == [("D", 1), ("L", 1), ("I", 1), ("L", 1)]
+        after = history(shop)
+        assert known(after) == known(before)
+        for name in ("logical_device_name", "device_type", "physical_device_name"):
+            assert [row[name] for row in after["backupmediafamily"]] == [
+                row[name] for row in before["backupmediafamily"]
+            ]
+        forget(shop)
+        assert [row[1] for row in rebuild(shop, f"{other}/below/", f"{url}/a/log.trn")] == ["I", "L"]
+        # A store that refuses is passed over, unless it is asked for.
+        with s3.fault(lambda environ: (403, "AccessDenied")):
+            assert [row[1] for row in rebuild(shop)] == ["L"]
+            refused = shop.run("EXEC sp_rebuild_history @a1", variables={"@a1": url})
+            assert numbers(refused) == [3201]
+        shop.close()
 
 
 def test_places(made: Workshop, tmp_path: Path) -> None:
