@@ -17,7 +17,7 @@ from typing import Final
 
 from tdsproxy.media.device import LockedMedium, Part, ReadHandle, WriteHandle
 from tdsproxy.media.errors import DeviceCancelled, RemoteError
-from tdsproxy.media.object_upload import Upload
+from tdsproxy.media.object_upload import Upload, UploadCancelled
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.store import Bucket
 from tdsproxy.objects.url import ObjectUrl
@@ -142,7 +142,7 @@ class ObjectDevice:
                 raise DeviceCancelled(self.name, "cancelled while another backup writes it")
             with _remote(self.name, "open"):
                 self._look()
-            medium = _Medium(self.name, self._bucket, self._url.key, self._share, self._note)
+            medium = _Medium(self.name, self._bucket, self._url.key, self._share, self._note, cancelled)
             try:
                 yield medium
             finally:
@@ -271,12 +271,21 @@ class ObjectReader:
 class _Medium:
     """An object that nobody else here writes, and the one writing of it."""
 
-    def __init__(self, name: str, bucket: Bucket, key: str, share: Share, note: UploadNote | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        bucket: Bucket,
+        key: str,
+        share: Share,
+        note: UploadNote | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
         self._name = name
         self._bucket = bucket
         self._key = key
         self._share = share
         self._note = note
+        self._cancelled = cancelled
         self._writing: _Writer | None = None
 
     def reader(self) -> ReadHandle | None:
@@ -289,7 +298,7 @@ class _Medium:
         return self.replace()
 
     def replace(self) -> WriteHandle:
-        self._writing = _Writer(self._name, self._bucket, self._key, self._share, self._note)
+        self._writing = _Writer(self._name, self._bucket, self._key, self._share, self._note, self._cancelled)
         return self._writing
 
     def close(self) -> None:
@@ -300,12 +309,21 @@ class _Medium:
 class _Writer:
     """The first part is held back until it is full, so that a small medium can still be patched."""
 
-    def __init__(self, name: str, bucket: Bucket, key: str, share: Share, note: UploadNote | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        bucket: Bucket,
+        key: str,
+        share: Share,
+        note: UploadNote | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
         self._name = name
         self._bucket = bucket
         self._key = key
         self._share = share
         self._note = note
+        self._cancelled = cancelled
         self._head: bytearray | None = bytearray()
         self._upload: Upload | None = None
         self._offset = 0
@@ -353,7 +371,10 @@ class _Writer:
         if self._upload is None:
             if self._note is not None:
                 self._note.begin()
-            self._upload = Upload(self._bucket, self._key, self._share.part_bytes, self._share.concurrency)
+            share = self._share
+            self._upload = Upload(
+                self._bucket, self._key, share.part_bytes, share.concurrency, self._cancelled
+            )
         return self._upload
 
     def _send_head(self) -> None:
@@ -369,3 +390,5 @@ def _remote(name: str, operation: str) -> Iterator[None]:
         yield
     except ObjectError as error:
         raise RemoteError(name, operation, error) from error
+    except UploadCancelled as error:
+        raise DeviceCancelled(name, "cancelled while the store does not take what is sent") from error

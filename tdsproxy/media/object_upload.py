@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tdsproxy.objects.errors import ObjectError
@@ -15,15 +15,22 @@ _DISCARD_SECONDS: Final = 10.0
 _WAITING: Final = 4
 
 
+class UploadCancelled(Exception):
+    """Whoever wanted the upload does not any more."""
+
+
 class Upload:
     """Bytes go in by ``write`` and reach the store in parts, by a thread of its own. The object is visible
-    when ``finish`` returns; after ``discard`` nothing is left of it. Raises ObjectError."""
+    when ``finish`` returns; after ``discard`` nothing is left of it. Raises ObjectError, UploadCancelled."""
 
-    def __init__(self, bucket: Bucket, key: str, part_size: int, concurrency: int) -> None:
+    def __init__(
+        self, bucket: Bucket, key: str, part_size: int, concurrency: int, cancelled: Callable[[], bool]
+    ) -> None:
         self._bucket = bucket
         self._key = key
         self._part_size = part_size
         self._concurrency = concurrency
+        self._cancelled = cancelled
         self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
@@ -35,7 +42,7 @@ class Upload:
         self._put(data)
 
     def finish(self) -> None:
-        """Make the object visible."""
+        """Make the object visible. Who has got this far is not cancelled any more."""
         self._put(None)
         self._thread.join()
         self._raise()
@@ -54,7 +61,9 @@ class Upload:
                 self._queue.put(data, timeout=_POLL_SECONDS)
                 return
             except queue.Full:
-                continue
+                # A store that does not answer keeps nobody.
+                if self._cancelled():
+                    raise UploadCancelled from None
 
     def _raise(self) -> None:
         if self._error is not None:

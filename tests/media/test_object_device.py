@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tdsproxy.media.errors import RemoteError
+from tdsproxy.media.errors import DeviceCancelled, RemoteError
 from tdsproxy.media.object_device import ObjectDevice, ObjectLocks, ObjectReader, Share
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Reaching
-from tdsproxy.objects.store import Bucket, open_bucket
+from tdsproxy.objects.store import Abandoned, Bucket, open_bucket
 from tdsproxy.objects.url import ObjectUrl, parse_url
 
 
@@ -135,6 +135,48 @@ def test_a_stream_that_breaks_off_is_no_end(url: ObjectUrl, bucket: Bucket) -> N
     assert b"".join(reader.read_at(at, 1000) for at in range(0, len(data), 1000)) == data
     assert cut.streams > 1
     reader.close()
+
+
+class _Stalled(Bucket):
+    """A store that takes the first piece of an upload, and no more before it may."""
+
+    def __init__(self) -> None:
+        self.may, self.abandoned = threading.Event(), threading.Event()
+
+    def find(self, key: str) -> None:
+        return None
+
+    def upload(self, key: str, pieces: Iterable[bytes], part_size: int, concurrency: int) -> None:
+        coming = iter(pieces)
+        next(coming)
+        assert self.may.wait(60)
+        try:
+            for _ in coming:
+                pass
+        except Abandoned:
+            self.abandoned.set()
+            raise
+
+
+def test_a_store_that_takes_nothing_does_not_keep_who_is_cancelled(
+    url: ObjectUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdsproxy.media.object_upload._DISCARD_SECONDS", 0.01)
+    stalled, cancelled = _Stalled(), threading.Event()
+    device = ObjectDevice(url, stalled, share=Share(1, 5 << 20))
+
+    def write() -> None:
+        with device.lock(cancelled.is_set) as medium:
+            handle = medium.append(0)
+            cancelled.set()
+            for _ in range(100):
+                handle.append([bytes(1 << 20)])
+
+    with pytest.raises(DeviceCancelled):
+        write()
+    # What is under way ends when the store goes on.
+    stalled.may.set()
+    assert stalled.abandoned.wait(60)
 
 
 def test_one_writer_at_a_time() -> None:
