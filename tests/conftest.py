@@ -26,12 +26,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # process ran before, and so on which worker was free.
 providers.is_local_module_file = lambda path: False
 
+LONGEST = (
+    "test_sqlalchemy.py",
+    "test_running_agent.py",
+    "test_sql_tools_service.py",
+    "test_backup_restore.py",
+    "test_captures.py",
+)
+"""The files that take longest, in this order."""
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 if (ROOT / ".clients" / "odbc" / "odbcinst.ini").exists():
     # Before any test loads unixODBC, directly or by a client: it reads this once.
     os.environ.setdefault("ODBCSYSINI", str(ROOT / ".clients" / "odbc"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: at the end no worker has one to itself while the others have nothing left."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (ranks.get(item.path.name, len(ranks)), item.path not in slow))
 
 
 @pytest.fixture(scope="session")
