@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,8 +52,21 @@ def run_statement(
         request = NativeRequest(text, session, variables=dict(variables or {}), max_rate=max_rate)
         shown = progress or Nothing()
         try:
+            replies = keeper.run(request)
+            killed = threading.Event()
+
+            def kill(_spid: int) -> None:
+                killed.set()
+                replies.cancel()
+
+            # KILL of this session, from any client of the store.
+            keeper.on_kill(kill)
+            keeper.note_session(keeper.spid_base, session.login, session.database)
             with looked_at(shown, keeper.spid_base, keeper.running):
-                return collect(keeper.run(request), shown)
+                outcome = collect(replies, shown)
+            if killed.is_set():
+                raise CommandError("The session was killed.")
+            return outcome
         except SqlError as error:
             raise CommandError(error.messages[0].text) from error
 

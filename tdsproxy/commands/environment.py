@@ -40,6 +40,10 @@ class Sessions(Protocol):
         """Ends sessions and waits until they have gone, for a bounded time."""
         ...
 
+    def kill(self, spid: int) -> None:
+        """Asks the client of a session to end it, and does not wait; nothing where there is none."""
+        ...
+
     def release(self, database: str) -> None:
         """Asks every client to close its handles on the database's file, and waits for the answers."""
         ...

@@ -660,6 +660,7 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "The revert command is incorrectly specified. The RESTORE statement must be of the form: RESTORE "
         "DATABASE <x> FROM DATABASE_SNAPSHOT = <y>.",
     ),
+    6102: (14, 1, "User does not have permission to use the KILL statement."),
 }
 
 

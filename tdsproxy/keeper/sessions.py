@@ -105,6 +105,12 @@ class SessionRegistry:
             session = self._sessions.get(spid)
         return None if session is None else session.login
 
+    def kill(self, spid: int) -> None:
+        with self._changed:
+            session = self._sessions.get(spid)
+        if session is not None:
+            session.client.kill(spid)
+
     def end(self, spids: Collection[int]) -> None:
         wanted = set(spids)
         with self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from tdsproxy.server.procedures.asking import look
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
@@ -15,6 +16,8 @@ from tdsproxy.tsql.state import Frame
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
+_ASK: Final = "tds_kill"
+"""The keeper's procedure: the session's number, and whether it is only asked after; 1 when there is one."""
 _LAST_OF_SYSTEM: Final = 50
 """The sessions up to here are SQL Server's own."""
 
@@ -36,7 +39,8 @@ def run_kill(session: Session, statement: ast.Kill, frame: Frame) -> Iterator[Re
         raise SqlError.of(6104, 16, 1, "Cannot use KILL to kill your own process.", line)
     if spid <= _LAST_OF_SYSTEM:
         raise SqlError.of(6107, 14, 1, "Only user processes can be killed.", line)
-    if session.engine.session(spid) is None:
+    here = session.engine.session(spid) is not None
+    if not here and not _ask(session, spid, only_asked=True):
         raise SqlError.of(6106, 16, 2, f"Process ID {spid} is not an active process ID.", line)
     if statement.status_only:
         raise SqlError.of(
@@ -46,5 +50,13 @@ def run_kill(session: Session, statement: ast.Kill, frame: Frame) -> Iterator[Re
             f"Status report cannot be obtained. Rollback operation for Process ID {spid} is not in progress.",
             line,
         )
-    session.engine.kill(spid)
+    if here:
+        session.engine.kill(spid)
+    else:
+        _ask(session, spid, only_asked=False)
     yield Done(Command.NONE)
+
+
+def _ask(session: Session, spid: int, *, only_asked: bool) -> bool:
+    """Of another process that serves the store; whether there is such a session. Raises SqlError."""
+    return any(row[0] == 1 for row in look(session, _ASK, spid, int(only_asked)))

@@ -7,6 +7,8 @@ needs.
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,8 @@ from typing import Any
 import pytds
 import pytest
 
+from tdsproxy.keeper.options import KeeperOptions
+from tdsproxy.keeper.start import connect_sync
 from tests.running import Running, running
 
 LIMIT = 60.0
@@ -175,3 +179,42 @@ def test_kill_is_refused(server: Running) -> None:
         spid = cursor.fetchone()[0]
         assert number_of(server, f"KILL {spid} WITH STATUSONLY") == 6120
         assert number_of(server, f"BEGIN TRAN; KILL {spid}") == 6115
+
+
+@pytest.mark.slow
+def test_a_session_of_another_process_is_killed(server: Running) -> None:
+    """``server`` beside ``serve``: the keeper knows the sessions of both."""
+    with running(server.store, command="server") as other:
+        statement = Statement(other, f"BACKUP DATABASE a TO DISK = 'elsewhere.bak' WITH INIT, {MANY_RUNS}")
+        seen(other, statement)
+        assert number_of(server, f"KILL {statement.spid} WITH STATUSONLY") == 6120
+        assert number_of(server, f"KILL {statement.spid}") == 0
+        assert statement.ended()
+        assert len(statement.errors) == 1
+        with other.connect() as idle, idle.cursor() as cursor:
+            cursor.execute("SELECT @@SPID")
+            spid = cursor.fetchone()[0]
+            assert number_of(server, f"KILL {spid}") == 0
+            with pytest.raises((pytds.Error, OSError)):
+                cursor.execute("SELECT 1")
+        assert number_of(server, f"KILL {spid}") == 6106
+        assert number_of(other, "SELECT 1") == 0
+    assert not (server.backup_directory / "elsewhere.bak").exists()
+
+
+@pytest.mark.slow
+def test_a_backup_from_the_shell_is_killed(server: Running) -> None:
+    words = [sys.executable, "-m", "tdsproxy", "backup", "a", "shell.bak", "--max-rate", "100K"]
+    words += ["--store", str(server.store)]
+    with contextlib.closing(connect_sync(KeeperOptions(server.store))) as keeper:
+        shell = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        spids: list[int] = []
+        deadline = time.monotonic() + LIMIT
+        while not spids and time.monotonic() < deadline:
+            spids = [found.spid for found in keeper.running() if found.command == "BACKUP DATABASE"]
+        assert spids
+        assert number_of(server, f"KILL {spids[0]}") == 0
+        _, errors = shell.communicate(timeout=LIMIT)
+    assert shell.returncode == 1
+    assert "The session was killed." in errors
+    assert not (server.backup_directory / "shell.bak").exists()

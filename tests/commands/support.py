@@ -38,6 +38,9 @@ class FakeSessions:
     def login_of(self, spid: int) -> str | None:
         return self.logins.get(spid, "sa") if spid in self.databases else None
 
+    def kill(self, spid: int) -> None:
+        self.end([spid])
+
     def end(self, spids: Collection[int]) -> None:
         for spid in spids:
             del self.databases[spid]

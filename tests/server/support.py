@@ -141,6 +141,9 @@ class LocalKeeper:
     def users_of(self, database: str) -> Collection[int]:
         return [spid for spid, name in self.current.items() if name.lower() == database.lower()]
 
+    def kill(self, spid: int) -> None:
+        self.end([spid])
+
     def end(self, spids: Collection[int]) -> None:
         for spid in spids:
             for callback in self._kill:
