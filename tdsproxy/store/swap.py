@@ -8,10 +8,11 @@ descriptor in any process, and while it is held whoever opens the file waits in 
    If another process holds the lock of a reader, the rename is out of the question, and nothing has happened.
 2. The file is opened again, for an instant by nobody else, and the lease is taken. What the file and its WAL
    were in step 1 they must be now; else somebody committed in between, and all begins again in the other way.
-3. The WAL is copied into the file, and the file leaves WAL mode. It needs nothing beside it now, so
-   somebody who opened it in the last instant reads the old content, whole, and SQLite refuses to write into
-   a file that has moved (SQLITE_READONLY_DBMOVED).
+3. The WAL is copied into the file, and the file leaves WAL mode: it needs nothing beside it now.
 4. The old file gets a second name, ``.undo/.NAME.former``; the image is renamed over the first one.
+5. Who came in the instant before the rename has the old file, under the name of the new one: as soon as a WAL
+   of that name is there SQLite would read both as one. So the old file stays locked, exclusively, until the
+   kernel gives the lease once more, which proves that nobody has it.
 
 Killed before 4 the old database is there, though maybe no more in WAL mode; after it the new one. What the
 second name means is found out by ``settle_former``. Nothing is copied: each page was written once.
@@ -25,6 +26,7 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,6 +56,7 @@ _SHARED_SIZE: Final = 510
 _FLOCK: Final = struct.Struct("hhqqi4x")
 # A time of modification so old is not that of a write which is still to come.
 _OLD_NS: Final = 5_000_000_000
+_LATE_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def swap(
         alone = connect(target)
     except DatabaseUnreadable:
         return None
+    former: tuple[Path, int] | None = None
     try:
         descriptor = _only_descriptor(rest.inode, target)
         if descriptor is None:
@@ -97,11 +101,16 @@ def swap(
         with _leased(descriptor) as granted:
             if not granted or _rest_of(alone, target) != rest:
                 return None
-            return _rename_leased(alone, descriptor, image, target, cancelled)
+            former = _rename_leased(alone, descriptor, image, target, cancelled)
     except (apsw.Error, SnapshotBroken):
         return None
     finally:
         alone.close()
+    if former is None:
+        return None
+    path, locked_descriptor = former
+    _close_when_alone(locked_descriptor)
+    return path
 
 
 def _is_suitable(image: Path, target: Path) -> bool:
@@ -223,8 +232,10 @@ def _nobody_waits(descriptor: int) -> bool:
 
 def _rename_leased(
     alone: apsw.Connection, descriptor: int, image: Path, target: Path, cancelled: Callable[[], bool]
-) -> Path | None:
+) -> tuple[Path, int] | None:
+    """The old file's new name, and a descriptor of it that is locked."""
     former = former_path(target)
+    kept = os.dup(descriptor)
     cookie = int(str(alone.execute("PRAGMA schema_version").fetchall()[0][0]))
     renamed = False
     try:
@@ -232,7 +243,7 @@ def _rename_leased(
         if mode != "delete" or any(path.exists() for path in sidecars(target)):
             return None
         crashpoints.reach("install.alone")
-        if not _prepared(image, target, former, cookie):
+        if not _prepared(image, target, former, cookie, kept):
             return None
         crashpoints.reach("install.former-kept")
         if cancelled():
@@ -249,18 +260,50 @@ def _rename_leased(
             former.replace(target)
             renamed = False
             raise
-        return former
+        return former, kept
     finally:
         if not renamed:
+            _lock(kept, fcntl.F_UNLCK)
+            os.close(kept)
             former.unlink(missing_ok=True)
             alone.execute("PRAGMA journal_mode=WAL").fetchall()
 
 
-def _prepared(image: Path, target: Path, former: Path, cookie: int) -> bool:
+def _lock(descriptor: int, kind: int = fcntl.F_WRLCK) -> None:
+    """Locks the file as SQLite's EXCLUSIVE does, for the open file and not for the process: the lock lasts as
+    long as any descriptor that dup(2) made of this one, whatever other ones are closed. Raises OSError."""
+    wanted = _FLOCK.pack(kind, os.SEEK_SET, file_header.PENDING_BYTE, 2 + _SHARED_SIZE, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+
+
+def _close_when_alone(descriptor: int) -> None:
+    """Closes the replaced file, locked as it is, when nobody else has it: nearly always at once, else in a
+    thread."""
+    # Who looked the name up before the rename opens the file within this time, or has been seen.
+    time.sleep(_LATE_SECONDS)
+    if _is_alone(descriptor):
+        os.close(descriptor)
+        return
+
+    def wait() -> None:
+        while not _is_alone(descriptor):
+            time.sleep(_LATE_SECONDS)
+        os.close(descriptor)
+
+    threading.Thread(target=wait, name="replaced file", daemon=True).start()
+
+
+def _is_alone(descriptor: int) -> bool:
+    with _leased(descriptor) as granted:
+        return granted
+
+
+def _prepared(image: Path, target: Path, former: Path, cookie: int, descriptor: int) -> bool:
     """False when a file system or the rights of this process do not allow it."""
     try:
         _resemble(image, target, cookie)
         _link(target, former)
+        _lock(descriptor)
     except OSError:
         return False
     return True

@@ -120,6 +120,22 @@ def hold(path: str, kind: str) -> None:
     connection.close()
 
 
+def visit(path: str) -> None:
+    """Open the file, and when a line comes try to read and to write; print what came of it."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    print("opened", flush=True)
+    sys.stdin.readline()
+    found: list[object] = []
+    for statement in ("SELECT count(*) FROM plain", "INSERT INTO plain(body) VALUES('lost?')"):
+        try:
+            rows = connection.execute(statement).fetchall()
+            found.append(rows[0][0] if rows else "written")
+        except sqlite3.OperationalError as error:
+            found.append(str(error))
+    print(json.dumps(found), flush=True)
+    connection.close()
+
+
 def serve() -> None:
     """Run the commands that come in, one JSON list a line, and answer each with what it printed."""
     for line in sys.stdin:
@@ -151,6 +167,8 @@ def run(command: str, path: str, *rest: str) -> None:
         commit(path, int(rest[0]))
     elif command == "hold":
         hold(path, rest[0])
+    elif command == "visit":
+        visit(path)
     elif command == "damage":
         with Path(path).open("r+b") as file:
             file.write(b"no database" * 100)

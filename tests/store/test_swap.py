@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -134,42 +137,41 @@ def test_a_commit_of_the_last_instant_is_in_what_is_kept(
 
 
 @pytest.mark.parametrize("seen", [True, False])
-def test_who_opens_it_in_the_last_instant_reads_the_old_content_or_the_new(
+def test_who_opens_it_in_the_last_instant_sees_no_mixture(
     live: Path, image: Path, monkeypatch: pytest.MonkeyPatch, seen: bool
 ) -> None:
-    """``seen`` False: in the instant between the last look and the rename."""
-    found: list[object] = []
-
-    def visit() -> None:
-        visitor = apsw.Connection(str(live))
-        opened.set()
-        proceed.wait(60)
-        found.append(visitor.execute("SELECT count(*) FROM plain").fetchall()[0][0])
-        try:
-            visitor.execute("PRAGMA busy_timeout=60000; INSERT INTO plain(body) VALUES('lost?')").fetchall()
-            found.append("written")
-        except apsw.ReadOnlyError:
-            found.append("refused")
-        visitor.close()
+    """``seen`` False: in the instant between the last look and the rename. That one has the old file under
+    the new one's name; beside the WAL that is written then, it is refused as long as it stays."""
 
     def come() -> None:
-        thread.start()
+        visitors.append(stack.enter_context(processes.started("visit", live)))
         while fcntl.fcntl(descriptor_of(live), fcntl.F_GETLEASE) == fcntl.F_WRLCK:
             os.sched_yield()
 
-    opened, proceed = threading.Event(), threading.Event()
-    thread = threading.Thread(target=visit)
+    visitors: list[subprocess.Popen[str]] = []
     at(monkeypatch, "install.former-kept", come)
     if not seen:
         monkeypatch.setattr(swap, "_nobody_waits", lambda descriptor: True)
     new = image.stat().st_ino
-    replace_live(image, live)
-    assert opened.wait(60)
-    proceed.set()
-    thread.join(60)
-    assert (live.stat().st_ino == new) == (not seen)
-    assert found == ([NEW, "written"] if seen else [OLD, "refused"])
+    with contextlib.ExitStack() as stack:
+        installed = replace_live(image, live)
+        visitor = visitors[0]
+        assert processes.read_line(visitor) == "opened"
+        assert (live.stat().st_ino == new) == (not seen)
+        # A WAL lies beside the new file when the visitor begins to read.
+        writer = stack.enter_context(processes.started("hold", live, "write"))
+        assert processes.read_line(writer) == "held"
+        if seen:
+            writer.communicate("", timeout=60)
+        found, _ = visitor.communicate("\n", timeout=60)
+    locked = "database is locked"
+    assert json.loads(found) == ([NEW, "written"] if seen else [locked, locked])
     assert rows(live) == NEW + (1 if seen else 0)
+    assert installed.undo is not None
+    for thread in threading.enumerate():
+        if thread.name == "replaced file":
+            thread.join(60)
+    assert len(processes.check(installed.undo)["content"]["plain"]) == OLD
 
 
 def test_links_go_on_leading_to_it(live: Path, image: Path, tmp_path: Path) -> None:
