@@ -99,10 +99,7 @@ def replace_live(
         image.unlink(missing_ok=True)
         raise
     if former is not None:
-        undo = settle_former(target, _undo_path(target) if keep_undo else None)
-        if undo is not None:
-            _drop_older(undo, target)
-        _unfinished_undo(target).unlink(missing_ok=True)
+        undo = _named(target, keep_undo=keep_undo)
         crashpoints.reach("install.after-commit")
         return Installed(target, undo)
     leave_wal_mode(image)
@@ -123,6 +120,19 @@ def replace_live(
             if path is not None:
                 path.unlink(missing_ok=True)
     return Installed(target, undo, converted is not None)
+
+
+def _named(target: Path, *, keep_undo: bool) -> Path | None:
+    """The former content gets its name, and those before it go. The replacement is done, so a disk that fails
+    now can't undo it: whatever names the file has, ``settle_former`` finds out later."""
+    undo = _undo_path(target) if keep_undo else None
+    with contextlib.suppress(OSError):
+        settle_former(target, undo)
+    with contextlib.suppress(OSError):
+        if undo is not None and undo.exists():
+            _drop_older(undo, target)
+        _unfinished_undo(target).unlink(missing_ok=True)
+    return undo if undo is not None and undo.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
