@@ -124,3 +124,35 @@ def test_log_index_entries_come_back(lsn: int, end: int, ns: int, flags: int) ->
     assert layout.unpack_log_index(entry.pack() * 2) == [entry, entry]
     with pytest.raises(layout.FormatError):
         layout.unpack_log_index(entry.pack()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (4, 1, "pages are cut off"),  # fewer pages in all than here
+        (48, 0, "pages are cut off"),
+        (52, 3, "beyond the database's end"),
+        (56, 60_000, "name of a mark is cut off"),
+        (64, 0xFFFF, "name of a mark is no text"),
+    ],
+)
+def test_a_block_that_says_what_cannot_be_is_refused(at: int, value: int, words: str) -> None:
+    transaction = StoredTransaction(7, 9, 5, 512, 4, [(1, bytes(512)), (4, bytes(512))], "mark", "note")
+    (block,) = pack_blocks([transaction])
+    (piece,) = unpack_block(block.data)
+    assert (piece.mark, piece.mark_description) == ("mark", "note")
+    data = bytearray(block.data)
+    size = 2 if at >= 56 else 4
+    data[at : at + size] = value.to_bytes(size, "little")
+    with pytest.raises(layout.FormatError, match=words):
+        list(unpack_block(data))
+
+
+def test_a_large_transaction_gives_as_many_pages_as_it_says() -> None:
+    class Short(list[tuple[int, bytes]]):
+        def __len__(self) -> int:
+            return 4000
+
+    transaction = StoredTransaction(7, 9, 5, 512, 4000, Short([(n, bytes(512)) for n in range(1, 3000)]))
+    with pytest.raises(layout.FormatError, match="has 2999 pages instead of 4000"):
+        list(pack_blocks([transaction]))
