@@ -86,8 +86,7 @@ class Capturer:
             self._detach()
             self._watch.close()
             raise
-        self._thread = threading.Thread(target=self._run, name=f"log-capture {path.name}", daemon=True)
-        self._thread.start()
+        self._thread = self._started_thread()
 
     # ------------------------------------------------------------------ taking hold, letting go
 
@@ -133,7 +132,29 @@ class Capturer:
 
     # ------------------------------------------------------------------ the thread
 
+    def _started_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name=f"log-capture {self.path.name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _revive(self) -> None:
+        """Starts the thread again when an error has ended it that nobody expected."""
+        if self._thread.is_alive() or time.monotonic() < self._retry_at:
+            return
+        with self._lock:
+            if not self._closing.is_set() and not self._thread.is_alive():
+                self._thread = self._started_thread()
+
     def _run(self) -> None:
+        try:
+            self._follow_wal()
+        except BaseException as error:
+            # The hold stays, so that nothing is lost until somebody starts the thread again.
+            with self._lock:
+                self._note_stop(f"{type(error).__name__}: {error}")
+            raise
+
+    def _follow_wal(self) -> None:
         # Where that is allowed: a commit's time is as exact as this thread is prompt.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
@@ -286,6 +307,7 @@ class Capturer:
     def _capture_for_caller(self) -> Follower:
         if self._closing.is_set():
             raise CaptureStopped(f"the log of {self.path} is not captured any more")
+        self._revive()
         if self._stopped is not None:
             self._retry()
         elif self._follower is not None:
@@ -307,6 +329,7 @@ class Capturer:
 
     def wake(self) -> None:
         """Something may have been committed; returns at once."""
+        self._revive()
         self._watch.wake()
 
     def note_commit(self, frame: int, committed_ns: int) -> None:
@@ -315,7 +338,7 @@ class Capturer:
         To be called before the commit is acknowledged: then its time in the log is not after that.
         """
         self._times.note(frame, committed_ns)
-        self._watch.wake()
+        self.wake()
 
     def announce_mark(self, name: str | None, description: str | None = None) -> None:
         """The next commit carries this mark (None: it doesn't after all).

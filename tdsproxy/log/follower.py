@@ -177,7 +177,12 @@ class Follower:
             self._page_size = state.page_size
         self._anchored = False
         self._open_wal()
-        self._read(state)
+        try:
+            self._read(state)
+        except BaseException:
+            # Of whatever cause: a transaction of which parts are there is captured anew.
+            self._archive.drop_parts()
+            raise
         self._times.seen(state.max_frame, before_ns)
         crashpoints.reach("log.captured")
         if self.may_be_on_zero:
@@ -268,7 +273,8 @@ class Follower:
                 else:
                     whole.append(commit)
             self._store_whole(whole)
-        except OSError:
+        except BaseException:
+            # Of whatever cause: what the archive does not have was not captured.
             self._archive.drop_parts()
             self._part_bytes = 0
             stored = self._archive.position()
