@@ -69,8 +69,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of sysjobs, with its steps in order. ``notify_eventlog`` and ``delete_level``: 0 never, 1 when it
-    succeeds, 2 when it fails, 3 always."""
+    """A row of sysjobs, with its steps in order. ``notify_eventlog``, ``notify_email`` and ``delete_level``:
+    0 never, 1 when it succeeds, 2 when it fails, 3 always. ``email_operator``: whom to write to."""
 
     id: UUID
     name: str
@@ -81,9 +81,25 @@ class Job:
     has_target: bool = True
     notify_eventlog: int = 0
     delete_level: int = 0
+    notify_email: int = 0
+    email_operator: int = 0
 
     def step(self, number: int) -> Step | None:
         return next((step for step in self.steps if step.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A row of sysoperators, as far as mail goes. ``address`` may hold several, parted by semicolons."""
+
+    id: int
+    name: str
+    enabled: bool
+    address: str
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.address.split(";") if part.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +152,7 @@ class HistoryRow:
     number: int = 0
     severity: int = 0
     retries: int = 0
+    emailed: int = 0
 
 
 class JobBook:
@@ -149,6 +166,11 @@ class JobBook:
     def close(self) -> None:
         self._file.close()
 
+    @property
+    def server(self) -> str:
+        """The server's name."""
+        return self._server
+
     def version(self) -> int:
         """A number that changes when another connection has written to msdb."""
         return int(str(self._file.read("PRAGMA data_version")[0][0]))
@@ -158,8 +180,8 @@ class JobBook:
     def job(self, job_id: UUID) -> Job | None:
         rows = self._file.read(
             "SELECT job_id, name, owner_sid, start_step_id, enabled, notify_level_eventlog, delete_level,"
-            " EXISTS (SELECT 1 FROM sysjobservers s WHERE s.job_id = j.job_id)"
-            " FROM sysjobs j WHERE job_id = ?",
+            " EXISTS (SELECT 1 FROM sysjobservers s WHERE s.job_id = j.job_id), notify_level_email,"
+            " notify_email_operator_id FROM sysjobs j WHERE job_id = ?",
             (sql_guid(job_id),),
         )
         if not rows:
@@ -181,6 +203,30 @@ class JobBook:
             bool(row[7]),
             _int(row[5]),
             _int(row[6]),
+            _int(row[8]),
+            _int(row[9]),
+        )
+
+    def operator(self, number: int) -> Operator | None:
+        rows = self._file.read(
+            "SELECT name, enabled, email_address FROM sysoperators WHERE id = ?", (number,)
+        )
+        if not rows:
+            return None
+        return Operator(number, str(rows[0][0]), bool(rows[0][1]), str(rows[0][2] or ""))
+
+    def operator_named(self, name: str) -> Operator | None:
+        """In any case."""
+        rows = self._file.read("SELECT id FROM sysoperators WHERE name = ? COLLATE NOCASE", (name,))
+        return self.operator(_int(rows[0][0])) if rows else None
+
+    def note_emailed(self, number: int, now: dt.datetime) -> None:
+        """An operator was written to, at a local time."""
+        self._write(
+            lambda: self._file.read(
+                "UPDATE sysoperators SET last_email_date = ?, last_email_time = ? WHERE id = ?",
+                (date_number(now), time_number(now), number),
+            )
         )
 
     def jobs(self) -> list[JobSummary]:
@@ -405,7 +451,7 @@ class JobBook:
                 "run_date": date_number(row.started),
                 "run_time": time_number(row.started),
                 "run_duration": duration_number(row.seconds),
-                "operator_id_emailed": 0,
+                "operator_id_emailed": row.emailed,
                 "operator_id_netsent": 0,
                 "operator_id_paged": 0,
                 "retries_attempted": row.retries,

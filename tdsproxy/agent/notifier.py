@@ -39,6 +39,15 @@ class Mail:
     starttls: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail to somebody else than who gets the notices."""
+
+    to: tuple[str, ...]
+    subject: str
+    text: str
+
+
 class Notifier:
     """``send`` returns at once; ``close`` delivers what waits, for a bounded time."""
 
@@ -55,21 +64,31 @@ class Notifier:
         self._mail = mail
         self._server = server
         self._pauses = pauses
-        self._waiting: queue.Queue[tuple[Notice, str] | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[tuple[Notice | Letter, str] | None] = queue.Queue(_MOST_WAITING)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def send(self, notice: Notice) -> None:
-        if not self._webhooks and self._mail is None:
-            return
+        if self._webhooks or self._mail is not None:
+            self._put(notice, notice.subject)
+
+    def post(self, letter: Letter) -> bool:
+        """Sends a mail of its own; False when there is no mail server."""
+        if self._mail is None:
+            return False
+        return self._put(letter, letter.subject)
+
+    def _put(self, item: Notice | Letter, subject: str) -> bool:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
             self._thread.start()
         moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:
-            self._waiting.put_nowait((notice, moment))
+            self._waiting.put_nowait((item, moment))
         except queue.Full:
-            _log.error("too many notices wait: one about %s is dropped", notice.subject)
+            _log.error("too many notices wait: one about %s is dropped", subject)
+            return False
+        return True
 
     def close(self, seconds: float = 5.0) -> None:
         self._closing.set()
@@ -80,6 +99,10 @@ class Notifier:
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
             notice, moment = item
+            if isinstance(notice, Letter):
+                if self._mail is not None:
+                    self._try(f"mail through {self._mail.host}", self._poster_of(self._mail, notice))
+                continue
             for url in self._webhooks:
                 self._try(f"the webhook at {urlsplit(url).hostname}", self._poster(url, notice, moment))
             if self._mail is not None:
@@ -126,7 +149,16 @@ class Notifier:
         message["From"], message["To"] = mail.sender, ", ".join(mail.to)
         message["Subject"] = f"[{self._server}] {notice.kind}: {notice.subject} ({notice.state})"
         message.set_content(f"{notice.text}\n\n{moment}\n")
+        return self._through(mail, message)
 
+    def _poster_of(self, mail: Mail, letter: Letter) -> Callable[[], None]:
+        message = EmailMessage()
+        message["From"], message["To"] = mail.sender, ", ".join(letter.to)
+        message["Subject"] = " ".join(letter.subject.split())
+        message.set_content(letter.text)
+        return self._through(mail, message)
+
+    def _through(self, mail: Mail, message: EmailMessage) -> Callable[[], None]:
         def post() -> None:
             with smtplib.SMTP(mail.host, mail.port, timeout=_TIMEOUT) as server:
                 if mail.starttls:

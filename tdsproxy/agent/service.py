@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
@@ -66,6 +66,10 @@ class Extra(Protocol):
         ...
 
 
+Mailer = Callable[[Sequence[str], str, str], bool]
+"""Sends a mail: to whom, its subject, its text. False when there is no mail server."""
+
+
 class Agent:
     """Usable from any thread. ``report`` gets lines for the error log."""
 
@@ -77,6 +81,7 @@ class Agent:
         clock: Zoned,
         report: Callable[[str], None] = _log.warning,
         idle: Callable[[], bool] = lambda: False,
+        mail: Mailer | None = None,
     ) -> None:
         self._book = book
         self._logins = logins
@@ -84,6 +89,7 @@ class Agent:
         self._clock = clock
         self._report = report
         self._idle = idle
+        self._mail = mail
         self._idle_since: dt.datetime | None = None
         self._guard = threading.RLock()
         self._session: int | None = None
@@ -392,10 +398,18 @@ class Agent:
         return None
 
     def _finish(self, session: int, job: Job, state: RunState, outcome: Outcome) -> None:
-        row = HistoryRow(
-            job.id, 0, "(Job outcome)", outcome.message, outcome.status, state.started, outcome.seconds
-        )
         ended = self._clock.local(self._clock.now())
+        emailed, note = self._notify(job, state, outcome, ended)
+        row = HistoryRow(
+            job.id,
+            0,
+            "(Job outcome)",
+            outcome.message + note,
+            outcome.status,
+            state.started,
+            outcome.seconds,
+            emailed=emailed,
+        )
         self._book.note_outcome(session, row, ended)
         with self._guard:
             self._outcomes[job.name, outcome.status.name.lower()] += 1
@@ -411,6 +425,41 @@ class Agent:
         finished = Finished(job.id, job.name, outcome.status, outcome.message, ended)
         for listener in self.listeners:
             listener(finished)
+
+    def _notify(self, job: Job, state: RunState, outcome: Outcome, ended: dt.datetime) -> tuple[int, str]:
+        """Writes to the job's operator, when the outcome asks for that: whom, and what history adds."""
+        if not job.notify_email & (1 if outcome.status is RunStatus.SUCCEEDED else 2):
+            return 0, ""
+        operator = self._book.operator(job.email_operator)
+        if operator is None or not operator.enabled:
+            return 0, ""
+        hours, rest = divmod(int(outcome.seconds), 3600)
+        minutes, seconds = divmod(rest, 60)
+        started = state.started
+        text = (
+            f"JOB RUN:\t'{job.name}' was run on {started:%m/%d/%Y} at {started:%I:%M:%S %p}\n"
+            f"DURATION:\t{hours} hours, {minutes} minutes, {seconds} seconds\n"
+            f"STATUS: \t{outcome.status.name.capitalize()}\n"
+            f"MESSAGES:\t{outcome.message}\n"
+        )
+        subject = f"SQL Server Job System: '{job.name}' completed on \\\\{self._book.server}"
+        if operator.addresses and self._mail is not None and self._mail(operator.addresses, subject, text):
+            self._book.note_emailed(operator.id, ended)
+            return operator.id, ""
+        self._report(f"the operator '{operator.name}' can't be told of the job '{job.name}': no mail server")
+        return 0, f"  NOTE: Failed to notify '{operator.name}' via email."
+
+    def write_to(self, name: str, subject: str, text: str) -> bool | None:
+        """Mail to an operator, as sp_notify_operator sends: False without a mail server, None without the
+        operator."""
+        operator = self._book.operator_named(name)
+        if operator is None:
+            return None
+        sent = self._mail is not None and bool(operator.addresses)
+        sent = sent and self._mail is not None and self._mail(operator.addresses, subject, text)
+        if sent:
+            self._book.note_emailed(operator.id, self._clock.local(self._clock.now()))
+        return sent
 
     def _end_unfinished(self, run: Unfinished, now: dt.datetime) -> None:
         parts = [f"The job was stopped prior to completion by {_SHUTDOWN}."]

@@ -66,9 +66,9 @@ class AgentSteps:
         self._spids = itertools.cycle(range(_FIRST_SPID, _FIRST_SPID + _SPIDS))
 
     def run(self, work: StepWork, cancelled: threading.Event) -> Iterator[Message | str]:
-        if work.subsystem.upper() != "TSQL":
-            raise StepError(f"The {work.subsystem} subsystem failed to load")
         login = self._find_login(work.login)
+        if work.subsystem.upper() != "TSQL":
+            raise StepError(_refusal(work.subsystem, login))
         policy = _POLICY.match(work.text)
         if policy is not None and login is not None and "sysadmin" in login.roles:
             source, name = (part.replace("''", "'") for part in policy.group(1, 2))
@@ -100,6 +100,18 @@ class AgentSteps:
             self._write(name, "".join(f"{line}\n" for line in lines), append)
         except (OSError, SqlError) as error:
             raise StepError(f"Unable to write the output file {name}") from error
+
+
+def _refusal(subsystem: str, login: Login | None) -> str:
+    """Why a step of another subsystem than TSQL is not run: no command of the operating system ever is."""
+    if login is None or "sysadmin" not in login.roles:
+        return (
+            f"Non-SysAdmins have been denied permission to run {subsystem} job steps without a proxy account."
+        )
+    return (
+        f"The {subsystem} subsystem failed to load [see the SQLAGENT.OUT file for details]; The job has been"
+        " suspended."
+    )
 
 
 def native_statements(text: str) -> list[tuple[str, int]] | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tdsproxy.agent.policy_book import PolicyBook
     from tdsproxy.agent.policy_runs import PolicyRuns
     from tdsproxy.agent.policy_watch import PolicyWatch
-    from tdsproxy.agent.service import Agent
+    from tdsproxy.agent.service import Agent, Finished
     from tdsproxy.agent.steps import ServerProcess
     from tdsproxy.catalog.logins import Login
     from tdsproxy.keeper.agency_procedures import AgencyProcedures
@@ -48,6 +48,7 @@ _PROCEDURES: Final = (
     "sp_agent_managed_health",
     "sp_agent_managed_flags",
     "sp_agent_managed_flag_put",
+    "sp_agent_write_to",
 )
 _log = logging.getLogger(__name__)
 
@@ -60,10 +61,12 @@ class StoreAgent:
         environment: CommandEnvironment,
         options: KeeperOptions,
         run: Callable[[NativeRequest, threading.Event], Iterator[Reply]],
+        mail: Callable[[Sequence[str], str, str], bool],
     ) -> None:
         self._environment = environment
         self._options = options
         self._run = run
+        self._mail = mail
         self._guard = threading.RLock()
         self._agent: Agent | None = None
         self._policies: PolicyBook | None = None
@@ -111,7 +114,7 @@ class StoreAgent:
     def _is_standby(self) -> bool:
         if self._options.follow is None:
             return False
-        from tdsproxy.keeper.follow import read_follow_state
+        from tdsproxy.commands.elsewhere import read_follow_state
 
         state = read_follow_state(self._environment.catalog.store)
         return state is None or not state["ended"]
@@ -191,7 +194,7 @@ class StoreAgent:
             self._server = ServerProcess(self._command())
             steps = AgentSteps(self._run, self._server, self._login, self._write, self._run_policy)
             book = JobBook(catalog.store, environment.identity.server_name)
-            agent = Agent(book, catalog.logins, steps, clock, _report, _is_idle)
+            agent = Agent(book, catalog.logins, steps, clock, _report, _is_idle, self._mail)
             self._watch = PolicyWatch(
                 self._policies.all,
                 catalog.databases.all,
@@ -201,8 +204,21 @@ class StoreAgent:
             agent.extras.append(self._watch)
             watch = self._watch
             agent.listeners.append(lambda finished: watch.finished(finished.job_id))
+            agent.listeners.append(self._tell_of_managed)
             self._agent = agent
         return self._agent
+
+    def _tell_of_managed(self, finished: Finished) -> None:
+        """Failures of managed backup go to the addresses of its parameter."""
+        from tdsproxy.agent.book import RunStatus
+        from tdsproxy.keeper.managed_procedures import FLAG, JOB_PREFIX, NOTIFIED
+
+        if finished.status is not RunStatus.FAILED or not finished.job.startswith(JOB_PREFIX):
+            return
+        addresses = self._environment.catalog.setting(FLAG + NOTIFIED) or ""
+        to = [part.strip() for part in addresses.split(";") if part.strip()]
+        if to and not self._mail(to, f"{finished.job} failed", finished.message):
+            _report(f"nobody can be told that '{finished.job}' failed: no mail server")
 
     def _run_policy(
         self, source: str, name: str, action: str, cancelled: threading.Event

@@ -48,6 +48,7 @@ class AgencyProcedures:
         """Of ``CommandEnvironment``."""
         return {
             "sp_agent_history": self._history,
+            "sp_agent_write_to": self._write_to,
             "sp_agent_jobs": self._jobs,
             "sp_agent_policies": self._list,
             "sp_agent_sysjobs": self._sysjobs,
@@ -101,6 +102,14 @@ class AgencyProcedures:
         _require_admin(context, "sp_agent_history")
         job = None if values[0] is None else UUID(str(values[0]))
         return self._made().history(job, int(str(values[1])))
+
+    def _write_to(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """An operator's name, a subject and a text: 1 when it was sent, 0 without a mail server, no row
+        without the operator."""
+        _require_admin(context, "sp_agent_write_to")
+        name, subject, text = (str(value or "") for value in values[:3])
+        sent = self._made().write_to(name, subject, text)
+        return [] if sent is None else [(int(sent),)]
 
     # ------------------------------------------------------------------ policies
 

@@ -28,8 +28,9 @@ JOB_PREFIX: Final = f"policy {PREFIX}"
 FLAG: Final = "managed backup parameter "
 """What the names of server settings begin with that hold its parameters."""
 EVER_CONFIGURED: Final = "SSMBackup2WAEverConfigured"
+NOTIFIED: Final = "SSMBackup2WANotificationEmailIds"
 PARAMETERS: Final = (
-    "SSMBackup2WANotificationEmailIds",
+    NOTIFIED,
     "SSMBackup2WAEnableUserDefinedPolicy",
     "SSMBackup2WADebugXevent",
     "FileRetentionDebugXevent",

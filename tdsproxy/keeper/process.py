@@ -146,7 +146,7 @@ class Keeper:
             allowance=TokenBucket(options.max_rate) if options.max_rate else None,
         )
         self._logs = self._environment.logs
-        self._agent = StoreAgent(self._environment, options, self._run)
+        self._agent = StoreAgent(self._environment, options, self._run, self._supervision.mail)
         asked = {
             **self._supervision.procedures,
             **self._agent.procedures,

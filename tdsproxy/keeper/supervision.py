@@ -281,6 +281,12 @@ class Supervision:
                 self._notifier = Notifier(*wanted, self._env.identity.server_name)
             return self._notifier
 
+    def mail(self, to: Sequence[str], subject: str, text: str) -> bool:
+        """Sends a mail through the server of the notices; False when there is none."""
+        from tdsproxy.agent.notifier import Letter
+
+        return self._sender().post(Letter(tuple(to), subject, text))
+
     def _watch(self) -> None:
         from tdsproxy.agent.notices import Watch
 

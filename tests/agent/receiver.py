@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-LIMIT = 60.0
+LIMIT = 120.0
 
 
 @dataclass

@@ -9,6 +9,8 @@ from typing import Any
 import pytds
 import pytest
 
+from tdsproxy.agent.settings import write_settings
+from tests.agent.receiver import mail_server
 from tests.agent.test_running_agent import outcomes, run, run_batch, wait_for
 from tests.running import PASSWORD, Running, running
 
@@ -141,3 +143,77 @@ def shown(cursor: Any) -> set[Any]:
     assert {row[1] for row in run_batch(cursor, "EXEC msdb.dbo.sp_help_jobhistory")} <= listed
     assert run_batch(cursor, "USE msdb; SELECT IS_MEMBER('SQLAgentUserRole')") == [(1,)]
     return listed
+
+
+def test_operators_are_written_to(server: Running) -> None:
+    settings = {"host": "127.0.0.1", "to": ["ops@example.org"], "sender": "agent@example.org"}
+    run(
+        server,
+        "USE msdb;\nGO\nEXEC sp_add_operator @name = N'DBA',"
+        " @email_address = N'dba@example.org; two@example.org'"
+        "\nGO\nEXEC sp_add_job @job_name = N'told', @notify_level_email = 2,"
+        " @notify_email_operator_name = N'dba'"
+        "\nGO\nEXEC sp_add_jobstep @job_name = N'told', @step_name = N'only',"
+        " @command = N'BACKUP DATABASE none TO DISK = N''NUL'''\nGO\nEXEC sp_add_jobserver @job_name = N'told'",
+    )
+    with mail_server() as (port, mails):
+        write_settings(server.store, {"notices": {"mail": {**settings, "port": port}}})
+        run(server, "EXEC msdb.dbo.sp_start_job N'told'")
+        wait_for(lambda: outcomes(server, "told") and mails)
+        run(
+            server, "EXEC msdb.dbo.sp_notify_operator @name = N'DBA', @subject = N'Look', @message = N'Here.'"
+        )
+        wait_for(lambda: len(mails) >= 2)
+    told = next(mail for mail in mails if "Subject: SQL Server Job System: 'told' completed on" in mail)
+    assert "To: dba@example.org, two@example.org" in told
+    assert "STATUS: \tFailed" in told
+    assert "MESSAGES:\tThe job failed.  The Job was invoked by User sa." in told
+    assert any("Subject: Look" in mail and "Here." in mail for mail in mails)
+    shown = run(server, "EXEC msdb.dbo.sp_help_jobhistory @job_name = N'told'")
+    assert shown[0][6] == "DBA"
+    assert run(server, "SELECT COUNT(*) FROM msdb.dbo.sysoperators WHERE last_email_date > 20200101") == [
+        (1,)
+    ]
+
+    write_settings(server.store, {})
+    run(server, "EXEC msdb.dbo.sp_start_job N'told'")
+    wait_for(lambda: len(outcomes(server, "told")) == 2)
+    assert outcomes(server, "told")[1][1].endswith("  NOTE: Failed to notify 'DBA' via email.")
+    with server.connect() as connection:
+        cursor = connection.cursor()
+        assert attempt(cursor, "EXEC msdb.dbo.sp_notify_operator @name = N'DBA', @message = N'x'") == 15281
+        assert attempt(cursor, "EXEC msdb.dbo.sp_notify_operator @name = N'none', @message = N'x'") == 14262
+        assert attempt(cursor, "EXEC msdb.dbo.sp_notify_operator @message = N'x'") == 14294
+
+
+def test_no_command_of_the_system_is_run(server: Running, cursors: dict[str, Any]) -> None:
+    mark = server.store / "touched"
+    for login, name, subsystem, why in (
+        (
+            "user",
+            "shell of a user",
+            "CmdExec",
+            "Non-SysAdmins have been denied permission to run CmdExec job steps",
+        ),
+        ("sa", "shell of sa", "PowerShell", "The PowerShell subsystem failed to load"),
+    ):
+        text = (
+            f"EXEC msdb.dbo.sp_add_job @job_name = N'{name}';"
+            f" EXEC msdb.dbo.sp_add_jobstep @job_name = N'{name}',"
+            f" @step_name = N'only', @subsystem = N'{subsystem}', @command = N'touch {mark}';"
+            f" EXEC msdb.dbo.sp_add_jobserver @job_name = N'{name}'; EXEC msdb.dbo.sp_start_job N'{name}'"
+        )
+        if login == "sa":
+            run(server, text)
+        else:
+            assert attempt(cursors[login], text) is None
+        wait_for(lambda job=name: outcomes(server, job))
+        assert outcomes(server, name)[0][0] == 0
+        (said,) = run(
+            server,
+            "SELECT h.message FROM msdb.dbo.sysjobhistory h JOIN msdb.dbo.sysjobs j ON j.job_id = h.job_id"
+            f" WHERE j.name = N'{name}' AND h.step_id = 1",
+        )
+        assert f"Executed as user: {login}. {why}" in said[0]
+        assert said[0].endswith("  The step failed.")
+    assert not mark.exists()

@@ -52,11 +52,16 @@ def _send_mail(session: Session, frame: Frame, arguments: Sequence[Argument]) ->
     """sp_send_dbmail: as when Database Mail is off."""
     Parameters("sp_send_dbmail", _MAIL, arguments)
     yield from ()
-    raise SqlError.of(
+    raise mail_is_off("sp_send_dbmail")
+
+
+def mail_is_off(procedure: str) -> SqlError:
+    """15281 of a procedure that sends mail."""
+    return SqlError.of(
         15281,
         16,
         1,
-        "SQL Server blocked access to procedure 'dbo.sp_send_dbmail' of component 'Database Mail XPs' because"
+        f"SQL Server blocked access to procedure 'dbo.{procedure}' of component 'Database Mail XPs' because"
         " this component is turned off as part of the security configuration for this server. A system"
         " administrator can enable the use of 'Database Mail XPs' by using sp_configure. For more information"
         " about enabling 'Database Mail XPs', search for 'Database Mail XPs' in SQL Server Books Online.",

@@ -9,6 +9,7 @@ from tdsproxy.server.agent_roles import OF_JOBS, OPERATOR, READER, roles_of
 from tdsproxy.server.procedures.asking import ask
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
+from tdsproxy.server.procedures.refused import mail_is_off
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
@@ -95,5 +96,30 @@ def _stop(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
     return 0
 
 
-PROCEDURES: Final[dict[str, SystemProcedure]] = {"sp_start_job": _start, "sp_stop_job": _stop}
+def _notify(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """sp_notify_operator: a mail through the server of the notices."""
+    names = "@profile_name @id @name @subject @message @file_attachments @mail_database"
+    given = Parameters("sp_notify_operator", names, arguments)
+    name, number = given.text("@name"), given.number("@id")
+    if (name is None) == (number is None):
+        raise _fail(14294, "@id", "@name")
+    if name is None:
+        rows = _query(session, f"SELECT name FROM msdb.dbo.sysoperators WHERE id = {number}")
+        if not rows:
+            raise _fail(14262, "@id", number)
+        name = str(rows[0][0])
+    sent = ask(session, frame, "sp_agent_write_to", name, given.text("@subject"), given.text("@message"))
+    if not sent:
+        raise _fail(14262, "@name", name)
+    if not sent[0][0]:
+        raise mail_is_off("sp_notify_operator")
+    return 0
+    yield
+
+
+PROCEDURES: Final[dict[str, SystemProcedure]] = {
+    "sp_start_job": _start,
+    "sp_stop_job": _stop,
+    "sp_notify_operator": _notify,
+}
 """By lower-case name; msdb's."""
