@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.running import Running
 
-LIMIT = 60.0
+LIMIT = 120.0
 
 
 def read_state(store: Path, directory: str) -> dict[str, Any]:
