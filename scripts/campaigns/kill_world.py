@@ -324,9 +324,12 @@ class World:
             self._restore_again(cursor, operation)
             state = "ONLINE"
         elif state == "RESTORING":
-            # A keeper that lives is about to undo it.
-            until(lambda: self._state_of_fresh(cursor, name) != "RESTORING")
+            # A keeper that lives is about to undo it; one that died may have left it all but recovered.
+            until(lambda: self._state_of_fresh(cursor, name) != "RESTORING", 5)
             state = self._state_of_fresh(cursor, name)
+            if state == "RESTORING":
+                run(cursor, f"RESTORE DATABASE {name} WITH RECOVERY")
+                state = "ONLINE"
         check(state in ("", "ONLINE"), f"{name} is {state}")
         if state:
             self.check_restored(cursor, name, record)
