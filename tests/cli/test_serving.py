@@ -21,7 +21,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         [sys.executable, "-m", "tdsproxy", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         env={**os.environ, **environment},
     )

@@ -21,7 +21,7 @@ from tests.running import running
 
 def tdsproxy(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tdsproxy", *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "tdsproxy", *words], capture_output=True, text=True, timeout=200, check=False
     )
 
 

@@ -51,7 +51,7 @@ def modules_of(store: Path, *words: str) -> set[str]:
             *("--store", str(store), "--listen=127.0.0.1:0", "--ready-file", str(ready)),
         ],
         check=True,
-        timeout=60,
+        timeout=200,
         env={**os.environ, "TDSPROXY_SA_PASSWORD": PASSWORD},
     )
     return set(json.loads(ready.with_suffix(".modules").read_text()))
@@ -70,7 +70,7 @@ def test_a_start_loads_nothing_that_it_does_not_need(tmp_path: Path, words: tupl
 def test_the_keeper_is_launched_before_anything_large_is_loaded() -> None:
     program = "import sys, tdsproxy.cli.runtime, tdsproxy.keeper.launch; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=200
     )
     loaded = {name for name in done.stdout.split() if name.startswith("tdsproxy.")}
     assert "tdsproxy.keeper.launch" in loaded

@@ -163,7 +163,7 @@ def test_freebcp_in_and_out(server: Running, cursor: Any, tmp_path: Path) -> Non
             ],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
             env={**os.environ, "TDSVER": "7.4", "FREETDSCONF": os.devnull},
         )
@@ -213,7 +213,7 @@ def test_tedious(server: Running, cursor: Any) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -231,7 +231,7 @@ def bulk_copy(tmp_path_factory: pytest.TempPathFactory) -> str:
     source = Path(__file__).with_name("BulkCopy.java")
     made = tmp_path_factory.mktemp("java")
     words = ["javac", "-encoding", "UTF-8", "-cp", str(jar), "-d", str(made), str(source)]
-    subprocess.run(words, check=True, timeout=100)
+    subprocess.run(words, check=True, timeout=200)
     return f"{jar}:{made}"
 
 
@@ -244,7 +244,7 @@ def test_mssql_jdbc(server: Running, bulk_copy: str) -> None:
         ["java", "-cp", bulk_copy, "BulkCopy", url],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

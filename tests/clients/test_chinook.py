@@ -106,7 +106,7 @@ def sqlite(path: Path, sql: str) -> list[list[str]]:
         ["sqlite3", "-batch", "-separator", "\x1f", "-newline", "\x1e", str(path), sql],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=True,
     )
     return [row.split("\x1f") for row in run.stdout.split("\x1e") if row]

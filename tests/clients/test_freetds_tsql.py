@@ -46,7 +46,7 @@ def tsql(server: Running, encryption: str, text: str, tmp_path: Path, password: 
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
         env={**os.environ, "FREETDSCONF": str(configuration)},
     )

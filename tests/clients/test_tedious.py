@@ -21,7 +21,7 @@ def test_tedious(served: Running, encrypt: str) -> None:
         ["node", str(script), served.host, str(served.port), served.password, encrypt, str(modules)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -111,7 +111,7 @@ def test_tedious(world: World) -> None:
             ["node", script, server.host, str(server.port), server.password, modules, str(BATTERY)],
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -129,7 +129,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("there is no Java compiler here")
     made = tmp_path_factory.mktemp("java")
     subprocess.run(
-        ["javac", "-encoding", "UTF-8", "-d", str(made), str(HERE / "Battery.java")], check=True, timeout=100
+        ["javac", "-encoding", "UTF-8", "-d", str(made), str(HERE / "Battery.java")], check=True, timeout=200
     )
     return made
 
@@ -153,7 +153,7 @@ def test_java(world: World, driver: str, program: Path) -> None:
             ],
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=200,
             check=False,
         )
         assert done.returncode == 0, done.stderr
