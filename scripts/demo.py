@@ -49,7 +49,7 @@ def start(store: Path, password: str) -> tuple[subprocess.Popen[bytes], str, int
         start_new_session=True,
     )
     while not ready.exists():
-        if process.poll() is not None or time.monotonic() - began > 30:
+        if process.poll() is not None or time.monotonic() - began > 120:
             raise DemoFailed(f"the server did not start:\n{(store.parent / 'server.log').read_text()}")
         time.sleep(0.005)
     took = time.monotonic() - began
@@ -98,7 +98,7 @@ def check(condition: bool, what: str) -> None:
 
 def demonstrate(host: str, port: int, password: str) -> None:
     with pytds.connect(
-        server=host, port=port, user="sa", password=password, autocommit=True, login_timeout=20
+        server=host, port=port, user="sa", password=password, autocommit=True, login_timeout=60
     ) as connection:
         cursor = connection.cursor()
         say(f"   {ask(cursor, 'SELECT @@VERSION').splitlines()[0]}")
@@ -190,7 +190,7 @@ def tour(host: str, port: int, password: str, directory: Path) -> None:
     began = time.monotonic()
     say("7. the tour: what happens by itself, and an object store")
     with pytds.connect(
-        server=host, port=port, user="sa", password=password, autocommit=True, login_timeout=20
+        server=host, port=port, user="sa", password=password, autocommit=True, login_timeout=60
     ) as connection:
         by_itself(connection.cursor(), directory / "store", say)
     say("11. cloud sync: to the cloud, and back from it alone")
