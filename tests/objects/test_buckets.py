@@ -4,6 +4,7 @@ of in this process."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import parse_url
 from tests.objects import gcs_server as gcs
 from tests.objects import s3_server as s3
+from tests.objects.authority import make_authority
 from tests.objects.faults import Cut, Environ
 
 Server = s3.S3Server | gcs.GcsServer
@@ -123,3 +125,18 @@ def test_what_does_not_get_better_ends_and_leaves_nothing(
     assert len(tried) == 3
     assert "never" not in server.keys("shared")
     assert server.open_uploads("shared") == 0
+
+
+def test_a_certificate_of_another_authority_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdsproxy.objects.store._REPETITIONS", 0)
+    authority, certificate, key = make_authority(tmp_path / "right")
+    other, _, _ = make_authority(tmp_path / "other")
+    with s3.s3_server(tls=(certificate, key)) as server:
+        url = parse_url(server.bucket("secure"), object_needed=False)
+        secret = Secret(s3.IDENTITY, f"{s3.KEY}:{s3.SECRET}")
+        assert open_bucket(url, secret, Reaching(ca_file=authority)).find("x") is None
+        with pytest.raises(ObjectError) as caught:
+            open_bucket(url, secret, Reaching(ca_file=other)).find("x")
+        assert caught.value.reason is Reason.UNTRUSTED
