@@ -12,7 +12,7 @@ from pathlib import Path
 from tdsproxy.backup.differential_backup import stretches
 from tdsproxy.backup.errors import InsufficientSpace, OperationCancelled, TargetError
 from tdsproxy.backup.media_set import Progress, no_progress
-from tdsproxy.backup.pipeline import ordered_map
+from tdsproxy.backup.pipeline import DEPTH, ordered_map
 from tdsproxy.backup.restart import Restart, RestartPoint
 from tdsproxy.log import roll
 from tdsproxy.log.records import Transaction
@@ -248,7 +248,8 @@ def _consume(
 
     progress(point.size, total)
     # Closed at once when something fails: no thread may use the file after that.
-    with contextlib.closing(ordered_map(work, feed(), name="restore")) as finished:
+    depth = DEPTH if reader.buffers is None else max(1, min(DEPTH, reader.buffers))
+    with contextlib.closing(ordered_map(work, feed(), depth=depth, name="restore")) as finished:
         for run in finished:
             crashpoints.reach("restore.run-written")
             point = RestartPoint(

@@ -122,6 +122,7 @@ def write_set(
                 options.codec if first.compressed else None,
                 options.sealing,
                 stop,
+                options.buffers,
             ) as sink:
                 end = content(sink)
                 if sink.header is None:

@@ -24,7 +24,8 @@ class BackupOptions:
     new medium; ``codec`` is what is used where there is compression. ``check`` is called once the media are
     locked, for each with its device's name and what is on it (None for a new one, or one that will be
     formatted): it raises whatever forbids the backup (expiry, media name ...). ``sealing`` encrypts the set;
-    only new media take it. Runs of pages and blocks of log have up to ``run_bytes`` bytes.
+    only new media take it. Runs of pages and blocks of log have up to ``run_bytes`` bytes, and
+    at most ``buffers`` of them, but four, are in memory at once; None: as many as keep the processors busy.
     """
 
     init: bool = False
@@ -37,3 +38,4 @@ class BackupOptions:
     check: Callable[[str, MediaInfo | None], None] = _no_check
     sealing: SetSealing | None = None
     run_bytes: int = layout.RUN_BYTES
+    buffers: int | None = None

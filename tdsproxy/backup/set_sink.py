@@ -68,6 +68,7 @@ class SetSink:
         compression: Compression | None,
         sealing: SetSealing | None,
         stop: threading.Event,
+        buffers: int | None = None,
     ) -> None:
         self.writers = writers
         self.set_guid = set_guid
@@ -81,8 +82,14 @@ class SetSink:
         self._lanes = [[ThreadPoolExecutor(1, thread_name_prefix="medium") for _ in copy] for copy in writers]
         self._waiting: deque[tuple[list[Future[None]], memoryview | None]] = deque()
         self._most_waiting = min(_MOST_WAITING, _LANE_DEPTH * self._families)
+        self._depth = DEPTH
+        if buffers is not None:
+            # Two more are in hand: the one that is being filled, the one that is handed on.
+            shared = max(2, buffers - 2)
+            self._depth = min(self._depth, max(1, shared // 2))
+            self._most_waiting = min(self._most_waiting, max(1, shared - self._depth))
         self._buffers: list[memoryview] = []
-        self._buffers_left = DEPTH + self._most_waiting + 2
+        self.most_buffers = self._buffers_left = self._depth + self._most_waiting + 2
         self._next = 0
         self._contents = hashlib.sha256()
         self._runs = self._pages = self._blocks = self._transactions = 0
@@ -139,7 +146,7 @@ class SetSink:
             slot = slot_of(number, self._families)
             return self.encoder.pages(slot, item.first, item.count, item.data, item.kind), item.buffer
 
-        with contextlib.closing(ordered_map(encode, self._numbered(pages))) as encoded:
+        with contextlib.closing(ordered_map(encode, self._numbered(pages), depth=self._depth)) as encoded:
             for record, buffer in encoded:
                 self._write(record, buffer)
                 crashpoints.reach("backup.run-written")
@@ -156,7 +163,8 @@ class SetSink:
             return self.encoder.log(slot_of(number, self._families), block), block.last_ns
 
         last_ns: int | None = None
-        with contextlib.closing(ordered_map(encode, self._numbered(pack_blocks(transactions)))) as encoded:
+        blocks = self._numbered(pack_blocks(transactions))
+        with contextlib.closing(ordered_map(encode, blocks, depth=self._depth)) as encoded:
             for record, ns in encoded:
                 self._write(record, None)
                 crashpoints.reach("backup.log-written")

@@ -50,6 +50,7 @@ def media_options(
         block_size=options.block_size or (_URL_BLOCK if options.device_type == URL_TYPE else _DISK_BLOCK),
         check=_MediumCheck(options, context.env.clock()),
         sealing=sealing,
+        buffers=options.buffer_count,
         run_bytes=min(options.max_transfer_size or RUN_BYTES, RUN_BYTES),
     )
 

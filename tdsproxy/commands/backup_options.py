@@ -53,6 +53,7 @@ class BackupOptions:
     stats: int | None = None
     block_size: int | None = None
     max_transfer_size: int | None = None
+    buffer_count: int | None = None
     norecovery: bool = False
     standby: str | None = None
     no_truncate: bool = False
@@ -158,8 +159,7 @@ def _read(option: ast.Option, operands: Operands, *, to_url: bool) -> Mapping[st
         case "BLOCKSIZE":
             return {"block_size": number_of("BACKUP", option, operands)}
         case "BUFFERCOUNT":
-            number_of("BACKUP", option, operands)
-            return {}
+            return {"buffer_count": number_of("BACKUP", option, operands)}
         case "MAXTRANSFERSIZE":
             return {"max_transfer_size": number_of("BACKUP", option, operands, to_url=to_url)}
         case "CREDENTIAL" | "BACKUP_OPTIONS":

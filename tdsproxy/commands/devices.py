@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdsproxy.catalog.devices import TYPE_WORDS
+from tdsproxy.commands.backup_options import number_of
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.key_encryption import keys_of
@@ -61,7 +62,15 @@ def restore_devices(
         context, devices, "RESTORE", _Urls(read_url_options(context, devices, options), Share(len(devices)))
     )
     _check_classes(found)
-    return DeviceSet(_media(found), keys=keys_of(context), pace=context.env.pace())
+    buffers = next(
+        (
+            number_of("RESTORE", option, context.operands)
+            for option in options
+            if option.name == "BUFFERCOUNT"
+        ),
+        None,
+    )
+    return DeviceSet(_media(found), keys=keys_of(context), pace=context.env.pace(), buffers=buffers)
 
 
 @dataclass(frozen=True, slots=True)

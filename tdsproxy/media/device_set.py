@@ -13,12 +13,14 @@ from tdsproxy.media.sealing import Keys, no_keys
 class DeviceSet:
     """``devices`` hold one family each: in order, when a media set is made, else in any order. ``mirrors``
     are further copies, each with as many devices. ``keys`` opens sets that are encrypted. ``pace`` is that of
-    all of them together; None: as fast as they can."""
+    all of them together; None: as fast as they can. ``buffers`` is how many records a reader may have in
+    memory at once; None: as many as keep the processors busy."""
 
     devices: tuple[MediaDevice, ...]
     mirrors: tuple[tuple[MediaDevice, ...], ...] = ()
     keys: Keys = no_keys
     pace: Pace | None = None
+    buffers: int | None = None
 
     @property
     def name(self) -> str:

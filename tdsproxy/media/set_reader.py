@@ -93,8 +93,11 @@ class MediaSetReader:
     encrypted set is asked for.
     """
 
-    def __init__(self, readers: Sequence[MediaReader], keys: Keys = no_keys) -> None:
-        """Takes over the readers; they may come in any order."""
+    def __init__(
+        self, readers: Sequence[MediaReader], keys: Keys = no_keys, buffers: int | None = None
+    ) -> None:
+        """Takes over the readers; they may come in any order. ``buffers`` as in ``DeviceSet``."""
+        self.buffers = buffers
         check_families([(reader.name, reader.header) for reader in readers])
         self._families = sorted(readers, key=lambda reader: reader.header.family_sequence)
         self._keys = keys
@@ -355,7 +358,7 @@ def open_media(devices: Devices) -> MediaSetReader:
                 handle = PacedReader(handle, found.pace)
             opened.callback(handle.close)
             readers.append(MediaReader(handle))
-        reader = MediaSetReader(readers, found.keys)
+        reader = MediaSetReader(readers, found.keys, found.buffers)
         opened.pop_all()
     return reader
 

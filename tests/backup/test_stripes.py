@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tdsproxy.backup.operations import (
     restore_image,
     verify_set,
 )
+from tdsproxy.backup.set_sink import SetSink
 from tdsproxy.media import format as layout
 from tdsproxy.media.codecs import Compression
 from tdsproxy.media.device import DiskDevice
@@ -412,3 +414,27 @@ def test_what_lies_beside_is_left_alone_otherwise(tmp_path: Path, source: Path) 
         beside.write_bytes(content)
         assert verify_set(media, 1).header.description.database_name == "old"
         assert beside.read_bytes() == content
+
+
+@pytest.mark.parametrize("buffers", [1, 2, 5, 1000])
+@pytest.mark.parametrize("stripes", [1, 3])
+def test_buffers_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffers: int, stripes: int
+) -> None:
+    processes.build(tmp_path / "x.db", rows=20, megabytes=3)
+    media = DeviceSet(tuple(disk(tmp_path / f"{number}.bak") for number in range(stripes)), buffers=buffers)
+    sinks: list[SetSink] = []
+    begin = SetSink.__init__
+
+    def noted(sink: SetSink, *arguments: Any, **named: Any) -> None:
+        begin(sink, *arguments, **named)
+        sinks.append(sink)
+
+    monkeypatch.setattr(SetSink, "__init__", noted)
+    options = BackupOptions(run_bytes=65536, buffers=buffers)
+    backup_database(tmp_path / "x.db", media, description(), options)
+    (sink,) = sinks
+    assert sink.most_buffers <= max(4, buffers)
+    assert len(sink._buffers) <= sink.most_buffers
+    restore_database(media, 1, tmp_path / "y.db")
+    assert processes.check(tmp_path / "y.db")["content"] == processes.check(tmp_path / "x.db")["content"]
