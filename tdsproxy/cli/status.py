@@ -67,7 +67,7 @@ def lines(found: dict[str, Any]) -> list[str]:
                 )
         if not item["last"]:
             shown.append("  no backup")
-        shown += [f"  restorable         {edge['from']} to {edge['to']}" for edge in item["ranges"]]
+        shown += [f"  restorable         {_range(edge)}" for edge in item["ranges"]]
         if item["chain"] == "broken":
             shown.append(f"  LOG CHAIN BROKEN   {item['chain_reason']}")
         elif item["capture_lag"] is not None:
@@ -86,6 +86,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["jobs"]:
         shown += ["", "Next jobs", *(f"  {job['next_run']}  {job['name']}" for job in found["jobs"][:5])]
     return shown
+
+
+def _range(edge: dict[str, Any]) -> str:
+    return edge["from"] if edge["from"] == edge["to"] else f"{edge['from']} to {edge['to']}"
 
 
 def _elsewhere(sent: dict[str, Any] | None, followed: dict[str, Any] | None) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from tdsproxy.catalog.databases import Database, RecoveryModel
@@ -45,8 +46,9 @@ class LastBackup:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """One database. ``chain`` is one of ChainState's words, ``capture_lag`` how far behind the log's archive
-    is, in seconds (None: no log is kept). ``at_risk``: seconds of commits that are in no backup."""
+    """One database. ``size``: its files on disk, in bytes. ``chain`` is one of ChainState's words,
+    ``capture_lag`` how far behind the log's archive is, in seconds (None: no log is kept). ``at_risk``: seconds
+    of commits that are in no backup."""
 
     name: str
     state: str
@@ -93,7 +95,7 @@ def _status(env: CommandEnvironment, database: Database, sets: Sequence[ListedSe
         name=database.name,
         state=database.state.name,
         recovery_model=_MODELS[database.recovery_model],
-        size=path.stat().st_size if database.file and path.exists() else 0,
+        size=_on_disk(path) if database.file else 0,
         chain=chain.state.value,
         chain_reason=chain.reason,
         capture_lag=_lag(env, database),
@@ -101,6 +103,12 @@ def _status(env: CommandEnvironment, database: Database, sets: Sequence[ListedSe
         last=last,
         at_risk=0.0 if last and _all_backed_up(chain) else _at_risk(chain.last_committed_ns, last, now),
     )
+
+
+def _on_disk(path: Path) -> int:
+    """Of a young database nearly everything lies in the WAL."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def _last(item: ListedSet, now: dt.datetime) -> LastBackup:
