@@ -2,7 +2,8 @@
 
 Commands: ``build PATH JSON`` makes a database; ``check PATH`` prints integrity and content; ``commit PATH
 COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write`` keeps a lock
-until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one page;
+until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one page,
+``flip PATH BYTE`` changes one bit;
 ``serve`` runs commands that come to an end, as they come in.
 """
 
@@ -172,6 +173,12 @@ def run(command: str, path: str, *rest: str) -> None:
     elif command == "damage":
         with Path(path).open("r+b") as file:
             file.write(b"no database" * 100)
+    elif command == "flip":
+        with Path(path).open("r+b") as file:
+            file.seek(int(rest[0]))
+            byte = file.read(1)
+            file.seek(int(rest[0]))
+            file.write(bytes([byte[0] ^ 1]))
     elif command == "overwrite":
         with Path(path).open("r+b") as file:
             file.seek((int(rest[0]) - 1) * 4096)
