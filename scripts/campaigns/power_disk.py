@@ -74,6 +74,7 @@ class Disk:
             if stat.S_ISDIR(status.st_mode):
                 self._entries[status.st_ino] = _listing(path)
             else:
+                self._entries.pop(status.st_ino, None)
                 self._content[status.st_ino] = path.read_bytes()
             self.syncs += 1
             self.on_sync(self.syncs)
@@ -116,7 +117,9 @@ class Disk:
             if entry.endswith(VOLATILE):
                 continue
             place = seen.get(number)
-            if number in self._entries or (place is not None and place.is_dir()):
+            # A file may have got the number of a directory that has gone.
+            is_known = number in self._entries and (place is None or place.is_dir())
+            if is_known or (place is not None and place.is_dir()):
                 self._leave(place, number, f"{name}/{entry}", target, names, rng, seen)
             else:
                 names[f"{name}/{entry}"] = number
