@@ -19,6 +19,8 @@ from tdsproxy.tsql.replies import Message
 
 FIRST_ERROR: Final = 11
 _STOPPED: Final = "The step was cancelled (stopped) as the result of a stop job request."
+_APPEND, _IN_HISTORY = 2, 4
+"""Of sysjobsteps.flags: the output file is appended to; rows go into history, too."""
 _QUIT_SUCCESS, _QUIT_FAILURE, _NEXT = 1, 2, 3
 
 
@@ -217,6 +219,14 @@ class JobRun:
                 return RunStatus.CANCELED
         return RunStatus.FAILED
 
+    def _heading(self, step: Step, began: dt.datetime) -> str:
+        """The first line of what an output file gets."""
+        moment = self._clock.local(began)
+        return (
+            f"Job '{self._job.name}' : Step {step.number}, '{step.name}' : Began Executing"
+            f" {moment:%Y-%m-%d %H:%M:%S}"
+        )
+
     def _attempt(self, step: Step, attempt: int) -> HistoryRow:
         began = self._clock.now()
         said: list[str] = []
@@ -234,13 +244,20 @@ class JobRun:
             for found in self._steps.run(work, self._state.cancelled):
                 if isinstance(found, str):
                     output.append(found)
+                    if step.flags & _IN_HISTORY:
+                        said.append(found)
                     continue
                 said.append(_history_text(found))
-                output.append(found.text)
+                state = "42000" if found.severity >= FIRST_ERROR else "01000"
+                output.append(f"{found.text} [SQLSTATE {state}]")
                 if found.severity >= FIRST_ERROR and (worst is None or found.severity > worst.severity):
                     worst = found
             if step.output_file:
-                self._steps.write_output(step.output_file, output, append=bool(step.flags & 2))
+                self._steps.write_output(
+                    step.output_file,
+                    [self._heading(step, began), "", *output],
+                    append=bool(step.flags & _APPEND),
+                )
         except StepError as error:
             failure = str(error)
         if self._state.cancelled.is_set():

@@ -231,19 +231,25 @@ def test_retries(world: World) -> None:
 
 
 def test_a_started_step_and_a_late_owner(world: World) -> None:
-    job = world.job("ok", "ok|output_file_name=out.txt", "fail|subsystem=CmdExec")
+    job = world.job("ok|flags=4", "ok|output_file_name=out.txt", "fail|subsystem=CmdExec")
     world.agent.start(job, "S2", "sa")
     world.settle()
-    assert world.steps.output == {"out.txt": ["done", "a line"]}
+    heading, blank, *lines = world.steps.output["out.txt"]
+    assert heading == "Job 'nightly' : Step 2, 's2' : Began Executing 2027-03-27 13:00:00"
+    assert [blank, *lines] == ["", "done [SQLSTATE 01000]", "a line"]
     assert world.outcomes()[0].endswith(
         "The last step to run was step 3 (s3).  The job was requested to start at step 2 (s2)."
     )
+    world.agent.start(job, "s1", "sa")
+    world.settle()
+    shown = world.file.read("SELECT message FROM sysjobhistory WHERE step_id < 3 ORDER BY instance_id")
+    assert ["a line" in str(row[0]) for row in shown if "Executed" in str(row[0])] == [False, True, False]
     failure = world.file.read("SELECT message FROM sysjobhistory WHERE step_id = 3")[0][0]
     assert failure == "Executed as user: sa. The CmdExec subsystem failed to load.  The step failed."
     world.file.read("UPDATE sysjobs SET owner_sid = x'99'")
     world.agent.start(job, None, "sa")
     world.settle()
-    assert world.outcomes()[1] == "The job failed.  The owner () of job nightly does not have server access."
+    assert world.outcomes()[2] == "The job failed.  The owner () of job nightly does not have server access."
 
 
 def test_stopping(world: World) -> None:

@@ -154,7 +154,8 @@ def test_operators_are_written_to(server: Running) -> None:
         "\nGO\nEXEC sp_add_job @job_name = N'told', @notify_level_email = 2,"
         " @notify_email_operator_name = N'dba'"
         "\nGO\nEXEC sp_add_jobstep @job_name = N'told', @step_name = N'only',"
-        " @command = N'BACKUP DATABASE none TO DISK = N''NUL'''\nGO\nEXEC sp_add_jobserver @job_name = N'told'",
+        " @command = N'BACKUP DATABASE none TO DISK = N''NUL'''"
+        "\nGO\nEXEC sp_add_jobserver @job_name = N'told'",
     )
     with mail_server() as (port, mails):
         write_settings(server.store, {"notices": {"mail": {**settings, "port": port}}})

@@ -135,6 +135,35 @@ def test_what_help_tells(server: Running) -> None:
     run(server, "EXEC msdb.dbo.sp_help_jobhistory @job_name = N'asked', @mode = 'FULL'")
 
 
+def test_steps_are_renumbered_with_what_leads_to_them(server: Running) -> None:
+    run(server, "EXEC msdb.dbo.sp_add_job @job_name = N'steps'")
+    for name, more in (
+        ("a", "@on_success_action = 4, @on_success_step_id = 3"),
+        ("b", "@on_fail_action = 4, @on_fail_step_id = 1"),
+        ("c", "@on_fail_action = 4, @on_fail_step_id = 2"),
+        ("new", "@step_id = 2"),
+    ):
+        run(server, f"EXEC msdb.dbo.sp_add_jobstep @job_name = N'steps', @step_name = N'{name}', {more}")
+    assert steps_of(server) == [
+        (1, "a", 4, 4, 2, 0),
+        (2, "new", 1, 0, 2, 0),
+        (3, "b", 1, 0, 4, 1),
+        (4, "c", 1, 0, 4, 3),
+    ]
+    run(server, "EXEC msdb.dbo.sp_delete_jobstep @job_name = N'steps', @step_id = 1")
+    assert steps_of(server) == [(1, "new", 1, 0, 2, 0), (2, "b", 1, 0, 2, 0), (3, "c", 1, 0, 4, 2)]
+    with pytest.raises(Exception, match=r"valid values are: 0 \(all steps\) \.\.3"):
+        run(server, "EXEC msdb.dbo.sp_delete_jobstep @job_name = N'steps', @step_id = 4")
+    run(server, "EXEC msdb.dbo.sp_delete_jobstep @job_name = N'steps', @step_id = 0")
+    assert steps_of(server) == []
+
+
+def steps_of(server: Running) -> list[tuple[Any, ...]]:
+    """Number, name, and where each step of the job leads."""
+    rows = run(server, "EXEC msdb.dbo.sp_help_jobstep @job_name = N'steps'")
+    return [(row[0], row[1], *row[6:10]) for row in rows]
+
+
 def test_stopping_a_step_that_runs(server: Running) -> None:
     add_job(server, "long", "WAITFOR DELAY '01:00:00'")
     run(server, "EXEC msdb.dbo.sp_start_job N'long'")

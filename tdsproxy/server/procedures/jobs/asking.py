@@ -51,6 +51,15 @@ def _find(session: Session, given: Parameters) -> tuple[str, str, bytes, int, in
     return str(job), str(found), sid, int(str(servers)), int(str(steps))
 
 
+def _has_step(session: Session, job: str, step: str) -> bool:
+    quoted = step.replace("'", "''")
+    found = _query(
+        session,
+        f"SELECT 1 FROM msdb.dbo.sysjobsteps WHERE job_id = N'{job}' AND step_name = N'{quoted}'",
+    )
+    return bool(found)
+
+
 def _query(session: Session, text: str) -> list[tuple[Value, ...]]:
     """The rows of one query, within whatever the session is doing."""
     frame = session.batch_frame(text)
@@ -79,7 +88,10 @@ def _start(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Rep
         raise _fail(14256, name, job)
     if not steps:
         raise _fail(14528, name)
-    ask(session, frame, "sp_agent_start", job, given.text("@step_name"))
+    step = given.text("@step_name")
+    if step is not None and not _has_step(session, job, step):
+        raise _fail(14262, "@step_name", step)
+    ask(session, frame, "sp_agent_start", job, step)
     if given.number("@output_flag") != 0:
         yield Message(14243, 0, 1, MESSAGES[14243] % name)
     return 0

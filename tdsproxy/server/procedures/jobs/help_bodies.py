@@ -51,6 +51,15 @@ WHERE (@reads = 1 OR j.owner_sid = SUSER_SID()) AND (@job_id IS NULL OR j.job_id
     AND (@owner_login_name IS NULL OR SUSER_SNAME(j.owner_sid) = @owner_login_name)
     AND (@category_name IS NULL OR c.name = @category_name)
     AND (@description IS NULL OR j.description LIKE @description)
+    AND (@date_created IS NULL OR CASE @date_comparator
+        WHEN '<' THEN IIF(j.date_created < @date_created, 1, 0)
+        WHEN '>' THEN IIF(j.date_created > @date_created, 1, 0)
+        ELSE IIF(j.date_created = @date_created, 1, 0) END = 1)
+    AND (@date_last_modified IS NULL OR CASE @date_comparator
+        WHEN '<' THEN IIF(j.date_modified < @date_last_modified, 1, 0)
+        WHEN '>' THEN IIF(j.date_modified > @date_last_modified, 1, 0)
+        ELSE IIF(j.date_modified = @date_last_modified, 1, 0) END = 1)
+    AND (@job_type IS NULL OR UPPER(@job_type) = 'LOCAL')
     AND (@subsystem IS NULL OR EXISTS (SELECT * FROM dbo.sysjobsteps p WHERE p.job_id = j.job_id
         AND p.subsystem = @subsystem))
     AND (ISNULL(@execution_status, 0) = CASE WHEN a.job_id IS NULL THEN 4 ELSE 1 END

@@ -177,7 +177,15 @@ IF @step_id NOT BETWEEN 1 AND @next {refuse(14266, "'@step_id'", "@places")}
 IF EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_name = @step_name)
     {refuse(14261, "'@step_name'", "@step_name")}
 SELECT @step_id = ISNULL(@step_id, @next), @step_uid = ISNULL(@step_uid, NEWID())
-UPDATE dbo.sysjobsteps SET step_id = step_id + 1 WHERE job_id = @job_id AND step_id >= @step_id
+IF @step_id < @next
+BEGIN
+    UPDATE dbo.sysjobsteps SET step_id = -step_id - 1 WHERE job_id = @job_id AND step_id >= @step_id
+    UPDATE dbo.sysjobsteps SET step_id = -step_id WHERE job_id = @job_id AND step_id < 0
+    UPDATE dbo.sysjobsteps SET on_success_step_id = on_success_step_id + 1
+        WHERE job_id = @job_id AND on_success_step_id >= @step_id
+    UPDATE dbo.sysjobsteps SET on_fail_step_id = on_fail_step_id + 1
+        WHERE job_id = @job_id AND on_fail_step_id >= @step_id
+END
 INSERT dbo.sysjobsteps (job_id, step_id, step_name, subsystem, command, flags, additional_parameters,
     cmdexec_success_code, on_success_action, on_success_step_id, on_fail_action, on_fail_step_id, server,
     database_name, database_user_name, retry_attempts, retry_interval, os_run_priority, output_file_name,
@@ -195,6 +203,8 @@ VALUES (@job_id, @step_id, @step_name, @subsystem, @command, @flags, @additional
         f"""{FIND_JOB} {OWN_JOB}
 {_CHECK_STEP}
 DECLARE @number nvarchar(12) = @step_id
+IF EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_name = @step_name
+    AND step_id <> @step_id) {refuse(14261, "'@step_name'", "@step_name")}
 IF NOT EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_id = @step_id)
     {refuse(14262, "'@step_id'", "@number")}
 UPDATE dbo.sysjobsteps SET step_name = ISNULL(@step_name, step_name),
@@ -218,15 +228,34 @@ WHERE job_id = @job_id AND step_id = @step_id
     "sp_delete_jobstep": (
         f"{JOB}, @step_id int",
         f"""{FIND_JOB} {OWN_JOB}
+DECLARE @last int = (SELECT ISNULL(MAX(step_id), 0) FROM dbo.sysjobsteps WHERE job_id = @job_id)
+DECLARE @steps nvarchar(40) = N'0 (all steps)' + CASE WHEN @last > 0
+    THEN N' ..' + CAST(@last AS nvarchar(12)) ELSE N'' END
+IF @step_id NOT BETWEEN 0 AND @last {refuse(14266, "'@step_id'", "@steps")}
 DELETE dbo.sysjobsteps WHERE job_id = @job_id AND (step_id = @step_id OR @step_id = 0)
-UPDATE dbo.sysjobsteps SET step_id = step_id - 1 WHERE job_id = @job_id AND step_id > @step_id
-    AND @step_id > 0
+UPDATE dbo.sysjobs SET start_step_id = 1 WHERE job_id = @job_id AND (@step_id = 0
+    OR start_step_id = @last AND @last > 1)
+IF @step_id > 0
+BEGIN
+    UPDATE dbo.sysjobsteps SET step_id = -step_id WHERE job_id = @job_id AND step_id > @step_id
+    UPDATE dbo.sysjobsteps SET step_id = -step_id - 1 WHERE job_id = @job_id AND step_id < 0
+    UPDATE dbo.sysjobsteps SET on_success_step_id = 0, on_success_action = 1
+        WHERE job_id = @job_id AND on_success_step_id = @step_id
+    UPDATE dbo.sysjobsteps SET on_fail_step_id = 0, on_fail_action = 2
+        WHERE job_id = @job_id AND on_fail_step_id = @step_id
+    UPDATE dbo.sysjobsteps SET on_success_step_id = on_success_step_id - 1
+        WHERE job_id = @job_id AND on_success_step_id > @step_id
+    UPDATE dbo.sysjobsteps SET on_fail_step_id = on_fail_step_id - 1
+        WHERE job_id = @job_id AND on_fail_step_id > @step_id
+END
 {TOUCH_JOB}
 """,
     ),
     "sp_add_jobserver": (
         f"{JOB}, @server_name sysname = N'(LOCAL)', @automatic_post bit = 1",
         f"""{FIND_JOB} {OWN_JOB}
+IF UPPER(@server_name) NOT IN ('(LOCAL)', UPPER(@@SERVERNAME))
+    {refuse(14262, "'@server_name'", "@server_name")}
 IF EXISTS (SELECT * FROM dbo.sysjobservers WHERE job_id = @job_id)
 BEGIN
     SELECT @shown = name FROM dbo.sysjobs WHERE job_id = @job_id
