@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -55,3 +56,14 @@ def test_the_source_distribution_holds_grammar_tests_and_scripts(built: Path) ->
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE"} <= names
     assert {"grammar/tsql.ebnf", "tests/conftest.py", "scripts/test"} <= names
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    unit = tmp_path / "tdsproxy.service"
+    text = (ROOT / "docs" / "tdsproxy.service").read_text()
+    assert text.count("ExecStart=/usr/local/bin/tdsproxy serve ") == 1
+    unit.write_text(text.replace("/usr/local/bin/tdsproxy", sys.executable))
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "tdsproxy" in line]) == (0, [])

@@ -47,8 +47,8 @@ class LastBackup:
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
     """One database. ``size``: its files on disk, in bytes. ``chain`` is one of ChainState's words,
-    ``capture_lag`` how far behind the log's archive is, in seconds (None: no log is kept). ``at_risk``: seconds
-    of commits that are in no backup."""
+    ``capture_lag`` how far behind the log's archive is, in seconds (None: no log is kept). ``at_risk``:
+    seconds of commits that are in no backup."""
 
     name: str
     state: str
