@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tdsproxy.agent.notices import Notice
+from tdsproxy.store.threads import lasting_thread
 
 _TIMEOUT: Final = 10.0
 _PAUSES: Final = (1.0, 5.0, 25.0)
@@ -80,7 +81,7 @@ class Notifier:
 
     def _put(self, item: Notice | Letter, subject: str) -> bool:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+            self._thread = lasting_thread(self._run, "notices", self._closing)
             self._thread.start()
         moment = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         try:

@@ -22,6 +22,7 @@ from tdsproxy.agent.running import Invocation, JobRun, Outcome, RunState, Source
 from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
 from tdsproxy.agent.timetable import CRON, next_cron
 from tdsproxy.catalog.logins import Login
+from tdsproxy.store.threads import lasting_thread
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.values import Value
 
@@ -126,7 +127,7 @@ class Agent:
         with self._guard:
             self._draining = False
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="agent", daemon=True)
+                self._thread = lasting_thread(self._loop, "agent", self._stopping)
                 self._thread.start()
         self._wake.set()
 

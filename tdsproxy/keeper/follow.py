@@ -34,6 +34,7 @@ from tdsproxy.objects.errors import ObjectError
 from tdsproxy.objects.lease import LeaseTaken
 from tdsproxy.objects.secret import read_secret
 from tdsproxy.objects.url import parse_url
+from tdsproxy.store.threads import lasting_thread
 from tdsproxy.tsql.replies import Message, Reply, Rows
 from tdsproxy.tsql.values import Value
 
@@ -62,7 +63,7 @@ class Follow:
         self._store = env.catalog.store
         self._directory = self._store / FOLLOW_DIRECTORY
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self._thread = lasting_thread(self._run, "follow", self._stop)
         self._have: dict[str, FileEntry] = {}
         self._databases: dict[str, dict[str, Any]] = {}
         self._show_at: dict[str, float] = {}

@@ -34,6 +34,7 @@ from tdsproxy.keeper.error_log import (
 )
 from tdsproxy.log.records import LogError
 from tdsproxy.store.errors import StoreError
+from tdsproxy.store.threads import lasting_thread
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.errors import SqlError, SyntaxError_
 from tdsproxy.tsql.replies import Done, Message, Reply, Rows
@@ -233,7 +234,7 @@ class Supervision:
 
     def start(self) -> None:
         """From now on it is looked whether what was promised holds."""
-        self._thread = threading.Thread(target=self._watch, name="supervision", daemon=True)
+        self._thread = lasting_thread(self._watch, "supervision", self._stop)
         self._thread.start()
 
     def close(self) -> None:

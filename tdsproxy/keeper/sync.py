@@ -42,9 +42,11 @@ from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import below, parse_url
 from tdsproxy.store.key_wrapping import wrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
+from tdsproxy.store.threads import lasting_thread
 
 _HEARTBEAT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
+_SUPERSEDED_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 30.0
 SERVICE_KEY_PURPOSE: Final = "service master key of a synchronised store"
 
@@ -59,7 +61,7 @@ class Sync:
         self._options = options
         self._store = env.catalog.store
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread = lasting_thread(self._run, "sync", self._stop)
         self._said = ""
 
     def start(self) -> None:
@@ -81,6 +83,9 @@ class Sync:
                 self._report(f"another writer: {taken}")
             except Superseded as error:
                 _log.info("the synchronisation with %s begins anew: %s", self._options.url, error)
+                if self._stop.wait(_SUPERSEDED_SECONDS):
+                    return
+                continue
             except (ObjectError, OSError, apsw.Error, layout.ManifestDamaged) as error:
                 self._report(str(error))
             if self._stop.wait(_RETRY_SECONDS):
