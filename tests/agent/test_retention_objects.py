@@ -205,7 +205,7 @@ def test_random_histories_keep_what_is_promised(tmp_path: Path) -> None:
         shop = Shop(tmp_path, there)
         chance = random.Random(7)
         policy = replace(ONE, window_days=0.0, daily=1)
-        for turn in range(12):
+        for turn in range(8):
             kinds = ["DATABASE", "DIFFERENTIAL", "LOG", "LOG"] if turn else ["DATABASE"]
             kind = chance.choice(kinds)
             more = ", DIFFERENTIAL" if kind == "DIFFERENTIAL" else ""
