@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import uuid
@@ -13,6 +14,8 @@ import pytest
 
 from tdsproxy.backup import image as image_module
 from tdsproxy.backup import page_map as maps
+from tdsproxy.backup import plan as plans
+from tdsproxy.backup import verification
 from tdsproxy.backup.errors import (
     BaseMissing,
     InsufficientSpace,
@@ -29,21 +32,32 @@ from tdsproxy.backup.operations import (
     apply_log,
     backup_database,
     backup_differential,
+    backup_log,
     read_set,
     restore_database,
     restore_image,
     restore_pages,
     undo_restore,
     verify_restore,
+    verify_set,
 )
+from tdsproxy.backup.plan import ForkLine, Moment, Point
+from tdsproxy.backup.restart import Restart, RestartPoint
 from tdsproxy.backup.source_check import SourceCheck
-from tdsproxy.media.documents import DIFFERENTIAL, LOG, Image
+from tdsproxy.media import format as layout
+from tdsproxy.media.device import DiskDevice, ReadHandle
+from tdsproxy.media.device_set import DeviceSet
+from tdsproxy.media.documents import DIFFERENTIAL, LOG, ContentFacts, Image
+from tdsproxy.media.errors import DeviceError, MediaDamaged
+from tdsproxy.media.log_blocks import pack_blocks, pack_page_list
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tests.backup.history import History
 from tests.backup.making import description, disk
+from tests.media.making import Plan, make, plan, run, transactions
 from tests.store import processes
 
 SIZE = 4096
+(BLOCK,) = pack_blocks(transactions(6))
 
 
 @pytest.fixture
@@ -393,3 +407,209 @@ def test_a_schema_that_cannot_be_read_is_noted_as_far_as_it_can(tmp_path: Path) 
     found = verify_restore([(medium, 1)], tmp_path / "scratch")
     assert any("malformed" in problem for problem in found.problems)
     assert found.compared is None
+
+
+# ---------------------------------------------------------------- sets that do not hold what they say
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (plan(runs=[run(1, 8)], log=[]), "8 pages instead of 20 are there"),
+        (
+            plan(kind=layout.PAGE_LIST, log=[], runs=[(1, 2, bytes(2 * (512 + 4)))]),
+            "a page list is out of order",
+        ),
+        (
+            plan(kind=layout.PAGE_LIST, log=[], runs=[(2, 1, bytes(pack_page_list([3], bytes(512))))]),
+            "a page list does not fit the database",
+        ),
+        (
+            plan(kind=layout.PAGE_LIST, log=[], runs=[(2, 1, bytes(pack_page_list([77], bytes(512))))]),
+            "a page list does not fit the database",
+        ),
+        (plan(log=[dataclasses.replace(BLOCK, data=BLOCK.data[:-1])]), "pages are cut off"),
+    ],
+)
+def test_a_set_that_holds_something_else_than_it_says_is_not_restored(
+    tmp_path: Path, wrong: Plan, words: str
+) -> None:
+    devices = make([tmp_path / "m.bak"], wrong)
+    with pytest.raises(MediaDamaged, match=words):
+        restore_image(devices, 1, tmp_path / "image")
+    assert not (tmp_path / "image").exists()
+    if "instead of" not in words:
+        with pytest.raises(MediaDamaged, match=words):
+            verify_set(devices, 1)
+
+
+class Failing(DiskDevice):
+    """A device that breaks down after so many bytes."""
+
+    def __init__(self, path: Path, left: int) -> None:
+        super().__init__(path)
+        self.left = left
+
+    def open_read(self) -> ReadHandle:
+        handle = super().open_read()
+        read = handle.read_at
+
+        def read_at(offset: int, length: int) -> bytes:
+            self.left -= length
+            if self.left < 0:
+                raise DeviceError(self.name, "read", 5, "Input/output error")
+            return read(offset, length)
+
+        handle.read_at = read_at  # type: ignore[method-assign]
+        return handle
+
+
+def test_a_restore_goes_on_where_its_device_broke_down(tmp_path: Path, source: Path) -> None:
+    medium = disk(tmp_path / "m.bak")
+    options = BackupOptions(run_bytes=16384)
+    backup_database(source, medium, description(), options)
+    restore_image(medium, 1, tmp_path / "whole")
+    expected = (tmp_path / "whole").read_bytes()
+    image = tmp_path / "image"
+    noted: list[RestartPoint] = []
+    # Before anything is noted nothing is kept.
+    with pytest.raises(DeviceError):
+        restore_image(Failing(medium.path, 20_000), 1, image, restart=Restart(noted.append, every=1))
+    assert not image.exists()
+    assert noted == []
+    failing = Failing(medium.path, medium.path.stat().st_size // 2)
+    with pytest.raises(DeviceError):
+        restore_image(failing, 1, image, restart=Restart(noted.append, every=1))
+    assert image.exists()
+    point = noted[-1]
+    assert 0 < point.records < read_set(medium, 1).trailer.run_count
+    progress: list[int] = []
+    again = Restart(noted.append, point, every=1 << 30)
+    restore_image(medium, 1, image, lambda done, total: progress.append(done), restart=again)
+    assert progress[0] == point.size
+    assert image.read_bytes() == expected
+    # A restore that was cancelled is not gone on with.
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(OperationCancelled):
+        restore_image(medium, 1, image, cancel=stop, restart=Restart(noted.append, point))
+    assert not image.exists()
+
+
+def test_what_the_log_of_a_full_backup_writes_is_no_more_as_its_hashes_say(tmp_path: Path) -> None:
+    history = History(tmp_path / "x.db")
+    folder = maps.map_directory(tmp_path, uuid.uuid4())
+    history.work(6)
+    full = history.full(6)
+    check = SourceCheck()
+    backup_database(
+        history.path,
+        disk(tmp_path / "m.bak"),
+        full,
+        log=history.tail(6, meanwhile=lambda: history.work(1)),
+        page_map=folder,
+        check=check,
+    )
+    known = maps.load(folder, full.set_guid)
+    state = memoryview(history.states[-1])
+    written = set(history.changed_since(6))
+    differing = set(known.changed(1, maps.page_hashes(state, SIZE)))
+    assert written
+    assert written <= differing
+    assert not set(known.differing(1, maps.page_hashes(state, SIZE))) & written
+    history.close()
+
+
+def test_a_database_without_a_page_is_backed_up_too(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    medium = disk(tmp_path / "m.bak")
+    backup_database(tmp_path / "empty.db", medium, description(), page_map=tmp_path / "maps" / "x")
+    restore_database(medium, 1, tmp_path / "y.db")
+    assert (tmp_path / "y.db").read_bytes() == b""
+
+
+def test_a_trial_restore_rolls_logs_forward_and_forgets_no_problem(tmp_path: Path) -> None:
+    history = History(tmp_path / "x.db")
+    medium = disk(tmp_path / "m.bak")
+    history.work(4)
+    backup_database(history.path, medium, history.full(4), log=history.tail(4))
+    history.work(6)
+    backup_log(history.log(4, 10), medium, history.log_set(4, 10))
+    found = verify_restore([(medium, 1), (medium, 2)], tmp_path / "scratch")
+    assert found.problems == ()
+    assert found.info.header.description.backup_type == LOG
+    many = "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) SELECT i FROM n"
+    found = verify_restore([(medium, 1)], tmp_path / "scratch", checks=many)
+    assert len(found.problems) == 100
+    history.close()
+
+
+def test_everything_about_a_trial_restore_can_be_cancelled(tmp_path: Path) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p (id))")
+    connection.execute(
+        "WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+        " INSERT INTO c SELECT NULL FROM n"
+    )
+    devices = disk(tmp_path / "m.bak")
+    path = tmp_path / "x.db"
+    processes.build(path, rows=3)
+    info = backup_database(path, devices, description())
+    connection.set_progress_handler(lambda: True, 1)
+    facts = ContentFacts(objects={}, rows={"c": 1})
+    for attempt in (
+        lambda: verification.compare(connection, facts, read_set(devices, 1)),
+        lambda: list(verification.foreign_key_problems(connection)),
+        lambda: verification.run_checks(connection, "SELECT count(*) FROM c"),
+        lambda: verification._counted(connection, "c"),
+        lambda: verification._users_tables(connection),
+    ):
+        with pytest.raises(apsw.InterruptError):
+            attempt()
+    connection.close()
+    assert info.position == 1
+
+
+def test_tables_that_cannot_be_counted_are_left_out(source: Path) -> None:
+    connection = apsw.Connection(str(source))
+    assert verification._counted(connection, "missing") is None
+    connection.close()
+
+
+def test_a_backup_that_is_cancelled_while_the_database_is_locked(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    processes.build(path, journal="delete", rows=3)
+    owner = apsw.Connection(str(path))
+    owner.execute("BEGIN EXCLUSIVE").fetchall()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(OperationCancelled):
+        backup_database(path, disk(tmp_path / "m.bak"), description(), cancel=stop)
+    owner.close()
+    assert not (tmp_path / "m.bak").exists()
+
+
+def test_a_backup_goes_at_the_pace_that_it_is_given(tmp_path: Path, source: Path) -> None:
+    moved: list[int] = []
+    medium = disk(tmp_path / "m.bak")
+    backup_database(source, DeviceSet((medium,), pace=moved.append), description())
+    written = sum(moved)
+    assert written >= medium.path.stat().st_size - 1024
+    verify_set(DeviceSet((medium,), pace=moved.append), 1)
+    assert sum(moved) >= 2 * written - 4096
+
+
+def test_a_set_of_a_fork_that_does_not_descend_leads_nowhere() -> None:
+    one, two, three = (uuid.UUID(int=number) for number in (1, 2, 3))
+    start = Point(100, one, None, 0, 0)
+    moment = Moment(time_ns=50)
+    lines = [
+        ForkLine(one, None, None, 0, 0),
+        # Of a parent that nobody knows, of itself, and from before the start.
+        ForkLine(two, three, 120, 20, 120),
+        ForkLine(uuid.UUID(int=5), uuid.UUID(int=5), 120, 30, 120),
+        ForkLine(uuid.UUID(int=6), one, 90, 40, 90),
+    ]
+    path = plans._path(start, lines, moment)
+    assert [(stretch.fork, stretch.until) for stretch in path] == [(one, None)]
+    assert [stretch.fork for stretch in plans._path(Point(1, three, None, 0, 0), [], moment)] == [three]

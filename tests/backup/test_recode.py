@@ -20,7 +20,7 @@ from tdsproxy.media.codecs import ALGORITHMS, Compression
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import EncryptionEnvelope
 from tdsproxy.media.encryption import AesGcm
-from tdsproxy.media.errors import FamiliesMissing, MediaDamaged, MediaIncompatible
+from tdsproxy.media.errors import FamiliesMissing, MediaDamaged, MediaEmpty, MediaIncompatible
 from tdsproxy.media.log_reader import LogReader
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.media.sealing import SetSealing
@@ -116,3 +116,34 @@ def test_refusals_leave_the_media_alone(tmp_path: Path, source: Path) -> None:
     with pytest.raises(OperationCancelled):
         recode(media, Compression.of("XZ"), cancel=cancelled)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_empty_damaged_or_in_use_is_not_recoded(tmp_path: Path, source: Path) -> None:
+    medium = disk(tmp_path / "m.bak")
+    medium.path.touch()
+    with pytest.raises(MediaEmpty):
+        recode([medium], None)
+    medium.path.unlink()
+    for _ in range(2):
+        backup_database(source, medium, description())
+    whole = medium.path.read_bytes()
+    stop = threading.Event()
+    stop.set()
+    with medium.lock(lambda: False), pytest.raises(OperationCancelled):
+        recode([medium], None, cancel=stop)
+    # Cut off inside its last set.
+    medium.path.write_bytes(whole[:-2000])
+    with pytest.raises(MediaDamaged):
+        recode([medium], None)
+    assert medium.path.read_bytes() == whole[:-2000]
+    medium.path.write_bytes(whole)
+    late = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if done == total:
+            late.set()
+
+    with pytest.raises(OperationCancelled):
+        recode([medium], Compression.of("ZSTD"), progress, late)
+    assert medium.path.read_bytes() == whole
+    assert [path.name for path in tmp_path.glob(".*")] == []
