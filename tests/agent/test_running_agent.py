@@ -105,6 +105,21 @@ def test_a_script_of_management_studio(server: Running) -> None:
         )
     ]
     assert run(server, "SELECT text FROM shop.dbo.notes") == [("Nightly shop step 2",)]
+    run(
+        server,
+        "EXEC msdb.dbo.sp_update_job @job_name = N'Nightly shop', @notify_email_operator_name = N'',"
+        " @notify_netsend_operator_name = N'', @category_name = N'', @owner_login_name = N''",
+    )
+    assert run(
+        server,
+        "SELECT notify_email_operator_id, SUSER_SNAME(owner_sid), category_id / 100 FROM msdb.dbo.sysjobs"
+        " WHERE name = N'Nightly shop'",
+    ) == [(0, "sa", 1)]
+    with pytest.raises(Exception, match=r"The specified @proxy_name \('p'\) does not exist"):
+        run(
+            server,
+            "EXEC msdb.dbo.sp_add_jobstep @job_name = N'Nightly shop', @step_name = N'x', @proxy_name = N'p'",
+        )
     output = (server.backup_directory / "nightly.txt").read_text()
     assert "BACKUP DATABASE successfully processed" in output
     assert "The backup set on file 1 is valid." in output

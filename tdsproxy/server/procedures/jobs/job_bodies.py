@@ -27,14 +27,16 @@ _LEVELS: Final = "\n".join(
 )
 _OPERATORS: Final = "\n".join(
     f"""
-IF @notify_{kind}_operator_name IS NOT NULL
+IF @notify_{kind}_operator_name <> N''
     AND NOT EXISTS (SELECT * FROM dbo.sysoperators WHERE name = @notify_{kind}_operator_name)
     {refuse(14234, f"'@notify_{kind}_operator_name'", "'sp_help_operator'")}
-DECLARE @{kind}_operator int = (SELECT id FROM dbo.sysoperators WHERE name = @notify_{kind}_operator_name)
+DECLARE @{kind}_operator int = CASE @notify_{kind}_operator_name WHEN N'' THEN 0
+    ELSE (SELECT id FROM dbo.sysoperators WHERE name = @notify_{kind}_operator_name) END
 """
     for kind in ("email", "netsend", "page")
 )
 _CATEGORY: Final = f"""
+SELECT @category_name = NULLIF(@category_name, N''), @owner_login_name = NULLIF(@owner_login_name, N'')
 IF @category_name IS NOT NULL
 BEGIN
     SELECT @category_id = (SELECT category_id FROM dbo.syscategories WHERE name = @category_name
@@ -74,7 +76,12 @@ _STEP: Final = """
 @flags int = {1}, @proxy_id int = NULL, @proxy_name sysname = NULL
 """
 _CHECK_STEP: Final = f"""
-IF @output_file_name IS NOT NULL AND NOT ({ADMIN}) {refuse(14390, "'@output_file_name'")}
+SELECT @server = NULLIF(@server, N''), @database_name = NULLIF(@database_name, N''),
+    @database_user_name = NULLIF(@database_user_name, N''), @proxy_name = NULLIF(@proxy_name, N'')
+IF @proxy_name IS NOT NULL {refuse(14262, "'@proxy_name'", "@proxy_name")}
+DECLARE @proxy nvarchar(12) = @proxy_id
+IF @proxy_id IS NOT NULL {refuse(14262, "'@proxy_id'", "@proxy")}
+IF @output_file_name <> N'' AND NOT ({ADMIN}) {refuse(14390, "'@output_file_name'")}
 IF @database_user_name IS NOT NULL AND NOT ({ADMIN}) {refuse(14390, "'@database_user_name'")}
 {one_of("@on_success_action", "1, 2, 3, 4")}
 {one_of("@on_fail_action", "1, 2, 3, 4")}
@@ -193,7 +200,7 @@ INSERT dbo.sysjobsteps (job_id, step_id, step_name, subsystem, command, flags, a
 VALUES (@job_id, @step_id, @step_name, @subsystem, @command, @flags, @additional_parameters,
     @cmdexec_success_code, @on_success_action, @on_success_step_id, @on_fail_action, @on_fail_step_id,
     @server, CASE WHEN @subsystem = 'TSQL' THEN ISNULL(@database_name, N'master') ELSE @database_name END,
-    @database_user_name, @retry_attempts, @retry_interval, @os_run_priority, @output_file_name,
+    @database_user_name, @retry_attempts, @retry_interval, @os_run_priority, NULLIF(@output_file_name, N''),
     0, 0, 0, 0, 0, @proxy_id, @step_uid)
 {TOUCH_JOB}
 """,
@@ -220,7 +227,8 @@ UPDATE dbo.sysjobsteps SET step_name = ISNULL(@step_name, step_name),
     retry_attempts = ISNULL(@retry_attempts, retry_attempts),
     retry_interval = ISNULL(@retry_interval, retry_interval),
     os_run_priority = ISNULL(@os_run_priority, os_run_priority),
-    output_file_name = ISNULL(@output_file_name, output_file_name)
+    output_file_name = CASE @output_file_name WHEN N'' THEN NULL
+        ELSE ISNULL(@output_file_name, output_file_name) END
 WHERE job_id = @job_id AND step_id = @step_id
 {TOUCH_JOB}
 """,
