@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from tests.clients.available import CLIENTS, need
 from tests.clients.test_urls import Client
-from tests.keeper.shop import wait_for
+from tests.keeper.shop import read_state, tdsproxy, wait_for
 from tests.objects.faults import Cut, Environ, Slow
 from tests.objects.stores import ObjectStore, object_store
 from tests.running import running
@@ -246,4 +247,34 @@ def test_who_is_stopped_amid_an_upload_leaves_no_object(tmp_path: Path, store: O
         client = Client(server)
         assert client.numbers(text)[-1] == 3014
         assert server_.keys(name) == ["x.bak"]
+        client.close()
+
+
+@pytest.mark.parametrize("store", ["azure", "gcs"], indirect=True)
+def test_a_store_that_is_kept_there_comes_back(tmp_path: Path, store: ObjectStore) -> None:
+    """The tests of the synchronisation use S3."""
+    url = f"{store.server.bucket(f'test-{next(_number)}')}/store"
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(store.secret)
+    words = ("--sync", url, "--sync-secret-file", str(secret))
+    with running(tmp_path / "store", *words) as server:
+        client = Client(server)
+        for text in (
+            "CREATE DATABASE shop",
+            "ALTER DATABASE shop SET RECOVERY FULL",
+            "CREATE TABLE shop.dbo.t (id int)",
+        ):
+            assert client.run(text) == []
+        assert client.numbers("BACKUP DATABASE shop TO DISK = 'x.bak'")[-1] == 3014
+        assert client.run("INSERT shop.dbo.t SELECT value FROM GENERATE_SERIES(1, 50)") == []
+        committed = time.time_ns()
+        wait_for(lambda: read_state(tmp_path / "store", ".sync").get("through_ns", 0) > committed)
+        client.close()
+    again = tmp_path / "again"
+    done = tdsproxy("restore", "--all", "--from", url, "--secret-file", str(secret), "--store", str(again))
+    assert done.returncode == 0, done.stderr
+    with running(again) as server:
+        client = Client(server)
+        assert client.rows("SELECT COUNT(*) FROM shop.dbo.t") == [(50,)]
         client.close()
