@@ -104,7 +104,7 @@ def test_what_cannot_be_delivered_is_logged_without_its_secrets(caplog: pytest.L
         with caplog.at_level(logging.ERROR):
             notifier.send(Notice(LATE, "shop", "It is late.", RAISED))
             notifier.close(60)
-    (record,) = caplog.records
+    (record,) = [found for found in caplog.records if found.name == Notifier.__module__]
     assert record.getMessage() == "a notice can't be delivered to the webhook at 127.0.0.1: HTTPError 500"
 
 
