@@ -139,18 +139,22 @@ class Follow:
             raise NotFetched(f"another store, '{manifest.about}', is synchronised there now")
         self._line |= {manifest.store, *manifest.writers}
         self._fetch(origin, manifest)
+        behind = False
         for database in self._env.catalog.databases.all():
             if database.is_system or database.source is not None or not database.file:
                 continue
             try:
                 self._follow(database)
             except StatementFailed as error:
+                behind = True
                 self._databases.setdefault(database.name, {})["error"] = str(error)
         known = {database.name for database in self._env.catalog.databases.all()}
         for name in manifest.databases:
             if name not in known:
                 self._databases[name] = {"lsn": None, "ns": None, "error": _TOO_YOUNG}
-        self._through_ns = manifest.through_ns
+        # The lag that is shown is true of all databases, or it grows.
+        if not behind:
+            self._through_ns = manifest.through_ns
 
     def _fetch(self, origin: Origin, manifest: Manifest) -> None:
         backup = self._env.paths.backup_directory

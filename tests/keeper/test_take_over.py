@@ -15,7 +15,11 @@ from typing import Any
 import apsw
 import pytest
 
+from tdsproxy.catalog.databases import Database
+from tdsproxy.commands.elsewhere import read_follow_state
 from tdsproxy.keeper.fetch import NotFetched, Origin
+from tdsproxy.keeper.follow import Follow, StatementFailed
+from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync_claim import (
     FORMER_DAYS,
     Claim,
@@ -34,6 +38,7 @@ from tdsproxy.objects.lease import SECONDS, LeaseTaken
 from tdsproxy.objects.options import Reaching, Secret
 from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import below, parse_url
+from tests.commands.support import Workshop
 from tests.keeper.shop import Shop, ids, read_state, tdsproxy, wait_for
 from tests.objects.faults import Environ
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, S3Server, s3_server
@@ -204,6 +209,38 @@ def test_many_threads_and_one_folder(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(60)
         assert len(won) == turn + 1
+
+
+def test_a_standby_shows_no_lag_that_is_not_true_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, other = _store(tmp_path, "primary"), _store(tmp_path, "other")
+    shop = Workshop(tmp_path)
+    shop.run("CREATE DATABASE shop")
+    there = FolderBucket(tmp_path / "there")
+    held = claim(there, key, primary)
+    _publish(there, held)
+    follow = Follow(shop.env, SyncOptions(f"file://{tmp_path}/there/one", interval=0.05))
+    failing = True
+
+    def one(database: Database) -> None:
+        if failing:
+            raise StatementFailed("no full backup of it has arrived")
+
+    monkeypatch.setattr(follow, "_follow", one)
+    follow.start()
+    wait_for(lambda: "shop" in (read_follow_state(shop.store) or {}).get("databases", {}))
+    state = read_follow_state(shop.store) or {}
+    assert state["databases"]["shop"]["error"] == "no full backup of it has arrived"
+    assert state["through_ns"] is None
+    failing = False
+    wait_for(lambda: (read_follow_state(shop.store) or {})["through_ns"] == 1)
+    # Another store, which does not descend from it, is not followed.
+    there.remove([key("manifest.json"), key("lease.json")])
+    _publish(there, claim(there, key, other))
+    wait_for(lambda: "another store" in ((read_follow_state(shop.store) or {})["error"] or ""))
+    follow.close()
+    shop.close()
 
 
 # --------------------------------------------------------------------------- real servers
