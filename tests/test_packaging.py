@@ -55,7 +55,7 @@ def test_the_source_distribution_holds_grammar_tests_and_scripts(built: Path) ->
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE"} <= names
-    assert {"grammar/tsql.ebnf", "tests/conftest.py", "scripts/test"} <= names
+    assert {"grammar/tsql.ebnf", "tests/conftest.py", "scripts/test", "docs/runbook.md"} <= names
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
