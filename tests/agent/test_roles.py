@@ -187,6 +187,32 @@ def test_operators_are_written_to(server: Running) -> None:
         assert attempt(cursor, "EXEC msdb.dbo.sp_notify_operator @message = N'x'") == 14294
 
 
+def test_failures_of_managed_backup_go_to_its_addresses(server: Running) -> None:
+    run(
+        server,
+        "CREATE DATABASE kept\nGO\nEXEC msdb.managed_backup.sp_set_parameter"
+        " N'SSMBackup2WANotificationEmailIds', N'one@example.org; two@example.org'\nGO\n"
+        "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 1, @database_name = N'kept',"
+        " @container_url = N's3://127.0.0.1:1/none'",
+    )
+    with mail_server() as (port, mails):
+        mail = {"host": "127.0.0.1", "to": ["ops@example.org"], "sender": "agent@example.org", "port": port}
+        write_settings(server.store, {"notices": {"mail": mail}})
+        run(server, "EXEC msdb.dbo.sp_start_job N'policy managed backup of kept: full backup'")
+        wait_for(lambda: any("two@example.org" in text for text in mails))
+    (told,) = [text for text in mails if "two@example.org" in text]
+    assert "To: one@example.org, two@example.org" in told
+    assert "Subject: policy managed backup of kept: full backup failed" in told
+    assert "The job failed." in told
+    day = "DATEADD(DAY, -1, GETDATE())"
+    (counts,) = run(server, f"SELECT * FROM msdb.managed_backup.fn_get_health_status({day}, NULL)")
+    assert sum(counts[:4]) == 1
+    (event,) = run(server, "EXEC msdb.managed_backup.sp_get_backup_diagnostics @xevent_channel = 'Admin'")[:1]
+    assert event[0] == "SSMBackup2WAAdminXevent"
+    write_settings(server.store, {})
+    run(server, "EXEC msdb.managed_backup.sp_backup_master_switch 0")
+
+
 def test_no_command_of_the_system_is_run(server: Running, cursors: dict[str, Any]) -> None:
     mark = server.store / "touched"
     for login, name, subsystem, why in (
