@@ -60,7 +60,8 @@ _PATTERN = re.compile(
     | (?P<variable>@(?!@)[\w@$\#]*+)
     | (?P<binary>0[xX][0-9a-fA-F]*+)
     | (?P<number>(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE](?:[+-]?\d++|(?![A-Za-z_\d])))?+)
-    | (?P<blank>[\s\ufeff]++|--[^\n]*+|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/)
+    # The end is a blank, too: else blanks before it would be tried from each of them on.
+    | (?P<blank>[\s\ufeff]++|--[^\n]*+|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/|\Z)
     | (?P<comment>/\*)
     | (?P<bracket>\[(?:[^\]]++|\]\])*+\]?+)
     | (?P<global>@@[\w@$\#]*+)

@@ -122,6 +122,18 @@ def test_errors(text: str, numbers: tuple[int, ...], line: int) -> None:
     assert {(message.severity, message.line) for message in caught.value.messages} == {(15, line)}
 
 
+@pytest.mark.parametrize("text", ["{}", "SELECT 1{}", "SELECT 1 {}-- x{}", "{}SELECT 1{}", "'a{}"])
+def test_many_blanks_at_the_end_are_passed_at_once(text: str) -> None:
+    """Found by the campaign ``readers``: each was tried again, which took the square of their number."""
+    blanks = "\t " * 500_000
+    try:
+        tokens = tokenize(text.format(blanks, blanks))
+    except SyntaxError_:
+        assert text.startswith("'")
+    else:
+        assert [token.text for token in tokens] == [*text.format("", "").removesuffix("-- x").split(), ""]
+
+
 def test_an_unclosed_quote_is_quoted() -> None:
     with pytest.raises(SyntaxError_) as caught:
         tokenize("select 'it''s")
