@@ -112,6 +112,7 @@ def _policies(
         compression="default",
         encryption_algorithm=given.algorithm if encrypted else None,
         certificate=given.encryptor if encrypted else None,
+        encryptor="ASYMMETRIC KEY" if given.encryptor_type == "ASYMMETRIC_KEY" else "CERTIFICATE",
         retention=Retention(0, 0, 0, 0, age_days=days, window_days=days),
     )
     if given.custom:
@@ -125,6 +126,7 @@ def _policies(
         compression="default",
         encryption_algorithm=policy.encryption_algorithm,
         certificate=policy.certificate,
+        encryptor=policy.encryptor,
         retention=policy.retention,
     )
     return [policy, growth]

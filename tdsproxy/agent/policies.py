@@ -63,7 +63,8 @@ class Policy:
     """``databases`` and ``exclude`` are names or patterns with ``*`` and ``?``, of any case; a pattern never
     means a system database. ``full``, ``differential``, ``log`` and ``verify`` are timetables in words (see
     ``timetable``). ``destinations`` are directories or URLs, ``{database}`` in them is replaced; the first
-    gets the backup, the others its mirrors. ``compression`` is an algorithm, or ``default``."""
+    gets the backup, the others its mirrors. ``compression`` is an algorithm, or ``default``. ``certificate``
+    names what encrypts, which is an ``encryptor``: CERTIFICATE or ASYMMETRIC KEY."""
 
     name: str
     databases: tuple[str, ...]
@@ -78,6 +79,7 @@ class Policy:
     encryption_algorithm: str | None = None
     certificate: str | None = None
     retention: Retention | None = None
+    encryptor: str = "CERTIFICATE"
 
     def covers(self, database: str) -> bool:
         """Whether the policy is for a database of this name."""

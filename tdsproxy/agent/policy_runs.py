@@ -117,7 +117,8 @@ class PolicyRuns:
         if policy.encryption_algorithm:
             quoted = (policy.certificate or "").replace("]", "]]")
             options.append(
-                f"ENCRYPTION (ALGORITHM = {policy.encryption_algorithm}, SERVER CERTIFICATE = [{quoted}])"
+                f"ENCRYPTION (ALGORITHM = {policy.encryption_algorithm},"
+                f" SERVER {policy.encryptor} = [{quoted}])"
             )
             options.append("FORMAT")
         variables: dict[str, Value] = {"@database": database, "@name": f"{policy.name}: {action} backup"}

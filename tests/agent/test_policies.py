@@ -164,6 +164,12 @@ def test_managed_backup_means_policies() -> None:
         AfterChange(log_bytes=1 << 30, kind="full"),
     ]
     assert policies_of({"*": system}, switched_on=False) == []
+    sealed = ManagedSettings(
+        enabled=True, algorithm="AES_256", encryptor_type="ASYMMETRIC_KEY", encryptor="vault"
+    )
+    assert {(p.certificate, p.encryptor) for p in policies_of({"*": sealed}, switched_on=True)} == {
+        ("vault", "ASYMMETRIC KEY")
+    }
 
 
 def test_available_backups_expire_with_their_chain_and_show_holes() -> None:

@@ -147,6 +147,13 @@ def test_what_help_tells(server: Running) -> None:
     assert (row[2], row[21], row[25], row[29]) == ("asked", 5, 4, 1)
     assert len(row) == 32
     run(server, "EXEC msdb.dbo.sp_help_jobactivity")
+    assert run(server, "EXEC msdb.dbo.sp_enum_sqlagent_subsystems")[0][:2] == (
+        "TSQL",
+        "Transact-SQL Subsystem",
+    )
+    assert run(server, "EXEC msdb.dbo.sp_help_proxy") == []
+    with pytest.raises(Exception, match=r"The specified @proxy_name \('p'\) does not exist"):
+        run(server, "EXEC msdb.dbo.sp_help_proxy @proxy_name = N'p'")
     run(server, "EXEC msdb.dbo.sp_help_jobhistory @job_name = N'asked', @mode = 'FULL'")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_JOB_IF_ANY, JOB, OWN_OR_READ
+from tdsproxy.server.procedures.jobs.messages import refuse
 
 _SESSION: Final = "(SELECT MAX(session_id) FROM dbo.syssessions)"
 _ACTIVITY: Final = (
@@ -188,6 +189,30 @@ IF UPPER(@mode) = 'FULL'
 ELSE
     SELECT h.job_id, j.name AS job_name, h.run_status, h.run_date, h.run_time, h.run_duration, {_OPERATORS},
         h.retries_attempted, h.server {_HISTORY_WHERE} AND h.step_id = 0 {_ORDER}
+""",
+    ),
+    "sp_enum_sqlagent_subsystems": (
+        "",
+        """
+SELECT CAST(N'TSQL' AS nvarchar(40)) AS subsystem,
+    CAST(N'Transact-SQL Subsystem' AS nvarchar(512)) AS description,
+    CAST(N'[Internal]' AS nvarchar(510)) AS subsystem_dll, CAST(N'[Internal]' AS nvarchar(510)) AS agent_exe,
+    CAST(N'[Internal]' AS nvarchar(30)) AS start_entry_point,
+    CAST(N'[Internal]' AS nvarchar(30)) AS event_entry_point,
+    CAST(N'[Internal]' AS nvarchar(30)) AS stop_entry_point, 20 AS max_worker_threads, 1 AS subsystem_id
+""",
+    ),
+    "sp_help_proxy": (
+        "@proxy_id int = NULL, @proxy_name sysname = NULL, @subsystem_name sysname = NULL,"
+        " @name nvarchar(256) = NULL",
+        f"""
+DECLARE @which nvarchar(128) = ISNULL(@proxy_name, CAST(@proxy_id AS nvarchar(12)))
+DECLARE @by sysname = CASE WHEN @proxy_name IS NULL THEN '@proxy_id' ELSE '@proxy_name' END
+IF @which IS NOT NULL {refuse(14262, "@by", "@which")}
+SELECT CAST(NULL AS int) AS proxy_id, CAST(NULL AS sysname) AS name, CAST(NULL AS nvarchar(4000)) AS
+    credential_identity, CAST(NULL AS tinyint) AS enabled, CAST(NULL AS nvarchar(1024)) AS description,
+    CAST(NULL AS varbinary(85)) AS user_sid, CAST(NULL AS int) AS credential_id,
+    CAST(NULL AS int) AS credential_identity_exists WHERE 1 = 0
 """,
     ),
     "sp_help_jobactivity": (
