@@ -30,7 +30,7 @@ import apsw
 
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
-from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed
+from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed, SnapshotBroken
 from tdsproxy.store.file_keys import connect
 from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
@@ -259,15 +259,8 @@ class _OldContent:
         self.path = _undo_path(target)
         self._temporary = _unfinished_undo(target)
         try:
-            if not readable:
+            if not (readable and _copy_state(live, target, self._temporary)):
                 _copy_bytes(PageFile(live), self._temporary)
-            else:
-                view = PageView(live, target)
-                try:
-                    copy_pages(view.page_size, view.page_count, view.read_run, self._temporary, durable=False)
-                    view.check()
-                finally:
-                    view.close()
         except BaseException:
             self._temporary.unlink(missing_ok=True)
             raise
@@ -322,6 +315,20 @@ def _drop_older(undo: Path, target: Path) -> None:
     for path in undo_copies(target):
         if path != undo:
             path.unlink(missing_ok=True)
+
+
+def _copy_state(live: apsw.Connection, target: Path, path: Path) -> bool:
+    """The committed state that ``live`` sees; false where the file does not have all of its pages."""
+    try:
+        view = PageView(live, target)
+        try:
+            copy_pages(view.page_size, view.page_count, view.read_run, path, durable=False)
+            view.check()
+        finally:
+            view.close()
+    except SnapshotBroken:
+        return False
+    return True
 
 
 def _copy_bytes(file: PageFile, path: Path) -> None:

@@ -1,10 +1,10 @@
 """SQLite work in another process, with the standard library's SQLite: run as a script by tests.
 
 Commands: ``build PATH JSON`` makes a database; ``check PATH`` prints integrity and content; ``commit PATH
-COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write`` keeps a lock
-until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one page,
-``flip PATH BYTE`` changes one bit;
-``serve`` runs commands that come to an end, as they come in.
+COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write|exclusive`` keeps a
+lock until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one
+page, ``flip PATH BYTE`` changes one bit, ``cut PATH SIZE`` takes the rest away; ``serve`` runs commands that
+come to an end, as they come in.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def commit(path: str, count: int) -> None:
 def hold(path: str, kind: str) -> None:
     """Hold a read or a write transaction until standard input ends."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0.2)
-    connection.execute("BEGIN" if kind == "read" else "BEGIN IMMEDIATE")
+    connection.execute({"read": "BEGIN", "write": "BEGIN IMMEDIATE"}.get(kind, "BEGIN EXCLUSIVE"))
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     print("held", flush=True)
     sys.stdin.read()
@@ -173,6 +173,9 @@ def run(command: str, path: str, *rest: str) -> None:
     elif command == "damage":
         with Path(path).open("r+b") as file:
             file.write(b"no database" * 100)
+    elif command == "cut":
+        with Path(path).open("r+b") as file:
+            file.truncate(int(rest[0]))
     elif command == "flip":
         with Path(path).open("r+b") as file:
             file.seek(int(rest[0]))

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
-from tdsproxy.store.errors import DatabaseBusy, InstallFailed
-from tdsproxy.store.install import install_new, remove_leftovers, replace_live, wait_for_release
+from tdsproxy.store import install
+from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed
+from tdsproxy.store.install import install_new, remove_leftovers, replace_live, undo_copies, wait_for_release
 from tests.store import processes
 
 
@@ -197,3 +201,143 @@ def test_waiting_for_release(tmp_path: Path) -> None:
         process.kill()
         process.wait(60)
         wait_for_release(live, 5)
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Iterator[Path]:
+    """A database that somebody has open, so that its content is replaced through SQLite."""
+    live = tmp_path / "x.db"
+    made(live, rows=9)
+    handle = apsw.Connection(str(live))
+    handle.execute("SELECT count(*) FROM plain").fetchall()
+    yield live
+    handle.close()
+
+
+def nothing_changed(live: Path, before: object) -> None:
+    found = processes.check(live)
+    assert (found["content"], found["integrity"]) == (before, ["ok"])
+    # Nobody is kept out, and nothing is left.
+    processes.run("commit", live, "1")
+    undo = live.parent / ".undo"
+    assert not undo.exists() or list(undo.iterdir()) == []
+    assert {path.name for path in live.parent.iterdir()} <= {"x.db", "x.db-wal", "x.db-shm", ".undo"}
+
+
+def test_a_new_name_needs_nothing_removed(tmp_path: Path) -> None:
+    wanted = made(tmp_path / "image", rows=7)
+    install_new(tmp_path / "image", tmp_path / "x.db")
+    assert content(tmp_path / "x.db") == wanted
+
+
+def test_what_is_not_to_be_kept_is_not_kept(used: Path, tmp_path: Path) -> None:
+    wanted = made(tmp_path / "image", rows=4)
+    installed = replace_live(tmp_path / "image", used, keep_undo=False)
+    assert installed.undo is None
+    assert content(used) == wanted
+    assert undo_copies(used) == []
+
+
+def test_a_database_that_is_locked_for_reading_is_busy(tmp_path: Path) -> None:
+    live = tmp_path / "x.db"
+    before = made(live, journal="delete", rows=9)
+    made(tmp_path / "image", rows=4)
+    with processes.started("hold", live, "exclusive") as process:
+        assert processes.read_line(process) == "held"
+        with pytest.raises(DatabaseBusy):
+            replace_live(tmp_path / "image", live, busy_milliseconds=20)
+    nothing_changed(live, before)
+
+
+def test_who_refuses_at_the_last_moment_leaves_the_old_content(used: Path, tmp_path: Path) -> None:
+    before = content(used)
+    made(tmp_path / "image", rows=4)
+
+    def refuse() -> None:
+        raise LookupError("somebody came in")
+
+    with pytest.raises(LookupError):
+        replace_live(tmp_path / "image", used, locked=refuse)
+    nothing_changed(used, before)
+
+
+def test_a_replacement_is_cancelled_between_its_pages(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "_COPY_PAGES", 2)
+    before = content(used)
+    made(tmp_path / "image", rows=40)
+    written: list[int] = []
+    asked = iter(range(1000))
+
+    def cancelled() -> bool:
+        written.append(Path(f"{used}-wal").stat().st_size)
+        return next(asked) > 8
+
+    with pytest.raises(InstallFailed, match="was cancelled"):
+        replace_live(tmp_path / "image", used, cancelled=cancelled)
+    nothing_changed(used, before)
+
+
+@pytest.mark.parametrize("function", ["fsync", "pwrite"])
+def test_where_the_old_content_cannot_be_kept_it_stays(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    before = content(used)
+    made(tmp_path / "image", rows=4)
+    (tmp_path / ".undo").mkdir()
+    original = getattr(os, function)
+
+    def full(descriptor: int, *arguments: object) -> object:
+        if ".undo/" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(descriptor, *arguments)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(os, function, full)
+        with pytest.raises(OSError, match="No space left"):
+            replace_live(tmp_path / "image", used)
+    nothing_changed(used, before)
+
+
+def test_an_image_that_is_no_database_replaces_nothing(used: Path, tmp_path: Path) -> None:
+    before = content(used)
+    (tmp_path / "image").write_bytes(b"no database" * 1000)
+    with pytest.raises(InstallFailed, match="SQLite cannot replace"):
+        replace_live(tmp_path / "image", used)
+    nothing_changed(used, before)
+
+
+def test_an_image_whose_pages_cannot_be_converted_replaces_nothing(used: Path, tmp_path: Path) -> None:
+    before = content(used)
+    made(tmp_path / "image", rows=9, page_size=8192)
+    with (tmp_path / "image").open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xa5" * 8192)
+    with pytest.raises(InstallFailed, match="can't be made 4096"):
+        replace_live(tmp_path / "image", used)
+    nothing_changed(used, before)
+
+
+def test_a_database_that_was_cut_short_can_be_replaced(tmp_path: Path) -> None:
+    """Its WAL names pages that the file does not have any more."""
+    live = tmp_path / "x.db"
+    made(live, rows=40)
+    wanted = made(tmp_path / "image", rows=4)
+    handle = apsw.Connection(str(live))
+    handle.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    handle.execute("UPDATE plain SET body = 'new' WHERE id = 1").fetchall()
+    processes.run("cut", live, "8192")
+    installed = replace_live(tmp_path / "image", live)
+    assert handle.execute("SELECT count(*) FROM plain").fetchall() == [(4,)]
+    handle.close()
+    found = processes.check(live)
+    assert (found["content"], found["integrity"]) == (wanted, ["ok"])
+    assert installed.undo is not None
+    assert installed.undo.stat().st_size > 0
+
+
+def test_what_is_no_database_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(DatabaseUnreadable):
+        wait_for_release(tmp_path / "x.db", 60)
