@@ -416,8 +416,7 @@ def test_what_lies_beside_is_left_alone_otherwise(tmp_path: Path, source: Path) 
         assert beside.read_bytes() == content
 
 
-@pytest.mark.parametrize("buffers", [1, 2, 5, 1000])
-@pytest.mark.parametrize("stripes", [1, 3])
+@pytest.mark.parametrize(("buffers", "stripes"), [(1, 1), (1, 3), (5, 3)])
 def test_buffers_are_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffers: int, stripes: int
 ) -> None:

@@ -80,7 +80,9 @@ def is_whole(shop: Workshop) -> bool:
     return found["integrity"] == ["ok"] and len(found["content"]["keyed"]) == 10 + MEGABYTES
 
 
-@pytest.mark.parametrize("point", ["restore.point-noted:3", "restore.image-built"])
+@pytest.mark.parametrize(
+    "point", ["restore.point-noted:3", pytest.param("restore.image-built", marks=pytest.mark.slow)]
+)
 def test_a_killed_restore_goes_on(
     directory: Path, shop: Callable[[], Workshop], point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_device_that_fails_in_the_middle(
     assert is_whole(store)
 
 
+@pytest.mark.slow
 def test_without_restart_it_begins_anew(
     shop: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +134,7 @@ def test_without_restart_it_begins_anew(
     assert list((store.store / ".redo").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_target_leaves_nothing(shop: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch) -> None:
     store = shop()
 
@@ -144,6 +148,7 @@ def test_a_full_target_leaves_nothing(shop: Callable[[], Workshop], monkeypatch:
     assert store.rows("b", "SELECT count(*) FROM plain") == [[0]]
 
 
+@pytest.mark.slow
 def test_other_restores_know_no_restart(shop: Callable[[], Workshop]) -> None:
     store = shop()
     store.run("BACKUP DATABASE b TO DISK = '/tmp/f.bak'")
