@@ -17,7 +17,7 @@ from typing import Final
 
 from tdsproxy.media.device import LockedMedium, Part, ReadHandle, WriteHandle
 from tdsproxy.media.errors import DeviceCancelled, RemoteError
-from tdsproxy.media.object_upload import Upload, UploadCancelled
+from tdsproxy.media.object_upload import UNKNOWN, Upload, UploadCancelled
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.store import Bucket
 from tdsproxy.objects.url import ObjectUrl
@@ -141,24 +141,34 @@ class ObjectDevice:
             if not held:
                 raise DeviceCancelled(self.name, "cancelled while another backup writes it")
             with _remote(self.name, "open"):
-                self._look()
-            medium = _Medium(self.name, self._bucket, self._url.key, self._share, self._note, cancelled)
+                before = self._look()
+
+            def upload() -> Upload:
+                if self._note is not None:
+                    self._note.begin()
+                size, concurrency = self._share.part_bytes, self._share.concurrency
+                return Upload(self._bucket, self._url.key, size, concurrency, cancelled, before)
+
+            medium = _Medium(self.name, upload, self._share, self._note)
             try:
                 yield medium
             finally:
                 medium.close()
 
-    def _look(self) -> None:
-        """Whether it can be written there, before anything is read for it."""
+    def _look(self) -> str | None:
+        """Whether it can be written there, before anything is read for it; the tag of what is there now."""
         try:
             found = self._bucket.find(self._url.key)
         except ObjectError as error:
             # An object under another key than this writer's refuses him, but is replaced.
             if not (self._overwrite and self._bucket.has_own_key and error.reason is Reason.DENIED):
                 raise
-            return
-        if found is not None and not self._overwrite:
+            return UNKNOWN
+        if found is None:
+            return None
+        if not self._overwrite:
             raise ObjectError(Reason.EXISTS)
+        return found.tag or UNKNOWN
 
 
 class ObjectReader:
@@ -272,20 +282,12 @@ class _Medium:
     """An object that nobody else here writes, and the one writing of it."""
 
     def __init__(
-        self,
-        name: str,
-        bucket: Bucket,
-        key: str,
-        share: Share,
-        note: UploadNote | None,
-        cancelled: Callable[[], bool],
+        self, name: str, upload: Callable[[], Upload], share: Share, note: UploadNote | None
     ) -> None:
         self._name = name
-        self._bucket = bucket
-        self._key = key
+        self._begin = upload
         self._share = share
         self._note = note
-        self._cancelled = cancelled
         self._writing: _Writer | None = None
 
     def reader(self) -> ReadHandle | None:
@@ -298,7 +300,7 @@ class _Medium:
         return self.replace()
 
     def replace(self) -> WriteHandle:
-        self._writing = _Writer(self._name, self._bucket, self._key, self._share, self._note, self._cancelled)
+        self._writing = _Writer(self._name, self._begin, self._share, self._note)
         return self._writing
 
     def close(self) -> None:
@@ -310,20 +312,12 @@ class _Writer:
     """The first part is held back until it is full, so that a small medium can still be patched."""
 
     def __init__(
-        self,
-        name: str,
-        bucket: Bucket,
-        key: str,
-        share: Share,
-        note: UploadNote | None,
-        cancelled: Callable[[], bool],
+        self, name: str, upload: Callable[[], Upload], share: Share, note: UploadNote | None
     ) -> None:
         self._name = name
-        self._bucket = bucket
-        self._key = key
+        self._begin = upload
         self._share = share
         self._note = note
-        self._cancelled = cancelled
         self._head: bytearray | None = bytearray()
         self._upload: Upload | None = None
         self._offset = 0
@@ -369,12 +363,7 @@ class _Writer:
 
     def _begun(self) -> Upload:
         if self._upload is None:
-            if self._note is not None:
-                self._note.begin()
-            share = self._share
-            self._upload = Upload(
-                self._bucket, self._key, share.part_bytes, share.concurrency, self._cancelled
-            )
+            self._upload = self._begin()
         return self._upload
 
     def _send_head(self) -> None:

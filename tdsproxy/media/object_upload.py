@@ -13,6 +13,7 @@ from tdsproxy.objects.store import Abandoned, Bucket
 _POLL_SECONDS: Final = 0.2
 _DISCARD_SECONDS: Final = 10.0
 _WAITING: Final = 4
+UNKNOWN: Final = ""
 
 
 class UploadCancelled(Exception):
@@ -21,16 +22,27 @@ class UploadCancelled(Exception):
 
 class Upload:
     """Bytes go in by ``write`` and reach the store in parts, by a thread of its own. The object is visible
-    when ``finish`` returns; after ``discard`` nothing is left of it. Raises ObjectError, UploadCancelled."""
+    when ``finish`` returns; after ``discard`` nothing is left of it. ``before`` is the tag of the object that
+    it takes the place of, None when there is none, ``UNKNOWN`` when nobody can tell. Raises ObjectError,
+    UploadCancelled."""
 
     def __init__(
-        self, bucket: Bucket, key: str, part_size: int, concurrency: int, cancelled: Callable[[], bool]
+        self,
+        bucket: Bucket,
+        key: str,
+        part_size: int,
+        concurrency: int,
+        cancelled: Callable[[], bool],
+        before: str | None,
     ) -> None:
         self._bucket = bucket
         self._key = key
         self._part_size = part_size
         self._concurrency = concurrency
         self._cancelled = cancelled
+        self._before = before
+        self._sent = 0
+        self._all_sent = False
         self._queue: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
@@ -78,13 +90,26 @@ class Upload:
             except queue.Empty:
                 continue
             if piece is None:
+                self._all_sent = True
                 return
+            self._sent += len(piece)
             yield piece
 
     def _run(self) -> None:
         try:
             self._bucket.upload(self._key, self._pieces(), self._part_size, self._concurrency)
         except ObjectError as error:
-            self._error = error
+            if not self._is_there():
+                self._error = error
         except Abandoned:
             return
+
+    def _is_there(self) -> bool:
+        """When the answer to the last request is lost, the object itself says whether it was carried out."""
+        if not self._all_sent or self._before == UNKNOWN:
+            return False
+        try:
+            found = self._bucket.find(self._key)
+        except ObjectError:
+            return False
+        return found is not None and found.size == self._sent and found.tag != self._before

@@ -181,6 +181,25 @@ def test_of_a_cut_upload_only_the_part_is_sent_again(client: Client, store: Obje
     assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/x.bak'") == [3262]
 
 
+def test_an_answer_that_is_lost_is_no_failure(client: Client, store: ObjectStore, bucket: str) -> None:
+    """The last request of an upload is carried out, and the connection is cut before it is said."""
+    lost: list[str] = []
+
+    def lose(environ: Environ) -> Cut | None:
+        if not store.is_last(environ):
+            return None
+        lost.append(environ["PATH_INFO"])
+        return Cut(answer=True) if len(lost) == 1 else None
+
+    for options in (_PARTS, f"{_PARTS}, FORMAT"):
+        lost.clear()
+        with store.server.fault(lose):
+            backup = f"BACKUP DATABASE large TO URL = '{bucket}/x.bak' WITH {options}"
+            assert client.numbers(backup)[-1] == 3014
+        assert lost
+        assert client.numbers(f"RESTORE VERIFYONLY FROM URL = '{bucket}/x.bak'") == [3262]
+
+
 def test_a_cut_download_goes_on_where_it_was(client: Client, store: ObjectStore, bucket: str) -> None:
     assert client.numbers(f"BACKUP DATABASE large TO URL = '{bucket}/x.bak' WITH {_PARTS}")[-1] == 3014
     cuts = [300_000, 100]

@@ -36,6 +36,13 @@ class ObjectStore:
         part = "comp=block&" in f"{query}&" if self.kind == "azure" else "partNumber=" in query
         return part and environ["REQUEST_METHOD"] == "PUT"
 
+    def is_last(self, environ: Environ) -> bool:
+        """Whether the request makes one object of the parts."""
+        query, method = environ["QUERY_STRING"], environ["REQUEST_METHOD"]
+        if self.kind == "azure":
+            return method == "PUT" and "comp=blocklist" in query
+        return method == "POST" and "uploadId=" in query
+
 
 @contextmanager
 def object_store(kind: str, directory: Path, azurite: Path) -> Iterator[ObjectStore]:
