@@ -296,11 +296,19 @@ def _soak(world: World, plan: Plan, tally: Tally) -> None:
         _plot(world.samples)
 
 
+def _open(pid: int) -> str:
+    """What a process has open; of its TCP connections the ends (hexadecimal) and the state."""
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    connections = {f"socket:[{row[9]}]": f"{row[1]}-{row[2]} {row[3]}" for row in table}
+    names = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
+    return ", ".join(sorted(connections.get(name, name) for name in names))
+
+
 def _flat(samples: list[Sample], pid: int, settled: int, tally: Tally) -> None:
     """Nothing has grown: descriptors are as before the first session, memory as after the first seconds."""
     check(
-        until(lambda: descriptors_of(pid) <= settled + 2, PATIENCE),
-        f"{descriptors_of(pid)} descriptors when all sessions have ended, {settled} before them",
+        until(lambda: descriptors_of(pid) <= settled + 2, 3 * PATIENCE),
+        f"{descriptors_of(pid)} descriptors when all sessions have ended, {settled} before: {_open(pid)}",
     )
     begun = max(sample.memory for sample in samples[: max(3, len(samples) // 10)])
     left = memory_of(pid)
