@@ -100,13 +100,20 @@ class Sync:
         try:
             while True:
                 last = self._stop.is_set()
-                lease.keep()
+                try:
+                    lease.keep()
+                except LeaseTaken as taken:
+                    raise Superseded(f"{taken.holder} has taken the lease") from taken
                 begun = time.time_ns()
                 sender.round(begun, last=last)
                 self._note(sender)
                 if last:
                     break
                 self._stop.wait(self._options.interval)
+        except Superseded:
+            with suppress(ObjectError):
+                lease.release()
+            raise
         finally:
             sender.close()
         with suppress(ObjectError):

@@ -200,6 +200,26 @@ def claim(
         floor=manifest.epoch if manifest is not None else 0,
     )
     robbed = _hold(lease, force=take_over)
+    try:
+        return _fence(bucket, key, identity, lease, instance, robbed, take_over=take_over, clock=clock)
+    except (NotOurs, Superseded):
+        with suppress(ObjectError):
+            lease.release()
+        raise
+
+
+def _fence(
+    bucket: Bucket,
+    key: Key,
+    identity: Identity,
+    lease: Lease,
+    instance: str,
+    robbed: str | None,
+    *,
+    take_over: bool,
+    clock: Callable[[], float],
+) -> Claim:
+    """For who holds the lease: replace the manifest, so that nobody else can."""
     lease.prove()
     for _ in range(_TRIES):
         manifest, tag = read_manifest(bucket, key)

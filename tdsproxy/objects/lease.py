@@ -69,8 +69,8 @@ class Lease:
         return self._held.epoch if self._held is not None else 0
 
     def keep(self, *, force: bool = False) -> str | None:
-        """Hold it, or go on holding it; from whom it was taken by ``force`` before its time was over.
-        Raises LeaseTaken."""
+        """Hold it, or go on holding it, which is over for good when somebody else has; from whom it was
+        taken by ``force`` before its time was over. Raises LeaseTaken."""
         now = self._clock()
         if self._held is not None and now < self._held.until - SECONDS / 2:
             return None
@@ -80,6 +80,10 @@ class Lease:
             left = float(found.get("until", 0)) - now
             epoch = int(found.get("epoch", 0))
             if found.get("owner") != self._owner:
+                if self._held is not None:
+                    # Somebody has held it since. Even if he has let it go, this is not what it was.
+                    self._held = None
+                    raise LeaseTaken(str(found.get("about", "")), max(0.0, left))
                 if left > 0 and not self._follows(found):
                     robbed = str(found.get("about", ""))
                     if not force:
