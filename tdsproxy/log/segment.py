@@ -263,6 +263,9 @@ class SegmentReader:
         directory, stored = self.body(at, header)
         entries = codec.unpack_directory(directory)
         try:
+            # The frame's own claim must not decide how much memory is taken.
+            if zstandard.frame_content_size(stored) != header.raw_length:
+                raise ArchiveDamaged(f"{self.path}: the record at {at} has another size than its header says")
             images = self._decompressor.decompress(stored, max_output_size=header.raw_length)
         except zstandard.ZstdError as error:
             raise ArchiveDamaged(f"{self.path}: the record at {at} can't be unpacked: {error}") from error

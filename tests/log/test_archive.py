@@ -135,6 +135,29 @@ def test_a_record_of_an_unknown_kind_is_damage(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
+def test_a_record_that_claims_to_be_large_takes_no_memory(tmp_path: Path) -> None:
+    """Found by the campaign ``readers``: its seal is right, its compressed frame says 16 EiB."""
+    archive = support.open_archive(tmp_path)
+    fill(archive, 1)
+    archive.close()
+    (path,) = archive.directory.glob("*.seg")
+    content = bytearray(path.read_bytes())
+    at = segment.HEADER_SIZE
+    head = segment.parse_record_header(content, at)
+    assert head is not None
+    start = at + segment.RECORD_SIZE + head.directory_length
+    frame = b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 7 + b"\x7f"
+    content[start : start + len(frame)] = frame
+    end = start + head.stored_length
+    salt = bytes(content[12:44])
+    content[end : end + segment.SEAL_SIZE] = segment.seal(salt, bytes(content[at:end]))
+    path.write_bytes(content)
+    archive = support.open_archive(tmp_path)
+    with pytest.raises(ArchiveDamaged, match="another size"):
+        list(archive.read(archive.first_lsn()))
+    archive.close()
+
+
 def test_a_gap_is_never_crossed(tmp_path: Path) -> None:
     archive = support.open_archive(tmp_path, segment_bytes=3000)
     before = fill(archive, 8)

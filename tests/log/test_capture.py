@@ -527,7 +527,7 @@ def test_a_deleted_wal_breaks_the_chain_and_stops_the_capture(
         path.with_name("x.db-wal").unlink()
         insert(writer)
         # What it finds depends on whether it is the first to look.
-        with pytest.raises(CaptureStopped, match="deleted|does not belong to the WAL"):
+        with pytest.raises(CaptureStopped, match=r"deleted|does not belong to the WAL"):
             capturer.capture_now()
         assert capturer.stopped is not None
         assert not capturer._writes_pending()
