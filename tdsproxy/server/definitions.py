@@ -137,6 +137,12 @@ class TableBuilder:
             )
         if definition.type is None:
             raise error(102, f"Incorrect syntax near '{definition.name}'.", self._line, severity=15)
+        if definition.generated:
+            words = (
+                "GENERATED ALWAYS AS ROW START"  # without versions the table would not keep what it is for
+            )
+            text = f"Statement '{words}' is not supported in this version of SQL Server."
+            raise error(40510, text, self._line)
         type_ = self._resolve(definition.type)
         primary = any(constraint.kind == "PRIMARY KEY" for constraint in definition.constraints)
         identity = IdentityInfo(*definition.identity) if definition.identity else None

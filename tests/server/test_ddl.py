@@ -177,3 +177,20 @@ def test_index_names_are_per_table(bench: Bench) -> None:
 def test_a_unique_index_refuses_existing_duplicates(bench: Bench) -> None:
     bench.ok("CREATE TABLE t(a varchar(10)); INSERT t VALUES ('Red'), ('RED')")
     assert bench.error("CREATE UNIQUE INDEX ux ON t(a)")[0] == 1505
+
+
+@pytest.mark.parametrize(
+    ("statement", "number"),
+    [
+        (
+            "CREATE TABLE t(i int PRIMARY KEY, a datetime2 GENERATED ALWAYS AS ROW START NOT NULL,"
+            " b datetime2 GENERATED ALWAYS AS ROW END NOT NULL, PERIOD FOR SYSTEM_TIME (a, b))"
+            " WITH (SYSTEM_VERSIONING = ON)",
+            40510,
+        ),
+        ("CREATE TABLE v(i int); EXEC('SELECT * FROM v FOR SYSTEM_TIME ALL')", 13544),
+    ],
+)
+def test_tables_with_versions_are_refused(bench: Bench, statement: str, number: int) -> None:
+    """One that is taken, and keeps no versions, would lose what it was to keep."""
+    assert [found for found, _ in bench.run(statement).errors] == [number]

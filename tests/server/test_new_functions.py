@@ -198,3 +198,8 @@ def test_buckets_and_zones_that_can_not_be(sql: Client, expression: str, number:
 )
 def test_bits(sql: Client, expression: str, made: object) -> None:
     assert sql.value(f"SELECT {expression}") == made
+
+
+def test_versions_can_not_be_switched_on(sql: Client) -> None:
+    sql.run("CREATE TABLE #u(i int)")
+    assert sql.error("ALTER TABLE #u SET (SYSTEM_VERSIONING = ON)") == 40510

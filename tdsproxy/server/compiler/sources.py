@@ -195,6 +195,15 @@ class SourceCompiler:
         return f"{view.source} AS {alias}"
 
     def _plain_table(self, source: ast.TableSource, found: FoundTable, scope: Scope) -> str:
+        if source.system_time:
+            full = f"{found.database}.{source.name.schema or 'dbo'}.{found.table.name}"
+            raise error(
+                13544,
+                "Temporal FOR SYSTEM_TIME clause can only be used with system-versioned tables."
+                f" '{full}' is not a system-versioned table.",
+                source.line,
+                state=2,
+            )
         alias = self.context.alias()
         relation = self.relation(found, alias, source.alias or source.name.object)
         if not source.alias:

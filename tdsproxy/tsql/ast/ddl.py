@@ -52,6 +52,8 @@ class ColumnDefinition(Node):
     computed_text: str = ""
     persisted: bool = False
     rowguidcol: bool = False
+    generated: bool = False
+    """GENERATED ALWAYS, of a table with versions."""
 
 
 class IndexDefinition(Node):

@@ -41,6 +41,8 @@ class TableSource(Source):
 
     name: Name
     hints: tuple[str, ...] = ()
+    system_time: bool = False
+    """With FOR SYSTEM_TIME: only for tables with versions."""
 
 
 class FunctionSource(Source):

@@ -94,7 +94,7 @@ class Sources(Predicates):
 
     def _table(self, name: ast.Name, start: Token) -> ast.Source:
         hints: tuple[str, ...] = ()
-        self._skip_system_time()
+        system_time = self._skip_system_time()
         alias = self.alias()
         if self.at("TABLESAMPLE"):
             self.advance()
@@ -109,14 +109,15 @@ class Sources(Predicates):
             hints = self.hints()
         if alias is None and hints:
             alias = self.alias()
-        return ast.TableSource(name, hints, alias=alias, pos=start.pos, line=start.line)
+        return ast.TableSource(name, hints, system_time, alias=alias, pos=start.pos, line=start.line)
 
-    def _skip_system_time(self) -> None:
+    def _skip_system_time(self) -> bool:
+        """Whether it is there."""
         if not self.at_words("FOR", "SYSTEM_TIME"):
-            return
+            return False
         self.accept_words("FOR", "SYSTEM_TIME")
         if self.accept("ALL"):
-            return
+            return True
         if self.accept_words("AS", "OF"):
             self.expression()
         elif self.accept("FROM"):
@@ -129,6 +130,7 @@ class Sources(Predicates):
             self.expression()
         else:
             raise self.error()
+        return True
 
     def hints(self) -> tuple[str, ...]:
         """``(NOLOCK, INDEX(1))``: in upper case; the comma may be left out."""

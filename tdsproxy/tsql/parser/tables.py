@@ -108,6 +108,7 @@ class Tables(Dml):
                 self.expect("AS")
                 self.word()
                 self.expect("START", "END")
+                column = ast.replace(column, generated=True)
             elif self.at("MASKED") or self.at_words("ENCRYPTED", "WITH"):
                 self.advance()
                 self.expect("WITH")
@@ -367,6 +368,8 @@ class Tables(Dml):
             return ast.AlterTable(name, ast.SwitchConstraints(f"{action} {kind}", names))
         if self.at("SET", "REBUILD", "SWITCH"):
             action = self.word()
+            if self.at("(") and self.peek().word == "SYSTEM_VERSIONING":
+                return self.unsupported("ALTER TABLE SET SYSTEM_VERSIONING")
             while not (self.at_end or self.at(";") or self._at_statement_word()):
                 if self.at("("):
                     self.skip_parentheses()
