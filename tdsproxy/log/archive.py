@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import os
 import threading
 import uuid
@@ -29,6 +30,7 @@ from tdsproxy.store.files import fsync_directory
 SEGMENT_BYTES = 64 << 20
 _LEVEL = 1
 _SET_ASIDE = ".damaged"
+_AGAIN_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -76,7 +78,9 @@ class Archive:
         self._segments: list[_Segment] = []
         self._descriptor = -1
         # Full segments that are not durable yet.
-        self._retired: list[int] = []
+        self._retired: list[tuple[int, _Segment]] = []
+        # Whether the kernel may have dropped what it could not write: it tells of that once (fsync(2)).
+        self._is_doubtful = False
         self._unsynced_directory = False
         self._unsynced = False
         self._last_lsn = base_lsn
@@ -489,7 +493,7 @@ class Archive:
             return
         self._is_old = False
         with self._lock:
-            full = self._descriptor
+            full = (self._descriptor, self._segments[-1])
             self._begin_segment()
             # Made durable by the next ``sync``: a capture has no time to wait for the disk.
             self._retired.append(full)
@@ -550,17 +554,23 @@ class Archive:
                 # What is appended meanwhile is the next call's, and need not wait for the disk.
                 with self._lock:
                     self._unsynced = False
-                    full, current = list(self._retired), self._descriptor
+                    full = list(self._retired)
+                    written = [*full, (self._descriptor, self._segments[-1])]
                 crashpoints.reach("log.before-sync")
                 try:
-                    for descriptor in (*full, current):
+                    if self._is_doubtful:
+                        with self._lock:
+                            for descriptor, item in written:
+                                _write_again(descriptor, item)
+                    for descriptor, _ in written:
                         os.fdatasync(descriptor)
                 except OSError:
-                    self._unsynced = True
+                    self._unsynced = self._is_doubtful = True
                     raise
+                self._is_doubtful = False
                 with self._lock:
                     del self._retired[: len(full)]
-                for descriptor in full:
+                for descriptor, _ in full:
                     os.close(descriptor)
                 crashpoints.reach("log.after-sync")
             if self._unsynced_directory:
@@ -662,6 +672,26 @@ def _load(portion: _Portion) -> list[tuple[list[codec.Entry], memoryview]]:
 def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:
     reason, _ = reader.body(at, record)
     return Gap(record.first_lsn, record.end_lsn, record.first_ns, reason.decode("utf-8", "replace"))
+
+
+def _write_again(descriptor: int, item: _Segment) -> None:
+    """What a failed sync has left in doubt is written once more, if it still is what was appended: the next
+    sync would succeed without it. Raises OSError."""
+    if not item.path.exists():
+        return  # It was given up meanwhile.
+    reader = SegmentReader(item.path, item.end)
+    try:
+        whole = segment.HEADER_SIZE
+        for at, record in reader.records():
+            if not reader.is_whole(at, record):
+                break
+            whole = at + record.size
+    finally:
+        reader.close()
+    if reader.header is None or whole != item.end:
+        raise OSError(errno.EIO, "the disk does not give back what was written to it", str(item.path))
+    for at in range(0, whole, _AGAIN_BYTES):
+        _write_all(descriptor, [os.pread(descriptor, min(_AGAIN_BYTES, whole - at), at)], at)
 
 
 def _write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:

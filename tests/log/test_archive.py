@@ -6,7 +6,7 @@ import os
 import random
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -467,6 +467,60 @@ def test_what_could_not_be_made_durable_is_tried_again(
     assert archive._retired == []
     assert same(list(archive.read(lsns.FIRST)), made)
     archive.close()
+
+
+def test_what_a_failed_sync_may_have_dropped_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells once that it could not write pages, and calls them clean then."""
+    archive = support.open_archive(tmp_path, segment_bytes=3000)
+    made = fill(archive, 20)
+    files = sorted(archive.directory.iterdir())
+    content = {path.stat().st_ino: path.read_bytes() for path in files}
+    assert len(files) > 1, "full segments, too"
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "fdatasync", Failing(os.fdatasync, 1))
+        with pytest.raises(OSError, match="Input/output error"):
+            archive.sync()
+    again: dict[int, bytearray] = {}
+    write = os.pwritev
+
+    def noted(descriptor: int, pieces: Sequence[bytes], offset: int) -> int:
+        data = b"".join(pieces)
+        place = again.setdefault(os.fstat(descriptor).st_ino, bytearray())
+        place[offset : offset + len(data)] = data
+        return write(descriptor, pieces, offset)
+
+    monkeypatch.setattr(os, "pwritev", noted)
+    archive.sync()
+    assert {inode: bytes(data) for inode, data in again.items()} == content
+    again.clear()
+    fill(archive, 1)
+    archive.sync()
+    assert not any(bytes(data).startswith(content[files[0].stat().st_ino][:99]) for data in again.values())
+    assert same(list(archive.read(lsns.FIRST))[: len(made)], made)
+    archive.close()
+
+
+def test_what_the_disk_has_lost_is_never_called_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = support.open_archive(tmp_path)
+    fill(archive, 5)
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "fdatasync", Failing(os.fdatasync, 1))
+        with pytest.raises(OSError, match="Input/output error"):
+            archive.sync()
+    (path,) = archive.directory.iterdir()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 40)
+        file.write(bytes(8))
+    for _ in range(2):
+        with pytest.raises(OSError, match="does not give back what was written"):
+            archive.sync()
+        assert archive.unsynced
+    with pytest.raises(OSError, match="does not give back what was written"):
+        archive.close()
 
 
 def test_a_segment_that_could_not_be_begun_leaves_nothing(
