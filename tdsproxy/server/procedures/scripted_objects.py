@@ -5,16 +5,19 @@ from __future__ import annotations
 
 from typing import Final
 
-_HELP_CONSTRAINT: Final = """
+_FOUND: Final = """
+DECLARE @id int = OBJECT_ID({0}), @database sysname = DB_NAME()
+IF @id IS NULL
+BEGIN
+    RAISERROR(15009, -1, -1, {0}, @database)
+    RETURN 1
+END
+"""
+_HELP_CONSTRAINT: Final = f"""
 CREATE PROCEDURE sp_helpconstraint @objname nvarchar(776), @nomsg varchar(5) = 'msg'
 AS
 SET NOCOUNT ON
-DECLARE @id int = OBJECT_ID(@objname), @database sysname = DB_NAME()
-IF @id IS NULL
-BEGIN
-    RAISERROR(15009, -1, -1, @objname, @database)
-    RETURN 1
-END
+{_FOUND.format("@objname")}
 IF @nomsg <> 'nomsg' SELECT @objname AS [Object Name]
 DECLARE @found TABLE (place int IDENTITY, id int, constraint_type nvarchar(146),
     constraint_name nvarchar(128), delete_action nvarchar(11), update_action nvarchar(11),
@@ -74,16 +77,11 @@ ELSE IF @nomsg <> 'nomsg'
     RAISERROR(15470, -1, -1, @objname)
 RETURN 0
 """
-_HELP_TRIGGER: Final = """
+_HELP_TRIGGER: Final = f"""
 CREATE PROCEDURE sp_helptrigger @tabname nvarchar(776), @triggertype char(6) = NULL
 AS
 SET NOCOUNT ON
-DECLARE @id int = OBJECT_ID(@tabname), @database sysname = DB_NAME()
-IF @id IS NULL
-BEGIN
-    RAISERROR(15009, -1, -1, @tabname, @database)
-    RETURN 1
-END
+{_FOUND.format("@tabname")}
 IF @triggertype IS NOT NULL AND @triggertype NOT IN ('UPDATE', 'DELETE', 'INSERT')
 BEGIN
     RAISERROR(15305, -1, -1)
@@ -101,16 +99,11 @@ WHERE t.parent_id = @id AND (@triggertype IS NULL
     OR OBJECTPROPERTY(t.object_id, 'ExecIs' + RTRIM(@triggertype) + 'Trigger') = 1)
 RETURN 0
 """
-_HELP_STATS: Final = """
+_HELP_STATS: Final = f"""
 CREATE PROCEDURE sp_helpstats @objname nvarchar(776), @results nvarchar(5) = 'STATS'
 AS
 SET NOCOUNT ON
-DECLARE @id int = OBJECT_ID(@objname), @database sysname = DB_NAME()
-IF @id IS NULL
-BEGIN
-    RAISERROR(15009, -1, -1, @objname, @database)
-    RETURN 1
-END
+{_FOUND.format("@objname")}
 IF EXISTS (SELECT * FROM sys.stats s LEFT JOIN sys.indexes i ON i.object_id = s.object_id
     AND i.index_id = s.stats_id WHERE s.object_id = @id AND (i.index_id IS NULL OR @results = 'ALL'))
     SELECT s.name AS statistics_name, (SELECT STRING_AGG(COL_NAME(@id, c.column_id), N', ')
