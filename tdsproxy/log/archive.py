@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import errno
 import os
 import threading
 import uuid
@@ -24,13 +23,13 @@ from tdsproxy.log import codec, segment
 from tdsproxy.log.ahead import ahead
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
+from tdsproxy.log.segment_writing import write_again, write_all
 from tdsproxy.store import crashpoints
 from tdsproxy.store.files import fsync_directory
 
 SEGMENT_BYTES = 64 << 20
 _LEVEL = 1
 _SET_ASIDE = ".damaged"
-_AGAIN_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -508,7 +507,7 @@ class Archive:
         path = _path(self.directory, self._last_lsn)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(descriptor, [header], 0)
+            write_all(descriptor, [header], 0)
         except BaseException:
             os.close(descriptor)
             path.unlink()
@@ -528,7 +527,7 @@ class Archive:
             mark = segment.seal(self.database.bytes_le + self.fork.bytes_le, head, directory, stored)
             crashpoints.reach("log.append")
             try:
-                _write_all(self._descriptor, [head, directory, stored, mark], last.end)
+                write_all(self._descriptor, [head, directory, stored, mark], last.end)
             except OSError:
                 # The rest of a full disk may hold a torn record; it would be dropped on opening, too.
                 with contextlib.suppress(OSError):
@@ -561,7 +560,7 @@ class Archive:
                     if self._is_doubtful:
                         with self._lock:
                             for descriptor, item in written:
-                                _write_again(descriptor, item)
+                                write_again(descriptor, item.path, item.end)
                     for descriptor, _ in written:
                         os.fdatasync(descriptor)
                 except OSError:
@@ -672,34 +671,3 @@ def _load(portion: _Portion) -> list[tuple[list[codec.Entry], memoryview]]:
 def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:
     reason, _ = reader.body(at, record)
     return Gap(record.first_lsn, record.end_lsn, record.first_ns, reason.decode("utf-8", "replace"))
-
-
-def _write_again(descriptor: int, item: _Segment) -> None:
-    """What a failed sync has left in doubt is written once more, if it still is what was appended: the next
-    sync would succeed without it. Raises OSError."""
-    if not item.path.exists():
-        return  # It was given up meanwhile.
-    reader = SegmentReader(item.path, item.end)
-    try:
-        whole = segment.HEADER_SIZE
-        for at, record in reader.records():
-            if not reader.is_whole(at, record):
-                break
-            whole = at + record.size
-    finally:
-        reader.close()
-    if reader.header is None or whole != item.end:
-        raise OSError(errno.EIO, "the disk does not give back what was written to it", str(item.path))
-    for at in range(0, whole, _AGAIN_BYTES):
-        _write_all(descriptor, [os.pread(descriptor, min(_AGAIN_BYTES, whole - at), at)], at)
-
-
-def _write_all(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
-    left = [memoryview(piece) for piece in pieces if piece]
-    while left:
-        written = os.pwritev(descriptor, left, offset)
-        offset += written
-        while left and written >= len(left[0]):
-            written -= len(left.pop(0))
-        if left and written:
-            left[0] = left[0][written:]

@@ -326,8 +326,8 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        self._write = archive_module._write_all
-        monkeypatch.setattr(archive_module, "_write_all", self.write)
+        self._write = archive_module.write_all
+        monkeypatch.setattr(archive_module, "write_all", self.write)
 
     def write(self, descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
         if self.full:
@@ -684,7 +684,7 @@ def test_what_ends_the_thread_of_a_capture_loses_nothing(
     """In the middle of an append. The next commit that is told of, or whoever asks, starts it again."""
     monkeypatch.setattr(capture_module, "_RETRY_SECONDS", 0.0)
     reports = support.Reports()
-    write = archive_module._write_all
+    write = archive_module.write_all
     armed = True
 
     def fail(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
@@ -697,7 +697,7 @@ def test_what_ends_the_thread_of_a_capture_loses_nothing(
 
     with support.capturing(path, archive, report=reports) as capturer:
         first = capturer._thread
-        monkeypatch.setattr(archive_module, "_write_all", fail)
+        monkeypatch.setattr(archive_module, "write_all", fail)
         insert(writer)
         until(lambda: not armed and not first.is_alive())
         assert "not captured at present" in reports.lines[0]
@@ -720,7 +720,7 @@ def test_an_error_that_nobody_expects_loses_nothing_for_whoever_asks(
             def fail(descriptor: int, pieces: Sequence[bytes], offset: int) -> None:
                 raise MemoryError
 
-            changed.setattr(archive_module, "_write_all", fail)
+            changed.setattr(archive_module, "write_all", fail)
             with pytest.raises(MemoryError):
                 capturer.capture_now()
         insert(writer)
