@@ -134,7 +134,8 @@ def _elsewhere(context: Context) -> Iterator[Finding]:
             WARNING,
             str(name),
             f"It can't be restored to the present from {sent.get('url')}.",
-            f"BACKUP DATABASE [{name}]",
+            f"BACKUP DATABASE [{name}]"
+            + (", unless its backup is one of the files on their way." if sent.get("files_waiting") else ""),
         )
     followed = read_follow_state(store) or {}
     if followed.get("error") and not followed.get("ended"):

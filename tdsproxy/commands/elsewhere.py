@@ -14,7 +14,7 @@ STATE_FILE: Final = "state.json"
 def read_sync_state(store: Path) -> dict[str, Any] | None:
     """What is known of the synchronisation: ``url``, ``through_ns`` (every commit up to this time is safe;
     None: nothing yet), ``updated_ns``, ``files_waiting`` (media on their way), ``unprotected`` (databases in
-    FULL that this is not true of: without a full backup, or whose log cannot be captured), ``error``,
+    FULL that this is not true of: without a full backup there, or whose log cannot be captured), ``error``,
     ``refused`` (another store writes there: it does not go on by itself). None when there is none."""
     return _read(store / SYNC_DIRECTORY / STATE_FILE)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+from uuid import UUID
 
 import apsw
 import msgspec
@@ -185,6 +186,8 @@ class _Sender:
         self._catalog = CatalogSender(store, bucket, key, epoch)
         self._former: list[str] = []
         self.unprotected: list[str] = []
+        # Databases of which a full backup has arrived from which the log goes on.
+        self._based: set[UUID] = set()
         # Media that were sent once and are not here any more.
         self._gone: dict[str, layout.FileEntry] = {}
         self._begin()
@@ -213,9 +216,13 @@ class _Sender:
 
     def round(self, begun_ns: int, *, last: bool = False) -> None:
         """Everything that was there when it began, but for large files that are still on their way."""
+        # Looked up first: a backup is noted when its media are complete.
+        bases = {found.guid for found in _of_users(self._env) if found.chain.base_guid is not None}
         changed = self._files.send()
         if last:
             changed |= self._files.settle()
+        if self._files.is_complete():
+            self._based |= bases
         changed |= self._send_service_key()
         self._capture()
         changed |= self._log.send(may_forget=not self._files.waiting)
@@ -228,7 +235,7 @@ class _Sender:
 
     def _capture(self) -> None:
         """What was committed before is in the log; ``unprotected`` are the databases of which that cannot be
-        said, or that have no backup from which the log goes on."""
+        said, or of which no backup is there from which the log goes on."""
         logs = self._env.logs
         without: list[str] = []
         for database in _of_users(self._env):
@@ -240,10 +247,12 @@ class _Sender:
                 without.append(database.name)
             else:
                 if database.chain.base_guid is None:
+                    self._based.discard(database.guid)
+                if database.guid not in self._based:
                     without.append(database.name)
         if without and without != self.unprotected:
             _log.warning(
-                "cannot be restored to the present, for want of a full backup: %s", ", ".join(without)
+                "cannot be restored to the present, for want of a full backup there: %s", ", ".join(without)
             )
         self.unprotected = without
 

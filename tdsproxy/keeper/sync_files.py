@@ -102,6 +102,15 @@ class FileSender:
         """Files that are on their way."""
         return len(self._sending)
 
+    def is_complete(self) -> bool:
+        """Whether each file that is here is there as it is. Raises OSError."""
+        for name, path in self._sources():
+            with suppress(FileNotFoundError):
+                sent = self._sent.get(name)
+                if sent is None or sent[0] != _Stamp.of(path):
+                    return False
+        return True
+
     def entries(self) -> dict[str, FileEntry]:
         return {name: entry for name, (_, entry) in self._sent.items()}
 

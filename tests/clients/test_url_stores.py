@@ -288,11 +288,16 @@ def test_a_store_that_is_kept_there_comes_back(tmp_path: Path, store: ObjectStor
         assert client.numbers("BACKUP DATABASE shop TO DISK = 'x.bak'")[-1] == 3014
         assert client.run("INSERT shop.dbo.t SELECT value FROM GENERATE_SERIES(1, 50)") == []
         committed = time.time_ns()
-        wait_for(lambda: read_state(tmp_path / "store", ".sync").get("through_ns", 0) > committed)
+
+        def is_safe() -> bool:
+            state = read_state(tmp_path / "store", ".sync")
+            return (state.get("through_ns") or 0) > committed and not state.get("unprotected")
+
+        wait_for(is_safe)
         client.close()
     again = tmp_path / "again"
     done = tdsproxy("restore", "--all", "--from", url, "--secret-file", str(secret), "--store", str(again))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     with running(again) as server:
         client = Client(server)
         assert client.rows("SELECT COUNT(*) FROM shop.dbo.t") == [(50,)]
