@@ -125,20 +125,28 @@ class CommitTimes:
         if self._notes:
             with self._lock:
                 noted = self._notes.pop(frame, None)
-        # The number of a frame comes again in each generation of the WAL: an old note is another commit's.
-        if noted is not None and 0 <= self._now - noted < _TRUSTED_NS:
+        look = self._look_at(frame)
+        # The number of a frame comes again in each generation of the WAL: a note from before the look that
+        # did not see this commit is another commit's. However late the look came, this one's stands.
+        since_ns = look.after_ns if look is not None else self._now - _TRUSTED_NS
+        if noted is not None and since_ns <= noted <= self._now:
             return CommitTime(noted)
+        if look is None:
+            return CommitTime(self._now, max(0, self._now - self._looked))
+        after_ns = look.last_after_ns if look.frame == frame else look.after_ns
+        return CommitTime(look.ns, look.ns - after_ns)
+
+    def _look_at(self, frame: int) -> _Look | None:
+        """The first look that saw this frame, if it is known."""
         at = 0
         if len(self._looks) > 1:
             at = bisect.bisect_left(self._looks, frame, key=lambda look: look.frame)
         if at == len(self._looks) or self._looks[at].frame < frame:
-            return CommitTime(self._now, max(0, self._now - self._looked))
-        look = self._looks[at]
-        after_ns = look.last_after_ns if look.frame == frame else look.after_ns
-        return CommitTime(look.ns, look.ns - after_ns)
+            return None
+        return self._looks[at]
 
     def forget(self) -> None:
-        """Frame numbers begin anew."""
+        """Frame numbers begin anew; what has been noted of the new ones is kept."""
+        since_ns = self._looks[0].after_ns if self._looks else self._looked
         with self._lock:
-            newest = self._now - _TRUSTED_NS
-            self._notes = {frame: at for frame, at in self._notes.items() if at >= newest}
+            self._notes = {frame: at for frame, at in self._notes.items() if at >= since_ns}

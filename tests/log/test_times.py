@@ -70,6 +70,28 @@ def test_what_a_connection_told_of_its_commit_holds(times: CommitTimes) -> None:
     assert times.of(14) == CommitTime(2010, 1010)
 
 
+def test_what_a_connection_told_holds_however_late_the_look_comes(times: CommitTimes) -> None:
+    """A disk or a machine that stands still for seconds: the commit was acknowledged long before."""
+    late = 60_000_000_000
+    times.note(12, 1500)
+    times.saw(SALTS, 12, late, late + 10, written_ns=1480, is_last=True)
+    assert times.of(12) == CommitTime(1500)
+    # So, too, when the WAL began anew meanwhile.
+    times.note(3, late + 500)
+    times.saw((2, 3), 4, 2 * late, 2 * late + 10)
+    times.forget()
+    assert times.of(3) == CommitTime(late + 500)
+
+
+def test_a_note_of_a_former_generation_is_no_other_commits(times: CommitTimes) -> None:
+    times.saw(SALTS, 12, 2000, 2010)
+    assert times.of(12) == CommitTime(2010, 1010)
+    times.note(12, 1990)
+    times.seen(12, 2000)
+    times.saw((2, 3), 13, 3000, 3010)
+    assert times.of(12) == CommitTime(3010, 1010)
+
+
 def test_frames_begin_anew_with_other_salts(times: CommitTimes) -> None:
     times.saw((2, 3), 3, 2000, 2010)
     assert times.of(3) == CommitTime(2010, 1010)
