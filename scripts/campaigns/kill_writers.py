@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -188,7 +189,9 @@ class Visitor(BankWriter):
         if self._process is not None:
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
-                pipe.close()
+                # What it was asked last, and died before it read that, goes nowhere.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         self._process = self._connection = None
         self._killed = False
 
