@@ -91,7 +91,8 @@ def backup_differential(
                 if known.page_size != snapshot.page_size:
                     raise BaseMissing(base, "the page size was another one")
                 pages = _changed(sink, snapshot, known, progress)
-            sink.write_header(*described(snapshot, description, len(pages) * snapshot.page_size))
+            found = msgspec.structs.replace(description, is_by_hashes=changed_pages is None)
+            sink.write_header(*described(snapshot, found, len(pages) * snapshot.page_size))
             _write_lists(sink, snapshot, pages, options.run_bytes, progress)
             snapshot.check()
         if known is not None:

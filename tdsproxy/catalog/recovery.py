@@ -63,10 +63,12 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     file it is (its tail was backed up WITH NORECOVERY). The log is needed from ``lsn`` on, on ``fork``.
     ``base_guid`` and ``base_lsn`` name the full backup, ``base`` says that nothing but it is in the image.
     ``rolled`` says that what was applied last is a log: a log set that ends at ``lsn`` has been applied,
-    where after a full or differential set it is one of a time without commits. ``unfinished`` says that a
-    roll forward was interrupted: pages of different states may lie in the image until the same log has been
-    applied again. ``recovering`` says that all is applied and the image is being
-    put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
+    where after a full or differential set it is one of a time without commits; ``logged`` that log was
+    applied since the last full or differential set. ``unfinished`` says that a
+    roll forward was interrupted: pages of different states may lie in the image until the same has been
+    applied again, which is the set ``pending``, up to ``pending_stop``, or all of it (None: the log that
+    arrived from another store, up to ``pending_lsn``). ``recovering`` says that all is applied and the image
+    is being put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
     ``ends_chain`` says that log backups cannot go on from this content: its log is not known, or would lie on
     too many forks. ``backed_lsn`` is up to where its log is in log backups (None: up to ``lsn``). ``former``
     is what the file holds that the image will replace, ``copy`` and ``ns`` not known yet.
@@ -79,7 +81,11 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     base_lsn: int | None = None
     base: bool = False
     rolled: bool = False
+    logged: bool = False
     unfinished: bool = False
+    pending: UUID | None = None
+    pending_stop: str | None = None
+    pending_lsn: int | None = None
     recovering: bool = False
     ns: int = 0
     ends_chain: bool = False

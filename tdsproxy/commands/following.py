@@ -25,6 +25,7 @@ from tdsproxy.commands.log_sources import Place, Sources
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.point_in_time import chained, end_of, fork_of
 from tdsproxy.commands.recovery import image_name, image_path, show_standby, take_image
+from tdsproxy.commands.roll_forward import finished
 from tdsproxy.tsql.values import Value
 
 _UNDO_SUFFIX: Final = ".undo"
@@ -80,22 +81,24 @@ def _advance(context: Context, database: Database, redo: Redo) -> Redo:
         return redo
     if not plan.logs or end_of(plan.logs[-1]) <= redo.lsn:
         return redo
+    end = end_of(plan.logs[-1])
+    if redo.unfinished and redo.pending_lsn is not None and end < redo.pending_lsn:
+        return redo
     if not redo.image:
         redo = msgspec.structs.replace(redo, image=image_name(env, take_image(env, database)))
-    begun = msgspec.structs.replace(redo, unfinished=True)
+    begun = msgspec.structs.replace(redo, unfinished=True, pending=None, pending_stop=None, pending_lsn=end)
     env.catalog.databases.update(database.id, redo=begun)
     reading: list[LogStep[Place]] = []
     result = roll_forward(image_path(env, redo), chained(plan.logs, reading), None, env.cancelled)
-    lsn = end_of(plan.logs[-1])
     after = msgspec.structs.replace(
-        redo,
-        lsn=lsn,
-        fork=fork_of(plan.logs, lsn),
+        finished(redo),
+        lsn=end,
+        fork=fork_of(plan.logs, end),
         ns=max(redo.ns, result.last_committed_ns or 0),
         base=redo.base and not result.transactions,
         rolled=True,
+        logged=redo.logged or end != redo.lsn,
         ends_chain=True,
-        unfinished=False,
     )
     env.catalog.databases.update(database.id, redo=after)
     return after

@@ -592,6 +592,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "database to a different point in time. For more information about recovery paths, see SQL "
         "Server Books Online.",
     ),
+    4319: (
+        16,
+        3,
+        "A previous restore operation was interrupted and did not complete processing on file '{}'. Either "
+        "restore the backup set that was interrupted or restart the restore sequence.",
+    ),
     4333: (
         16,
         1,

@@ -104,7 +104,7 @@ def complete(
     base = redo.base and not result.transactions
     backed, known = _backed(used, sources.logs, redo.fork, lsn)
     after = msgspec.structs.replace(
-        redo, lsn=lsn, fork=fork, ns=ns, base=base, backed_lsn=backed, ends_chain=not known
+        redo, lsn=lsn, fork=fork, ns=ns, base=base, logged=not base, backed_lsn=backed, ends_chain=not known
     )
     places = [step.source.place for step in used]
     if chosen is not None:

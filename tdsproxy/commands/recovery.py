@@ -70,7 +70,7 @@ def put_right(env: CommandEnvironment, keep: Collection[Path] = ()) -> None:
             continue
         if image_path(env, redo).exists():
             kept.add(redo.image)
-        elif database.path(env.catalog.store).exists():
+        elif redo.recovering and database.path(env.catalog.store).exists():
             # It was put in place, and the catalog does not know yet.
             moved = msgspec.structs.replace(redo, image="")
             env.catalog.databases.update(database.id, redo=moved)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
@@ -19,7 +18,7 @@ from tdsproxy.backup import operations
 from tdsproxy.backup.image import only_pages, read_single_pages, roll_forward
 from tdsproxy.backup.plan import LogStep, Moment, Point, find_plan
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
-from tdsproxy.catalog.recovery import Fork, PageRedo, Redo
+from tdsproxy.catalog.recovery import PageRedo, Redo
 from tdsproxy.commands.backup_media import recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
@@ -31,7 +30,7 @@ from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import image_name, image_path, new_image, remove_image
 from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.commands.restore_target import check_set
-from tdsproxy.commands.roll_forward import after_differential
+from tdsproxy.commands.roll_forward import after_differential, forks_of
 from tdsproxy.commands.roll_rules import (
     check_differential,
     check_kind,
@@ -39,6 +38,7 @@ from tdsproxy.commands.roll_rules import (
     consistent_ns_of,
     fork_at,
     last_lsn_of,
+    leads_to,
 )
 from tdsproxy.log.records import CaptureStopped, Transaction
 from tdsproxy.media.device_set import DeviceSet
@@ -152,7 +152,7 @@ def roll_pages(
     if kind == "LOG":
         check_log(pages.redo, database.family, info)
     else:
-        check_differential(pages.redo, info)
+        check_differential(pages.redo, info, forks_of(context, info))
     begun = time.monotonic()
     redo = msgspec.structs.replace(pages.redo, unfinished=True)
     env.catalog.databases.update(database.id, pages=msgspec.structs.replace(pages, redo=redo))
@@ -170,6 +170,7 @@ def roll_pages(
                 fork=fork_at(info.header.description, applied.redo_lsn),
                 ns=max(redo.ns, applied.consistent_ns or 0),
                 base=redo.base and applied.redo_lsn == redo.lsn,
+                logged=redo.logged or applied.redo_lsn != redo.lsn,
                 rolled=True,
                 unfinished=False,
             )
@@ -258,23 +259,8 @@ def _check_source(context: Context, database: Database, info: SetInfo, numbers: 
     if description.backup_type not in WHOLE:
         raise fail(3195, _DATA_FILE, numbers[0])
     forks = {fork.fork: fork for fork in context.env.catalog.databases.forks(database.guid)}
-    if not _leads_to(forks, database, description.recovery_fork_guid, last_lsn_of(info)):
+    if not leads_to(forks, database.fork, description.recovery_fork_guid, last_lsn_of(info)):
         raise fail(3116)
-
-
-def _leads_to(forks: Mapping[UUID, Fork], database: Database, fork: UUID, lsn: int) -> bool:
-    """Whether the state at ``lsn`` on ``fork`` is one that the database has passed."""
-    current, until = database.fork, None
-    seen: set[UUID] = set()
-    while current not in seen:
-        if current == fork:
-            return until is None or lsn <= until
-        seen.add(current)
-        line = forks.get(current)
-        if line is None or line.parent is None:
-            return False
-        current, until = line.parent, line.point_lsn
-    return False
 
 
 def _end(

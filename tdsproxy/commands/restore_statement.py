@@ -327,11 +327,12 @@ def _put(
         context.env.sessions.release(existing.name)
         if existing.state is DatabaseState.ONLINE:
             stop_log(context.env, existing)
-        remove_image(context.env, existing.redo)
         redo = msgspec.structs.replace(redo, former=_former(existing))
         database = databases.update(
             existing.id, **described, state=DatabaseState.RESTORING, redo=redo, standby=None
         )
+        # An image that has gone while the catalog names it would count as put in place.
+        remove_image(context.env, existing.redo)
     if options.recovers and recovers:
         done = recover(context.env, database, restricted=restricted)
         return done.database, done.undo

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import msgspec
 
 from tdsproxy.backup import operations
 from tdsproxy.catalog.databases import Database, DatabaseState
-from tdsproxy.catalog.recovery import Redo
+from tdsproxy.catalog.recovery import Fork, Redo
 from tdsproxy.commands.backup_media import LOG_PAGES, recorded, summary
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.damage import Damages
@@ -26,12 +28,14 @@ from tdsproxy.commands.restore_target import check_free, check_set
 from tdsproxy.commands.roll_rules import (
     check_differential,
     check_full_stop,
+    check_interrupted,
     check_kind,
     check_log,
     check_log_stop,
     consistent_ns_of,
     fork_at,
     last_lsn_of,
+    stop_text,
 )
 from tdsproxy.commands.stop_points import StopPoint
 from tdsproxy.log.roll import StopAt
@@ -40,6 +44,8 @@ from tdsproxy.media.documents import CHANGES, FILE_DIFFERENTIAL, LOG
 from tdsproxy.media.reader import SetInfo
 from tdsproxy.tsql.replies import Reply
 
+_UNTOUCHED_NS: Final = 10**18
+"""A time of modification that only an image has to which nothing was written since it was given it."""
 _NEW_STATE: Final = 4
 """The state of 3117 for a database without files to roll forward."""
 
@@ -67,19 +73,24 @@ def roll_forward(
     redo = database.redo
     if redo is None:
         raise fail(3117, state=_NEW_STATE)
-    _check(database, redo, info, options)
+    _check(context, database, redo, info, options)
     require_same_key(image_path(env, redo), take_key(context, info))
     undo_file = _undo_file(context, options)
     with sql_failures(name, database.data_path):
         if database.standby is not None:
             check_free(context, database)
         env.sessions.release(database.name)
-        database, redo = _begin(context, database, redo)
-    if kind == LOG:
-        after, reached, seconds = yield from _apply_log(context, database, redo, device, info, options)
-    else:
-        after, seconds = yield from _apply_differential(context, database, redo, device, info, options)
-        reached = True
+        database, redo = _begin(context, database, redo, info, options)
+    reached = True
+    try:
+        if kind == LOG:
+            after, reached, seconds = yield from _apply_log(context, database, redo, device, info, options)
+        else:
+            after, seconds = yield from _apply_differential(context, database, redo, device, info, options)
+    except BaseException:
+        _take_back(context, database, redo)
+        raise
+    os.utime(image_path(env, redo))
     database = env.catalog.databases.update(database.id, redo=after)
     with sql_failures(name, database.data_path):
         if undo_file is not None:
@@ -107,13 +118,19 @@ def _restoring(context: Context, name: str) -> Database:
     return database
 
 
-def _check(database: Database, redo: Redo, info: SetInfo, options: RestoreOptions) -> None:
+def _check(context: Context, database: Database, redo: Redo, info: SetInfo, options: RestoreOptions) -> None:
     if info.header.description.backup_type in CHANGES:
         check_full_stop(info, options.stop)
-        check_differential(redo, info)
-        return
-    check_log(redo, database.family, info)
-    check_log_stop(redo, info, options.stop)
+        check_differential(redo, info, forks_of(context, info))
+    else:
+        check_log(redo, database.family, info)
+        check_log_stop(redo, info, options.stop)
+    check_interrupted(redo, database.data_path, info, options.stop)
+
+
+def forks_of(context: Context, info: SetInfo) -> list[Fork]:
+    """What is known here of the forks of the database that was backed up."""
+    return context.env.catalog.databases.forks(info.header.description.database_guid)
 
 
 def _undo_file(context: Context, options: RestoreOptions) -> Path | None:
@@ -122,13 +139,36 @@ def _undo_file(context: Context, options: RestoreOptions) -> Path | None:
     return context.env.paths.for_undo(options.standby, context.database_files(), context.env.catalog.store)
 
 
-def _begin(context: Context, database: Database, redo: Redo) -> tuple[Database, Redo]:
-    """There is an image, and a note that it may be of no state from here on."""
+def _begin(
+    context: Context, database: Database, redo: Redo, info: SetInfo, options: RestoreOptions
+) -> tuple[Database, Redo]:
+    """There is an image, and a note that it may be of no state from here on, until this set is applied."""
     env = context.env
     if not redo.image:
         redo = msgspec.structs.replace(redo, image=image_name(env, take_image(env, database)))
-    redo = msgspec.structs.replace(redo, unfinished=True)
-    return env.catalog.databases.update(database.id, redo=redo), redo
+        database = env.catalog.databases.update(database.id, redo=redo)
+    modified = time.time_ns() if redo.unfinished else _UNTOUCHED_NS
+    os.utime(image_path(env, redo), ns=(modified, modified))
+    begun = msgspec.structs.replace(
+        redo,
+        unfinished=True,
+        pending=info.header.description.set_guid,
+        pending_stop=stop_text(options.stop),
+        pending_lsn=last_lsn_of(info),
+    )
+    return env.catalog.databases.update(database.id, redo=begun), begun
+
+
+def _take_back(context: Context, database: Database, redo: Redo) -> None:
+    """The step failed. If nothing was written by then, the image is what it was."""
+    with contextlib.suppress(OSError):
+        if image_path(context.env, redo).stat().st_mtime_ns == _UNTOUCHED_NS:
+            context.env.catalog.databases.update(database.id, redo=finished(redo))
+
+
+def finished(redo: Redo) -> Redo:
+    """Nothing is under way in the image any more."""
+    return msgspec.structs.replace(redo, unfinished=False, pending=None, pending_stop=None, pending_lsn=None)
 
 
 def _apply_log(
@@ -152,13 +192,13 @@ def _apply_log(
     with sql_failures(database.name, database.log_path):
         applied = yield from reported(context, run, options.stats)
     after = msgspec.structs.replace(
-        redo,
+        finished(redo),
         lsn=applied.redo_lsn,
         fork=fork_at(info.header.description, applied.redo_lsn),
         ns=max(redo.ns, applied.consistent_ns or 0),
         base=redo.base and applied.redo_lsn == redo.lsn,
+        logged=redo.logged or applied.redo_lsn != redo.lsn,
         rolled=True,
-        unfinished=False,
     )
     return after, applied.reached, time.monotonic() - begun
 
@@ -197,12 +237,13 @@ def _apply_differential(
 def after_differential(redo: Redo, info: SetInfo) -> Redo:
     """How far a differential set leads."""
     return msgspec.structs.replace(
-        redo,
+        finished(redo),
         lsn=last_lsn_of(info),
         fork=info.header.description.recovery_fork_guid,
         ns=max(redo.ns, consistent_ns_of(info)),
+        base=False,
         rolled=False,
-        unfinished=False,
+        logged=False,
     )
 
 

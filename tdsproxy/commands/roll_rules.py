@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
-from tdsproxy.catalog.recovery import Redo
+from tdsproxy.catalog.recovery import Fork, Redo
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.stop_points import StopPoint
 from tdsproxy.media.documents import (
@@ -64,14 +64,52 @@ def check_full_stop(info: SetInfo, stop: StopPoint | None) -> None:
         raise fail(4338)
 
 
-def check_differential(redo: Redo, info: SetInfo) -> None:
-    """Raises CommandError 3136."""
+def check_differential(redo: Redo, info: SetInfo, forks: Iterable[Fork]) -> None:
+    """The image must hold nothing but the base, or an earlier state on the way to that of the set; ``forks``
+    are those of the database that was backed up. Raises CommandError 3136."""
     description = info.header.description
+    lines = {fork.fork: fork for fork in forks}
     fits = description.differential_base_guid == redo.base_guid and (
-        redo.base or (description.recovery_fork_guid == redo.fork and redo.lsn <= last_lsn_of(info))
+        redo.base
+        or (
+            redo.lsn <= last_lsn_of(info)
+            and leads_to(lines, description.recovery_fork_guid, redo.fork, redo.lsn)
+            # What the log changed, and was changed back since, the hashes of pages do not tell.
+            and not (redo.logged and description.is_by_hashes)
+        )
     )
     if not fits:
         raise fail(3136)
+
+
+def leads_to(forks: Mapping[UUID, Fork], current: UUID, fork: UUID, lsn: int) -> bool:
+    """Whether the state at ``lsn`` on ``fork`` is one that whoever is on the fork ``current`` has passed."""
+    until: int | None = None
+    seen: set[UUID] = set()
+    while current not in seen:
+        if current == fork:
+            return until is None or lsn <= until
+        seen.add(current)
+        line = forks.get(current)
+        if line is None or line.parent is None:
+            return False
+        current, until = line.parent, line.point_lsn
+    return False
+
+
+def check_interrupted(redo: Redo, file: str, info: SetInfo, stop: StopPoint | None) -> None:
+    """What was interrupted must be done again before anything else: its pages, newer than those of any other
+    set, may be in the image. Raises CommandError 4319."""
+    if not redo.unfinished:
+        return
+    same = redo.pending == info.header.description.set_guid
+    if not (same and (stop is None or stop_text(stop) == redo.pending_stop)):
+        raise fail(4319, file)
+
+
+def stop_text(stop: StopPoint | None) -> str | None:
+    """The same for stops that are the same."""
+    return None if stop is None else repr(stop)
 
 
 def fork_at(description: SetDescription, lsn: int) -> UUID:

@@ -82,6 +82,8 @@ class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
 
     ``files`` lists the database's files; the sizes of the data file that is backed up are filled in by
     the backup. ``database_key`` holds the key of a database whose file is encrypted: key and salt.
+    ``is_by_hashes`` says of a differential set that its pages were found by the hashes of the base's: a page
+    that is as in the base again may be missing, unless an earlier differential set held it.
     """
 
     database_name: str
@@ -126,6 +128,7 @@ class SetDescription(msgspec.Struct, frozen=True, kw_only=True):
     is_single_user: bool = False
     is_copy_only: bool = False
     is_force_offline: bool = False
+    is_by_hashes: bool = False
     has_checksums: bool = False
     containment: int = 0
     last_valid_restore_time: dt.datetime | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -597,7 +598,9 @@ def test_a_roll_forward_that_was_interrupted_must_be_repeated(shop: Workshop) ->
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
     restoring = find(shop, "b")
     assert restoring.redo is not None
-    shop.catalog.databases.update(restoring.id, redo=msgspec.structs.replace(restoring.redo, unfinished=True))
+    guid = UUID(str(header(shop, "log.trn")["BackupSetGUID"]))
+    begun = msgspec.structs.replace(restoring.redo, unfinished=True, pending=guid)
+    shop.catalog.databases.update(restoring.id, redo=begun)
     assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [4333, 3013]
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
     assert content(shop, "b") == [1]
