@@ -64,7 +64,7 @@ def _pytds(server: Running, *, tls: bool, database: str, autocommit: bool, passw
         password=password,
         database=database,
         autocommit=autocommit,
-        login_timeout=60,
+        login_timeout=240,
         **more,
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.running import Running, running
 
-LIMIT = 60.0
+LIMIT = 120.0
 
 
 class Client:

@@ -157,6 +157,8 @@ def test_refusals_come_as_sql_servers(pair: Pair) -> None:
 def test_restore_waits_for_nobody_and_harms_nobody_else(pair: Pair, cursor: Any) -> None:
     run(cursor, "BACKUP DATABASE shop TO DISK = N'busy.bak' WITH INIT")
     with pair.server.connect(database="shop") as other:
+        # The keeper is told of the session beside the login's answer: behind another answer it has been.
+        assert run(other.cursor(), "SELECT 1") == [[(1,)]]
         with pytest.raises(pytds.Error) as caught:
             run(cursor, "RESTORE DATABASE shop FROM DISK = N'busy.bak' WITH REPLACE")
         assert "terminating abnormally" in str(caught.value)

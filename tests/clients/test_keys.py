@@ -43,15 +43,24 @@ def rows(cursor: Any, text: str) -> list[tuple[Any, ...]]:
 
 @contextlib.contextmanager
 def session_numbered(server: Running, spid: int) -> Iterator[Any]:
-    """A connection whose session has the number of one that ended, once the server has come to see that."""
+    """A connection whose session has the number of one that ended, once the server has come to see that.
+
+    The lowest free number is given out: sessions that have a lower one stay, so that it is not given again.
+    """
     deadline = time.monotonic() + 60
-    while True:
-        with server.connect() as connection:
-            if rows(connection.cursor(), "SELECT @@SPID") == [(spid,)]:
+    with contextlib.ExitStack() as lower:
+        while True:
+            connection = server.connect()
+            ((number,),) = rows(connection.cursor(), "SELECT @@SPID")
+            if number <= spid:
+                lower.enter_context(connection)
+            else:
+                connection.close()
+            if number == spid:
                 yield connection
                 return
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_the_views_show_keys_and_no_secrets(keyed: Running) -> None:

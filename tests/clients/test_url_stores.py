@@ -139,12 +139,13 @@ def test_who_is_not_let_in(client: Client, store: ObjectStore) -> None:
 
 
 def test_a_busy_store_is_asked_again(client: Client, store: ObjectStore, bucket: str) -> None:
-    left = [3]
+    left, lock = [3], threading.Lock()
 
     def busy(environ: Environ) -> tuple[int, str] | None:
-        if left[0] and environ["REQUEST_METHOD"] != "HEAD":
-            left[0] -= 1
-            return store.busy
+        with lock:
+            if left[0] and environ["REQUEST_METHOD"] != "HEAD":
+                left[0] -= 1
+                return store.busy
         return None
 
     with store.server.fault(busy):
@@ -202,11 +203,12 @@ def test_an_answer_that_is_lost_is_no_failure(client: Client, store: ObjectStore
 
 def test_a_cut_download_goes_on_where_it_was(client: Client, store: ObjectStore, bucket: str) -> None:
     assert client.numbers(f"BACKUP DATABASE large TO URL = '{bucket}/x.bak' WITH {_PARTS}")[-1] == 3014
-    cuts = [300_000, 100]
+    cuts, lock = [300_000, 100], threading.Lock()
 
     def cut(environ: Environ) -> Cut | None:
-        if environ["REQUEST_METHOD"] == "GET" and cuts:
-            return Cut(cuts.pop(), answer=True)
+        with lock:
+            if environ["REQUEST_METHOD"] == "GET" and cuts:
+                return Cut(cuts.pop(), answer=True)
         return None
 
     with store.server.fault(cut):
@@ -239,14 +241,14 @@ def test_who_is_stopped_amid_an_upload_leaves_no_object(tmp_path: Path, store: O
         with server_.fault(note):
             worker = threading.Thread(target=other.run, args=(text,))
             worker.start()
-            assert sent.wait(60)
+            assert sent.wait(100)
             backups = "SELECT session_id FROM sys.dm_exec_requests WHERE command = 'BACKUP DATABASE'"
             ((spid,),) = client.rows(backups)
             client.run(f"KILL {spid}")
             # The keeper takes what it is asked for in turn: behind this it knows of the end.
             assert client.numbers(f"RESTORE HEADERONLY FROM URL = '{url}/none.bak'") == [3201, 3013]
             go_on.touch()
-            worker.join(60)
+            worker.join(120)
             assert not worker.is_alive()
             wait_for(lambda: not client.rows(backups))
         assert server_.keys(name) == []
