@@ -308,6 +308,15 @@ class JobBook:
             for row in rows
         ]
 
+    def is_over(self, session: int, job_id: UUID) -> bool:
+        """Whether the last run of a job has its outcome."""
+        rows = self._file.read(
+            "SELECT 1 FROM sysjobactivity WHERE session_id = ? AND job_id = ?"
+            " AND stop_execution_date IS NOT NULL",
+            (session, sql_guid(job_id)),
+        )
+        return bool(rows)
+
     # ------------------------------------------------------------------ writing
 
     def begin_session(self, now: dt.datetime) -> int:

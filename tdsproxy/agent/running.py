@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
@@ -115,7 +115,8 @@ class RunBook(Protocol):
 
 @dataclass(slots=True)
 class RunState:
-    """What others see of a run, and how they end it: ``stopper`` is who, as history says it."""
+    """What others see of a run, and how they end it: ``stopper`` is who, as history says it. ``ending``: its
+    outcome is being written, or was; ``gone``: nothing more follows."""
 
     job_id: UUID
     invocation: Invocation
@@ -125,6 +126,8 @@ class RunState:
     retry: int = 0
     waiting: bool = False
     stopper: str = ""
+    ending: bool = False
+    gone: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ _LATE_SECONDS: Final = 60.0
 """A run that begins so much after its time is late, and says so."""
 _LOOK_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 20.0
+_END_SECONDS: Final = 20.0
+"""So long a run may take, behind its outcome in msdb, to be over."""
 _IDLE_SECONDS: Final = 600.0
 _FOREVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 _SHUTDOWN: Final = "Shutdown Sequence 0"
@@ -317,6 +319,7 @@ class Agent:
 
     def stop(self, job_id: UUID, login: str) -> None:
         """A user stops a job. Raises SqlError 22022."""
+        self._let_end(job_id)
         with self._guard:
             state = self._runs.get(job_id)
             if state is None:
@@ -337,13 +340,25 @@ class Agent:
     def runs(self) -> list[RunState]:
         """The jobs that run."""
         with self._guard:
+            ending = [state.job_id for state in self._runs.values() if state.ending]
+        for job_id in ending:
+            self._let_end(job_id)
+        with self._guard:
             return list(self._runs.values())
+
+    def _let_end(self, job_id: UUID) -> None:
+        """A run whose end can be read in msdb is not going on any more: what is left of it is waited for."""
+        with self._guard:
+            state = self._runs.get(job_id)
+        if state is not None and state.ending and self._book.is_over(self.begin(), job_id):
+            state.gone.wait(_END_SECONDS)
 
     def _launch(self, job_id: UUID, invocation: Invocation) -> None:
         job = self._book.job(job_id)
         if job is None:
             raise SqlError.of(14262, 16, 1, f"The specified @job_id ('{job_id}') does not exist.")
         by = "User" if invocation.source is Source.USER else "Schedule"
+        self._let_end(job_id)
         with self._guard:
             running = self._runs.get(job_id)
             if running is not None or self._stopping.is_set():
@@ -391,6 +406,7 @@ class Agent:
             with self._guard:
                 self._runs.pop(job.id, None)
                 self._threads.discard(threading.current_thread())
+            state.gone.set()
 
     def _owner(self, job: Job) -> str | None:
         for login in self._logins.all():
@@ -411,6 +427,7 @@ class Agent:
             outcome.seconds,
             emailed=emailed,
         )
+        state.ending = True
         self._book.note_outcome(session, row, ended)
         with self._guard:
             self._outcomes[job.name, outcome.status.name.lower()] += 1

@@ -14,7 +14,7 @@ import pytest
 
 from tdsproxy.agent.book import JobBook
 from tdsproxy.agent.running import StepError, StepWork
-from tdsproxy.agent.service import Agent
+from tdsproxy.agent.service import Agent, Finished
 from tdsproxy.catalog.catalog import Catalog, initialise
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.tsql.errors import SqlError
@@ -272,6 +272,40 @@ def test_stopping(world: World) -> None:
         "The job was stopped prior to completion by User bob.  The Job was invoked by User sa."
         "  The last step to run was step 1 (s1)."
     ]
+
+
+def test_a_run_whose_outcome_can_be_read_is_in_nobodys_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, is_over = threading.Event(), JobBook.is_over
+
+    def noticed(self: JobBook, session: int, job_id: UUID) -> bool:
+        found = is_over(self, session, job_id)
+        asked.set()
+        return found
+
+    monkeypatch.setattr(JobBook, "is_over", noticed)
+    told = threading.Event()
+
+    def listen(finished: Finished) -> None:
+        """The first run is held here until somebody has asked for it."""
+        told.set()
+        assert asked.wait(LIMIT)
+
+    world.agent.listeners.append(listen)
+    job = world.job("ok")
+    world.agent.start(job, None, "sa")
+    assert told.wait(LIMIT)
+    assert len(world.outcomes()) == 1
+    world.agent.start(job, None, "sa")
+    world.settle()
+    assert len(world.outcomes()) == 2
+    told.clear()
+    asked.clear()
+    world.agent.start(job, None, "sa")
+    assert told.wait(LIMIT)
+    with pytest.raises(SqlError, match="not currently running"):
+        world.agent.stop(job, "sa")
 
 
 def test_a_missed_run_is_made_up_once_and_says_so(world: World) -> None:
