@@ -26,7 +26,7 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tdsproxy.store.files import fsync_directory, replace_durably
-from tdsproxy.store.install import Installed, install_new, is_installed, replace_live, undo_copies
+from tdsproxy.store.install import Installed, holds, install_new, is_installed, replace_live, undo_copies
 from tdsproxy.store.snapshot import Snapshot, copy_pages
 
 IMAGES: Final = ".redo"
@@ -111,20 +111,38 @@ def finish(env: CommandEnvironment, database: Database) -> Recovered:
     """Does again what a killed ``recover`` or ``replace_online`` had begun. Raises as ``recover``."""
     redo = database.redo
     assert redo is not None
-    # The end of the old log, if nothing of the new content is there yet. A new database has no file before.
     target = database.path(env.catalog.store)
-    unchanged = target.exists() and not (redo.image and is_installed(image_path(env, redo), target))
-    if unchanged and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
-        stop_log(env, database)
-    installed = _put_in_place(env, database, keep_undo=True)
+    image = image_path(env, redo)
+    copy = _last_copy(env, database)
+    installed: Installed | None = None
+    if redo.image and (is_installed(image, target) or (target.exists() and holds(target, image))):
+        # Killed after it was put in place, and before the catalog knew.
+        installed = Installed(target, copy)
+    else:
+        # The end of the old log, as nothing of the new content is there. A new database has no file before.
+        if target.exists() and start_log(env, replace(database, state=DatabaseState.ONLINE, standby=None)):
+            stop_log(env, database)
+        # A copy of anything but what is there now may be of what users had before the restore.
+        keep_older = copy is not None and target.exists() and not holds(target, copy)
+        installed = _put_in_place(env, database, keep_undo=database.standby is None, keep_older=keep_older)
     return _open(env, database, redo, installed, _kept(env, database, installed, None))
 
 
-def _put_in_place(env: CommandEnvironment, database: Database, *, keep_undo: bool) -> Installed | None:
+def _last_copy(env: CommandEnvironment, database: Database) -> Path | None:
+    """The copy that an attempt made of what it was to replace; None if there is none, of which the catalog
+    does not know."""
+    known = env.catalog.store / database.kept.copy if database.kept is not None else None
+    copies = [path for path in undo_copies(database.path(env.catalog.store)) if path != known]
+    return copies[-1] if copies else None
+
+
+def _put_in_place(
+    env: CommandEnvironment, database: Database, *, keep_undo: bool, keep_older: bool = False
+) -> Installed | None:
     redo = database.redo
     if redo is None or not redo.image:
         return None
-    return _install(env, database, image_path(env, redo), keep_undo=keep_undo)
+    return _install(env, database, image_path(env, redo), keep_undo=keep_undo, keep_older=keep_older)
 
 
 def replace_online(
@@ -234,13 +252,13 @@ def _install(
     image: Path,
     *,
     keep_undo: bool,
+    keep_older: bool = False,
     locked: Callable[[], None] = lambda: None,
 ) -> Installed:
     target = database.path(env.catalog.store)
     if is_installed(image, target):
-        # Killed after the rename, and before the catalog knew.
-        copies = undo_copies(target) if keep_undo else []
-        return Installed(target, copies[-1] if copies else None)
+        # Something failed after the rename, and before the catalog knew.
+        return Installed(target, _last_copy(env, database) if keep_undo else None)
     if not target.exists():
         locked()
         return install_new(image, target)
@@ -253,6 +271,7 @@ def _install(
             used,
             target,
             keep_undo=keep_undo,
+            keep_older=keep_older,
             busy_milliseconds=_BUSY_MILLISECONDS,
             cancelled=env.cancelled.is_set,
             locked=locked,

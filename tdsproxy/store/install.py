@@ -30,17 +30,19 @@ import apsw
 
 from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
-from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed, SnapshotBroken
+from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed, SnapshotBroken, StoreError
 from tdsproxy.store.file_keys import connect
 from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
-from tdsproxy.store.snapshot import PageView, copy_pages, open_database
+from tdsproxy.store.snapshot import PageView, Snapshot, copy_pages, open_database
 from tdsproxy.store.swap import FORMER_SUFFIX, settle_former, swap
 
 _COPY_PAGES = 4096
 _IMAGE_SUFFIX = ".restoring"
 _UNDO_SUFFIX = ".new"
 _UNREADABLE = (apsw.NotADBError, apsw.CorruptError)
+# Of the file's header: journal mode, change counter, schema cookie, version-valid-for and library version.
+_COUNTERS = ((18, 20), (24, 28), (40, 44), (92, 100))
 _LOCKED = (apsw.BusyError, apsw.LockedError)
 
 
@@ -77,16 +79,17 @@ def replace_live(
     target: Path,
     *,
     keep_undo: bool = True,
+    keep_older: bool = False,
     busy_milliseconds: int = 5_000,
     cancelled: Callable[[], bool] = lambda: False,
     locked: Callable[[], None] = lambda: None,
 ) -> Installed:
     """Give the existing database ``target`` the content of ``image``, by a rename or in one transaction.
 
-    ``image`` is used up. ``locked`` is called while the old content is still there and nobody else can write
-    any more; what it raises ends the attempt. It is called once more when somebody opens the file behind the
-    first time. Raises DatabaseBusy when the write lock can't be had in
-    ``busy_milliseconds``,
+    ``image`` is used up. Copies of what was replaced before go, unless ``keep_older``. ``locked`` is called
+    while the old content is still there and nobody else can write any more; what it raises ends the attempt.
+    It is called once more when somebody opens the file behind the first time. Raises DatabaseBusy when the
+    write lock can't be had in ``busy_milliseconds``,
     InstallFailed, OSError; the old content is then untouched. ``cancelled`` is asked until the commit begins;
     true raises InstallFailed.
     """
@@ -99,7 +102,7 @@ def replace_live(
         image.unlink(missing_ok=True)
         raise
     if former is not None:
-        undo = _named(target, keep_undo=keep_undo)
+        undo = _named(target, keep_undo=keep_undo, keep_older=keep_older)
         crashpoints.reach("install.after-commit")
         return Installed(target, undo)
     leave_wal_mode(image)
@@ -110,7 +113,7 @@ def replace_live(
         if state.wal and state.page_size is not None and _page_size(image) not in (None, state.page_size):
             converted = _convert(image, state.page_size)
         undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled, locked)
-        if undo is not None:
+        if undo is not None and not keep_older:
             _drop_older(undo, target)
         crashpoints.reach("install.after-commit")
         _settle(live, source_wal or state.wal)
@@ -122,14 +125,14 @@ def replace_live(
     return Installed(target, undo, converted is not None)
 
 
-def _named(target: Path, *, keep_undo: bool) -> Path | None:
+def _named(target: Path, *, keep_undo: bool, keep_older: bool) -> Path | None:
     """The former content gets its name, and those before it go. The replacement is done, so a disk that fails
     now can't undo it: whatever names the file has, ``settle_former`` finds out later."""
     undo = _undo_path(target) if keep_undo else None
     with contextlib.suppress(OSError):
         settle_former(target, undo)
     with contextlib.suppress(OSError):
-        if undo is not None and undo.exists():
+        if undo is not None and undo.exists() and not keep_older:
             _drop_older(undo, target)
         _unfinished_undo(target).unlink(missing_ok=True)
     return undo if undo is not None and undo.exists() else None
@@ -299,6 +302,30 @@ def _unfinished_undo(target: Path) -> Path:
 def is_installed(image: Path, target: Path) -> bool:
     """Whether ``image`` is by another name what ``target`` is: a rename has put it in place."""
     return image.exists() and target.exists() and image.samefile(target)
+
+
+def holds(target: Path, content: Path) -> bool:
+    """Whether the database ``target`` has, but for SQLite's counters, the pages of the file ``content``,
+    which nobody has open; false where that cannot be told, as of encrypted files, or when the page sizes
+    differ."""
+    try:
+        with Snapshot(target) as snapshot, content.open("rb") as file:
+            head = file_header.parse(file.read(file_header.SIZE))
+            if head is None or head.page_size != snapshot.page_size:
+                return False
+            if file.seek(0, os.SEEK_END) != snapshot.size:
+                return False
+            for first, pages in snapshot.stream():
+                file.seek((first - 1) * snapshot.page_size)
+                wanted = bytearray(file.read(len(pages)))
+                found = bytearray(pages)
+                for start, end in _COUNTERS if first == 1 else ():
+                    wanted[start:end] = found[start:end] = bytes(end - start)
+                if found != wanted:
+                    return False
+    except (StoreError, OSError, apsw.Error):
+        return False
+    return True
 
 
 def undo_copies(target: Path) -> list[Path]:

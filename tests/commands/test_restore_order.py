@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 
+import apsw
 import pytest
 
 from tdsproxy.backup import restore_steps
 from tdsproxy.catalog.databases import DatabaseState
-from tdsproxy.commands import restore_statement
+from tdsproxy.commands import recovery, restore_statement
 from tdsproxy.commands.startup import begin
 from tests.commands.support import Workshop, numbers
 
@@ -139,3 +140,43 @@ def test_an_image_that_is_lost_is_not_taken_for_put_in_place(shop: Workshop) -> 
     found = shop.catalog.databases.find("a")
     assert found is not None
     assert found.state is DatabaseState.RESTORING
+
+
+def test_killed_behind_the_commit_the_former_content_is_still_kept(
+    logged: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was open, so its pages were replaced in one transaction: once is enough."""
+    shop = logged
+    shop.run("CREATE DATABASE a")
+    shop.fill("a", "CREATE TABLE t (x)")
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/full.bak'")
+    shop.fill("a", "INSERT INTO t VALUES (1)")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    user = apsw.Connection(str(shop.store / "a.db"))
+    try:
+        user.execute("SELECT * FROM t").fetchall()
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "_open", die)
+            with pytest.raises(KeyboardInterrupt):
+                shop.run("RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE")
+        assert user.execute("SELECT * FROM t").fetchall() == []
+    finally:
+        user.close()
+    begin(shop.env)
+    found = shop.catalog.databases.find("a")
+    assert found is not None
+    assert found.state is DatabaseState.ONLINE
+    assert found.kept is not None
+    copy = apsw.Connection(str(shop.store / found.kept.copy))
+    try:
+        assert copy.execute("SELECT * FROM t").fetchall() == [(1,)]
+    finally:
+        copy.close()
+    assert shop.env.logs is not None
+    former = next(one for one in shop.env.logs.archives(found.guid) if one.fork != found.fork)
+    commits = list(former.read(former.first_lsn(), former.last_lsn()))
+    # The table, and the row; the restore is no commit of the former log.
+    assert len(commits) == 2
