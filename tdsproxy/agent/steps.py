@@ -211,12 +211,19 @@ class ServerProcess:
         threading.Thread(target=self._listen, args=(process,), name="job server", daemon=True).start()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        if process.stdout is not None:
-            for line in process.stdout:
+        try:
+            for line in process.stdout or ():
                 answer = json.loads(line)
                 answers = self._answers.get(answer["id"])
                 if answers is not None:
                     answers.put(answer)
+        finally:
+            # Also when it could not be understood: nobody waits for an answer that nobody reads.
+            if process.poll() is None:
+                process.terminate()
+            self._ended(process)
+
+    def _ended(self, process: subprocess.Popen[str]) -> None:
         process.wait()
         with self._guard:
             if self._process is process:

@@ -22,6 +22,7 @@ from tdsproxy.cli.errors import CommandError
 from tdsproxy.cli.options import SYSTEM_AUTHORITIES, Address, ServeOptions, follow_options, sync_options
 from tdsproxy.cli.upstream_trust import is_loopback, upstream_trust
 from tdsproxy.keeper.log_format import configure
+from tdsproxy.store.threads import task_ended, tell_of_ends
 
 if TYPE_CHECKING:
     from tdsproxy.cli.web import Web
@@ -229,6 +230,8 @@ def _see_to_policies(options: ServeOptions) -> None:
             book.close()
     except (OSError, SqliteError) as error:
         log.error("the policies can't be written to msdb: %s", error)
+    except Exception:  # nobody waits for it before the server ends
+        log.exception("the policies can't be written to msdb")
 
 
 async def _serve_upstream(options: ServeOptions, upstream: Address) -> int:
@@ -355,6 +358,8 @@ async def _serve(
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(task_ended)
+    tell_of_ends()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _read_again, handshake)

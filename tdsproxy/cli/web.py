@@ -42,6 +42,7 @@ _REASONS: Final = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 _HEADERS: Final = (
@@ -271,6 +272,9 @@ class Web:
         except (OSError, TimeoutError) as error:
             log.warning("a request over HTTP failed: %s", error)
             return text(503, "The keeper of the store does not answer.")
+        except Exception:  # whoever asks gets an answer in any case
+            log.exception("a request over HTTP ended by an internal error: %s", target.path)
+            return text(500, "That failed by an internal error: see the log of the server.")
 
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.count(":") == 1 or host.startswith("[") else host

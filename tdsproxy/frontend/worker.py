@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 OUTBOX_LIMIT = 512 * 1024
 """Bytes of a response that may wait for a slow client before the session's thread is made to wait."""
@@ -166,7 +168,10 @@ class SessionWorker:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except BaseException:  # noqa: BLE001 - told, and the session's next request is not left waiting
+                _log.exception("a request ended by an internal error")
             del job  # an idle worker must not keep the last request's objects alive
 
     def submit(self, function: Callable[[], T]) -> asyncio.Future[T]:

@@ -18,6 +18,7 @@ from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.protocol import Kind, ProtocolError
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.wire import read_message
+from tdsproxy.log.records import CaptureStopped
 from tdsproxy.tsql.replies import Reply
 
 Runner = Callable[[NativeRequest, threading.Event], Generator[Reply, None, None]]
@@ -173,7 +174,11 @@ class ClientConnection:
 
     def _durable(self, id_: int, done: asyncio.Future[None]) -> None:
         self._statements.discard(done)
-        failed = done.cancelled() or done.exception() is not None
+        error = None if done.cancelled() else done.exception()
+        failed = done.cancelled() or error is not None
+        if error is not None and not isinstance(error, CaptureStopped):
+            # Why a log is not captured has been told; this has not.
+            _log.error("a commit can't be made durable in the log", exc_info=error)
         self._send(Kind.END, id_, "the log is not durable" if failed else None)
 
     def _mark(self, id_: int, database: UUID, name: str | None, description: str, login: str | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tdsproxy.commands.error_log_files import ERROR_LOG, OLDER_LOGS
 from tdsproxy.store.files import fsync_directory
+from tdsproxy.store.threads import ENDED
 
 LOGGER: Final = "tdsproxy.errorlog"
 _LONGEST: Final = 8000
@@ -81,11 +82,13 @@ class ErrorLog:
 
 
 class ErrorLogHandler(logging.Handler):
-    """What the keeper's own log says, in the error log, too."""
+    """What the keeper's own log says, in the error log, too. ``ended`` is told of each thread that an error
+    has ended."""
 
-    def __init__(self, log: ErrorLog) -> None:
+    def __init__(self, log: ErrorLog, ended: Callable[[str], None] = lambda name: None) -> None:
         super().__init__(logging.INFO)
         self._errors = log
+        self._ended = ended
 
     def emit(self, record: logging.LogRecord) -> None:
         # What this module says of a log that can't be written must not go into it.
@@ -96,6 +99,9 @@ class ErrorLogHandler(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
         self._errors.append(source, text)
+        name = getattr(record, ENDED, None)
+        if name is not None:
+            self._ended(str(name))
 
 
 def shown_lsn(lsn: int | Decimal) -> str:

@@ -29,6 +29,7 @@ class Counters:
         self._seconds: dict[str, float] = defaultdict(float)
         self._bytes: dict[tuple[str, str], int] = defaultdict(int)
         self._notices: dict[str, int] = defaultdict(int)
+        self._ended: dict[str, int] = defaultdict(int)
 
     def statement(self, kind: str, result: str, seconds: float) -> None:
         """One has ended: ``result`` is done, failed or cancelled."""
@@ -47,6 +48,11 @@ class Counters:
     def notice(self, kind: str) -> None:
         with self._lock:
             self._notices[kind] += 1
+
+    def thread_ended(self, name: str) -> None:
+        """A thread or task has ended by an error that nobody expected."""
+        with self._lock:
+            self._ended[name] += 1
 
     def metrics(self) -> list[Metric]:
         with self._lock:
@@ -72,7 +78,12 @@ class Counters:
             notices = Metric("tdsproxy_notices_total", "counter", "Notices raised, by what they are about.")
             for kind, number in sorted(self._notices.items()):
                 notices.add(number, kind=kind)
-        return [statements, seconds, written, notices]
+            ended = Metric(
+                "tdsproxy_thread_errors_total", "counter", "Threads that ended by an unexpected error."
+            )
+            for name, number in sorted(self._ended.items()):
+                ended.add(number, thread=name)
+        return [statements, seconds, written, notices, ended]
 
 
 def store_metrics(env: CommandEnvironment) -> list[Metric]:

@@ -40,10 +40,12 @@ from tdsproxy.keeper.options import KeeperOptions, parse_arguments, read_wanted
 from tdsproxy.keeper.sessions import SessionRegistry
 from tdsproxy.keeper.supervision import Supervision, only_looks
 from tdsproxy.keeper.sync_procedures import sync_procedures
+from tdsproxy.log.records import LogError
 from tdsproxy.log.service import LogService
 from tdsproxy.media.pace import TokenBucket
 from tdsproxy.objects.options import Reaching
 from tdsproxy.store.install import remove_leftovers
+from tdsproxy.store.threads import ENDED, task_ended, tell_of_ends
 from tdsproxy.store.upload_notes import notes
 from tdsproxy.tsql.replies import Reply
 
@@ -172,6 +174,7 @@ class Keeper:
 
     async def serve(self, listener: socket.socket) -> None:
         """Returns when the keeper was told to stop, or nobody has needed it for a while."""
+        asyncio.get_running_loop().set_exception_handler(task_ended)
         server = await asyncio.start_unix_server(self._accept, sock=listener)
         self._watch_idle(max(_FIRST_CLIENT_SECONDS, self._options.idle_seconds))
         self._executor.submit(_warm_up)
@@ -251,8 +254,10 @@ class Keeper:
             await asyncio.sleep(_TEND_SECONDS)
             try:
                 await asyncio.to_thread(self._logs.tidy_all)
-            except OSError as error:
+            except (LogError, OSError) as error:
                 _log.warning("the logs can't be tidied: %s", error)
+            except Exception:  # noqa: BLE001 - it goes on: logs that are never tidied fill the disk
+                _log.exception("the logs can't be tidied", extra={ENDED: "tidying of the logs"})
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._stopping.is_set() or not peer_is_trusted(writer):
@@ -367,6 +372,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0, or ``EXIT_OWNED`` when another keeper owns the store."""
     options, ready = parse_arguments(sys.argv[1:] if words is None else words)
     configure(options.log_level, as_json=options.log_json)
+    tell_of_ends()
     options = replace(options, store=options.store.absolute())
     options.store.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -89,7 +89,7 @@ class Supervision:
         self._settings: Settings | None = None
         self._settings_error: str | None = None
         self._conditions: list[Condition] = []
-        self._handler = ErrorLogHandler(self.errors)
+        self._handler = ErrorLogHandler(self.errors, lambda name: self._counted().thread_ended(name))
         logging.getLogger("tdsproxy").addHandler(self._handler)
 
     def bind(self, env: CommandEnvironment, run: Run) -> None:

@@ -103,6 +103,8 @@ class Upload:
                 self._error = error
         except Abandoned:
             return
+        except BaseException as error:  # noqa: BLE001 - of whatever cause: what is not there is not finished
+            self._error = error
 
     def _is_there(self) -> bool:
         """When the answer to the last request is lost, the object itself says whether it was carried out."""
