@@ -21,6 +21,7 @@ from tdsproxy.log.records import CaptureStopped, Gap, WalPosition
 from tdsproxy.log.times import CommitTimes
 from tdsproxy.log.watch import Watch
 from tdsproxy.store.errors import DatabaseBusy, StoreError
+from tdsproxy.store.threads import lasting_thread
 
 CHECKPOINT_BYTES = 16 << 20
 WAL_BYTES = 192 << 20
@@ -133,23 +134,17 @@ class Capturer:
     # ------------------------------------------------------------------ the thread
 
     def _started_thread(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name=f"log-capture {self.path.name}", daemon=True)
+        """It begins again when an error has ended it that nobody expected."""
+        name = f"log-capture {self.path.name}"
+        thread = lasting_thread(self._run, name, self._closing, _RETRY_SECONDS)
         thread.start()
         return thread
-
-    def _revive(self) -> None:
-        """Starts the thread again when an error has ended it that nobody expected."""
-        if self._thread.is_alive() or time.monotonic() < self._retry_at:
-            return
-        with self._lock:
-            if not self._closing.is_set() and not self._thread.is_alive():
-                self._thread = self._started_thread()
 
     def _run(self) -> None:
         try:
             self._follow_wal()
         except BaseException as error:
-            # The hold stays, so that nothing is lost until somebody starts the thread again.
+            # The hold stays, so that nothing is lost until the thread begins again.
             with self._lock:
                 self._note_stop(f"{type(error).__name__}: {error}")
             raise
@@ -307,7 +302,6 @@ class Capturer:
     def _capture_for_caller(self) -> Follower:
         if self._closing.is_set():
             raise CaptureStopped(f"the log of {self.path} is not captured any more")
-        self._revive()
         if self._stopped is not None:
             self._retry()
         elif self._follower is not None:
@@ -329,7 +323,6 @@ class Capturer:
 
     def wake(self) -> None:
         """Something may have been committed; returns at once."""
-        self._revive()
         self._watch.wake()
 
     def note_commit(self, frame: int, committed_ns: int) -> None:
