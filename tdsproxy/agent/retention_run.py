@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from uuid import UUID
@@ -28,10 +28,12 @@ from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.log_sources import MediaPlace, point_of, sets_on
 from tdsproxy.commands.roll_rules import last_lsn_of
 from tdsproxy.commands.url_devices import find_secret
+from tdsproxy.media.device import MediaDevice
 from tdsproxy.media.documents import LOG, WHOLE
-from tdsproxy.media.errors import MediaError, MediaMissing, RemoteError
+from tdsproxy.media.errors import DeviceError, MediaEmpty, MediaError, MediaMissing, RemoteError
 from tdsproxy.media.null_device import is_null
 from tdsproxy.media.object_device import Share
+from tdsproxy.media.reader import MediaReader
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Writing
 from tdsproxy.objects.store import open_bucket
@@ -236,20 +238,8 @@ def _delete(
         return
     operations = context.env.catalog.operations
     try:
-        names = [name for copy in media.row.devices for name in copy]
-        devices = [known_medium(context, name, context.database_files(), Share(len(names))) for name in names]
-        with ExitStack() as held:
-            for device in sorted(devices, key=lambda device: device.identity or ""):
-                if not is_url(device.name):
-                    held.enter_context(device.lock(context.env.cancelled.is_set))
-                elif not held.enter_context(
-                    context.env.object_locks.hold(device.identity or "", context.env.cancelled.is_set)
-                ):
-                    raise _Cancelled
-            present: set[UUID] = set()
-            for copy in media.row.devices:
-                present |= set(sets_on(context, copy))
-            if not present <= {item.set.guid for item in going}:
+        with _locked(context, media.row) as devices:
+            if not all(_holds_only(device, {item.set.guid for item in going}) for device in devices):
                 raise _Changed
             operations.announce_deletions([_row(context, media, item) for item in going])
             for device in devices:
@@ -268,16 +258,58 @@ def _delete(
     outcome.deleted += going
 
 
-def _delete_rest(context: Context, row: MediaRow) -> None:
-    """What an interrupted run had begun to delete."""
+@contextmanager
+def _locked(context: Context, row: MediaRow) -> Iterator[list[MediaDevice]]:
+    """The media of a set, which nobody else writes meanwhile. Raises CommandError, MediaError, _Cancelled."""
     names = [name for copy in row.devices for name in copy]
+    devices = [known_medium(context, name, context.database_files(), Share(len(names))) for name in names]
+    with ExitStack() as held:
+        for device in sorted(devices, key=lambda device: device.identity or ""):
+            if not is_url(device.name):
+                held.enter_context(device.lock(context.env.cancelled.is_set))
+            elif not held.enter_context(
+                context.env.object_locks.hold(device.identity or "", context.env.cancelled.is_set)
+            ):
+                raise _Cancelled
+        yield devices
+
+
+def _holds_only(device: MediaDevice, sets: set[UUID]) -> bool:
+    """Whether nothing but these backup sets is on the medium, or nothing at all; false where that cannot be
+    told. Raises DeviceError, RemoteError."""
     try:
-        for name in names:
-            _remove(known_medium(context, name, context.database_files(), Share(len(names))))
-    except (CommandError, MediaError) as error:
-        _log.warning("retention can't delete the rest of %s: %s", ", ".join(names), error)
+        with MediaReader(device.open_read()) as reader:
+            found = reader.map()
+    except (MediaEmpty, MediaMissing):
+        return True
+    except RemoteError as error:
+        if error.reason is Reason.MISSING:
+            return True
+        raise
+    except DeviceError:
+        raise
+    except MediaError:
+        return False
+    return found.damage is None and sets.issuperset(item.set_guid for item in found.sets)
+
+
+def _delete_rest(context: Context, row: MediaRow) -> None:
+    """What an interrupted run had begun to delete; what has been written to the same places since stays."""
+    names = ", ".join(name for copy in row.devices for name in copy)
+    own = {item.guid for item in row.sets}
+    try:
+        with _locked(context, row) as devices:
+            for device in devices:
+                if _holds_only(device, own):
+                    _remove(device)
+                else:
+                    _log.info("%s holds something else now than what retention was to delete", device.name)
+    except _Cancelled:
         return
-    _finish(context, {item.guid for item in row.sets})
+    except (CommandError, MediaError) as error:
+        _log.warning("retention can't delete the rest of %s: %s", names, error)
+        return
+    _finish(context, own)
 
 
 def _archive(

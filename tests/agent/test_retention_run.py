@@ -91,6 +91,24 @@ def test_an_interrupted_deletion_is_finished(shop: Shop) -> None:
     assert shop.catalog.operations.unfinished_deletions() == set()
 
 
+def test_what_was_written_since_an_interrupted_deletion_stays(shop: Shop) -> None:
+    """The same file every night: the run was killed when it had deleted one stripe."""
+    back_up(shop, "a1", "a2")
+    (first,) = shop.catalog.operations.media()
+    row: dict[str, Any] = {
+        "deletion_date": DateTime.of(dt.datetime(2026, 1, 1)),
+        "backup_set_uuid": first.sets[0].guid,
+        "physical_device_names": "a",
+    }
+    shop.catalog.operations.announce_deletions([row])
+    (shop.media / "a1").unlink()
+    back_up(shop, "a1")
+    shop.retain()
+    assert shop.names() == {"a1"}
+    assert shop.sets() == 1
+    assert shop.catalog.operations.unfinished_deletions() == set()
+
+
 def test_what_is_missing_or_unreadable_stays_known(shop: Shop) -> None:
     back_up(shop, "a")
     back_up(shop, "b")
