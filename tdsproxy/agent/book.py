@@ -28,8 +28,10 @@ from tdsproxy.tsql.values import DateTime, Value
 T = TypeVar("T")
 
 MESSAGE_LIMIT: Final = 4000
-_ROWS_OF_JOB: Final = 100
-_ROWS: Final = 1000
+ROWS: Final = "jobhistory_max_rows"
+ROWS_OF_JOB: Final = "jobhistory_max_rows_per_job"
+"""Properties of the agent: how many rows of history there are, and how many of one job."""
+_DEFAULTS: Final = {ROWS: 1000, ROWS_OF_JOB: 100}
 """SQL Server's default limits of sysjobhistory."""
 _TABLES: Final = {table.name: table for table in AGENT_TABLES}
 _log = logging.getLogger(__name__)
@@ -257,6 +259,22 @@ class JobBook:
             for row in found
         ]
 
+    def properties(self) -> dict[str, str]:
+        """What sp_set_sqlagent_properties has set."""
+        return {
+            str(name): str(value)
+            for name, value in self._file.read("SELECT name, value FROM __tds_agent_properties")
+        }
+
+    def set_properties(self, values: Mapping[str, str]) -> None:
+        """Beside those that are set already."""
+
+        def work() -> None:
+            for name, value in values.items():
+                self._file.read("INSERT OR REPLACE INTO __tds_agent_properties VALUES (?, ?)", (name, value))
+
+        self._write(work)
+
     def history(self, job_id: UUID | None, limit: int) -> list[tuple[Value, ...]]:
         """The newest rows as text: job, step, its name, status, date, time, duration, message."""
         rows = self._file.read(
@@ -367,6 +385,37 @@ class JobBook:
 
         self._write(work)
 
+    def write_log(self, job_id: UUID, step: int, text: str, now: dt.datetime, *, append: bool) -> None:
+        """What a step put out, into sysjobstepslogs: behind what is there, or instead of it."""
+
+        def work() -> None:
+            found = self._file.read(
+                "SELECT p.step_uid, l.log_id, l.log FROM sysjobsteps p LEFT JOIN sysjobstepslogs l"
+                " ON l.step_uid = p.step_uid WHERE p.job_id = ? AND p.step_id = ? AND p.step_uid NOT NULL",
+                (sql_guid(job_id), step),
+            )
+            if not found:
+                return  # the step was deleted while it ran
+            step_uid, log_id, before = found[0]
+            log = f"{before}{text}" if append and isinstance(before, str) else text
+            moment = _moment(now)
+            values: dict[str, Value] = {
+                "log": log,
+                "date_modified": moment,
+                "log_size": len(log.encode("utf-16-le")),
+            }
+            if log_id is None:
+                values |= {"date_created": moment, "step_uid": UUID(str(step_uid))}
+                self._insert("sysjobstepslogs", values)
+                return
+            table = _TABLES["sysjobstepslogs"]
+            self._file.read(
+                f"UPDATE sysjobstepslogs SET {', '.join(f'{name} = ?' for name in values)} WHERE log_id = ?",
+                (*(to_storage(value, table.column(name).type) for name, value in values.items()), log_id),
+            )
+
+        self._write(work)
+
     def note_outcome(self, session: int, row: HistoryRow, ended: dt.datetime) -> int:
         """A job has ended; the number of its history row."""
 
@@ -415,6 +464,11 @@ class JobBook:
         def work() -> None:
             schedules = self._file.read(
                 "SELECT schedule_id FROM sysjobschedules WHERE job_id = ?", (sql_guid(job_id),)
+            )
+            self._file.read(
+                "DELETE FROM sysjobstepslogs WHERE step_uid IN (SELECT step_uid FROM sysjobsteps"
+                " WHERE job_id = ?)",
+                (sql_guid(job_id),),
             )
             for table in ("sysjobschedules", "sysjobhistory", "sysjobservers", "sysjobsteps", "sysjobs"):
                 self._file.read(f"DELETE FROM {table} WHERE job_id = ?", (sql_guid(job_id),))
@@ -470,16 +524,20 @@ class JobBook:
         return self._file.last_row_id()
 
     def _prune(self, job_id: UUID) -> None:
-        """The newest rows stay, up to SQL Server's limits."""
+        """The newest rows stay, up to the agent's limits."""
+        given = self.properties()
+        most, of_job = (_int(given.get(name, default)) for name, default in _DEFAULTS.items())
+        if most < 0:
+            return
         self._file.read(
             "DELETE FROM sysjobhistory WHERE job_id = ?1 AND instance_id <= (SELECT instance_id FROM"
             " sysjobhistory WHERE job_id = ?1 ORDER BY instance_id DESC LIMIT 1 OFFSET ?2)",
-            (sql_guid(job_id), _ROWS_OF_JOB),
+            (sql_guid(job_id), of_job),
         )
         self._file.read(
             "DELETE FROM sysjobhistory WHERE instance_id <= (SELECT instance_id FROM sysjobhistory"
             " ORDER BY instance_id DESC LIMIT 1 OFFSET ?)",
-            (_ROWS,),
+            (most,),
         )
 
     def _insert(self, name: str, values: Mapping[str, Value]) -> None:

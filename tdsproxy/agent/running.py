@@ -19,8 +19,9 @@ from tdsproxy.tsql.replies import Message
 
 FIRST_ERROR: Final = 11
 _STOPPED: Final = "The step was cancelled (stopped) as the result of a stop job request."
-_APPEND, _IN_HISTORY = 2, 4
-"""Of sysjobsteps.flags: the output file is appended to; rows go into history, too."""
+_APPEND, _IN_HISTORY, _TO_TABLE, _APPEND_TABLE, _ALL_IN_HISTORY = 2, 4, 8, 16, 32
+"""Of sysjobsteps.flags: the output file is appended to; rows go into history, too; all output goes into the
+table of logs, instead of what is there, or behind it."""
 _QUIT_SUCCESS, _QUIT_FAILURE, _NEXT = 1, 2, 3
 
 
@@ -111,6 +112,10 @@ class RunBook(Protocol):
     def begin_step(self, job_id: UUID, step: int, now: dt.datetime) -> None: ...
 
     def note_step(self, row: HistoryRow) -> None: ...
+
+    def write_log(self, job_id: UUID, step: int, text: str, now: dt.datetime, *, append: bool) -> None:
+        """The step's row of sysjobstepslogs."""
+        ...
 
 
 @dataclass(slots=True)
@@ -247,7 +252,7 @@ class JobRun:
             for found in self._steps.run(work, self._state.cancelled):
                 if isinstance(found, str):
                     output.append(found)
-                    if step.flags & _IN_HISTORY:
+                    if step.flags & (_IN_HISTORY | _ALL_IN_HISTORY):
                         said.append(found)
                     continue
                 said.append(_history_text(found))
@@ -255,12 +260,17 @@ class JobRun:
                 output.append(f"{found.text} [SQLSTATE {state}]")
                 if found.severity >= FIRST_ERROR and (worst is None or found.severity > worst.severity):
                     worst = found
-            if step.output_file:
-                self._steps.write_output(
-                    step.output_file,
-                    [self._heading(step, began), "", *output],
-                    append=bool(step.flags & _APPEND),
+            lines = [self._heading(step, began), "", *output]
+            if step.flags & (_TO_TABLE | _APPEND_TABLE):
+                self._book.write_log(
+                    self._job.id,
+                    step.number,
+                    "".join(f"{line}\r\n" for line in lines),
+                    self._clock.local(self._clock.now()),
+                    append=bool(step.flags & _APPEND_TABLE),
                 )
+            if step.output_file:
+                self._steps.write_output(step.output_file, lines, append=bool(step.flags & _APPEND))
         except StepError as error:
             failure = str(error)
         if self._state.cancelled.is_set():

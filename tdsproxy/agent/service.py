@@ -206,6 +206,14 @@ class Agent:
         """A table of jobs as it is."""
         return self._book.rows(table)
 
+    def properties(self) -> dict[str, str]:
+        """See ``JobBook.properties``."""
+        return self._book.properties()
+
+    def set_properties(self, values: Mapping[str, str]) -> None:
+        """See ``JobBook.set_properties``."""
+        self._book.set_properties(values)
+
     def jobs(self) -> list[JobSummary]:
         """All jobs, with their next runs."""
         now = self._clock.now()
@@ -510,6 +518,9 @@ class _RunBook:
 
     def note_step(self, row: HistoryRow) -> None:
         self._book.note_step(row)
+
+    def write_log(self, job_id: UUID, step: int, text: str, now: dt.datetime, *, append: bool) -> None:
+        self._book.write_log(job_id, step, text, now, append=append)
 
 
 def _refused(why: str) -> SqlError:

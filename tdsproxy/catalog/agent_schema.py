@@ -15,6 +15,7 @@ from tdsproxy.tsql.types import MAX, SqlType
 
 _TYPES: Final[dict[str, SqlType]] = {
     "int": t.INT,
+    "bigint": t.BIGINT,
     "tinyint": t.TINYINT,
     "datetime": t.DATETIME,
     "guid": t.UNIQUEIDENTIFIER,
@@ -54,6 +55,12 @@ AGENT_TABLES: Final = (
         " last_run_retries int !, last_run_date int !, last_run_time int !, proxy_id int, step_uid guid",
         "job_id",
         "step_id",
+    ),
+    _table(
+        "sysjobstepslogs",
+        "log_id int #, log text !, date_created datetime !, date_modified datetime !, log_size bigint !,"
+        " step_uid guid !",
+        "log_id",
     ),
     _table(
         "sysjobservers",
@@ -164,6 +171,8 @@ AGENT_STATEMENTS: Final = (
     " definition TEXT NOT NULL, PRIMARY KEY (source, name))",
     "CREATE TABLE IF NOT EXISTS __tds_managed_backup(database_name TEXT PRIMARY KEY COLLATE NOCASE,"
     " settings TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS __tds_agent_properties(name TEXT PRIMARY KEY, value TEXT)",
+    "CREATE INDEX IF NOT EXISTS sysjobstepslogsStep ON sysjobstepslogs (step_uid)",
     "CREATE INDEX IF NOT EXISTS sysjobhistoryJob ON sysjobhistory (job_id, step_id)",
     *(
         f"INSERT OR IGNORE INTO syscategories VALUES ({number}, {kind}, {place}, '{name}')"

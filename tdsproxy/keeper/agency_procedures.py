@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Value, ...]
 _OWNER: Final = 7
-"""Where the owner stands in a row of sysjobs."""
+_SCHEDULE_OWNER: Final = 4
+"""Where the owner stands in a row of sysjobs, of sysschedules."""
 Procedure = Callable[[Context, Sequence[Value]], list[Row]]
 SWITCH: Final = "managed backup"
 """The server setting that is ``off`` when the master switch is."""
@@ -52,6 +53,9 @@ class AgencyProcedures:
             "sp_agent_jobs": self._jobs,
             "sp_agent_policies": self._list,
             "sp_agent_sysjobs": self._sysjobs,
+            "sp_agent_sysschedules": self._sysschedules,
+            "sp_agent_properties": self._properties,
+            "sp_agent_properties_put": self._properties_put,
             "sp_agent_policy_put": self._put,
             "sp_agent_policy_drop": self._drop,
             "sp_agent_policy_run": self._run,
@@ -90,12 +94,29 @@ class AgencyProcedures:
 
     def _sysjobs(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """sysjobs: all of it for those who may see others' jobs, else their own."""
-        rows = self._made().rows("sysjobs")
+        return self._seen(context, "sysjobs", _OWNER)
+
+    def _sysschedules(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """sysschedules, as ``_sysjobs``."""
+        return self._seen(context, "sysschedules", _SCHEDULE_OWNER)
+
+    def _seen(self, context: Context, table: str, owner: int) -> list[Row]:
+        rows = self._made().rows(table)
         roles = {role.lower() for role in context.session.database_roles.get("msdb", ())}
         if context.is_admin or roles & {"sqlagentreaderrole", "sqlagentoperatorrole"}:
             return rows
         login = context.env.catalog.logins.find(context.session.login)
-        return [row for row in rows if login is not None and row[_OWNER] == login.sid]
+        return [row for row in rows if login is not None and row[owner] == login.sid]
+
+    def _properties(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """What is set of the agent's properties, names and values."""
+        return [(name, value) for name, value in self._made().properties().items()]
+
+    def _properties_put(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """Properties as a JSON object."""
+        _require_admin(context, "sp_set_sqlagent_properties")
+        self._made().set_properties({name: str(value) for name, value in json.loads(str(values[0])).items()})
+        return []
 
     def _history(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """A job's id or None, and how many of the newest rows."""

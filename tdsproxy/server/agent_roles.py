@@ -25,7 +25,7 @@ _FOR_SYSADMIN: Final = frozenset(
     f"sp_{verb}_{what}"
     for what in ("operator", "alert", "notification", "category")
     for verb in ("add", "update", "delete")
-) | {"sp_notify_operator"}
+) | {"sp_notify_operator", "sp_set_sqlagent_properties"}
 
 
 def roles_of(session: Session) -> frozenset[str]:

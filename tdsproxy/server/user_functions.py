@@ -34,16 +34,27 @@ if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
 KINDS: Final = ("FN", "IF", "TF")
-_AGENT_DATETIME: Final = ModuleInfo(
-    "dbo",
-    "agent_datetime",
-    object_id_of("FN", "dbo", "agent_datetime"),
-    "FN",
-    "CREATE FUNCTION dbo.agent_datetime(@date int, @time int) RETURNS datetime AS BEGIN RETURN"
-    " DATETIMEFROMPARTS(@date / 10000, @date / 100 % 100, @date % 100,"
-    " @time / 10000, @time / 100 % 100, @time % 100, 0) END",
-)
-"""The function of msdb that reads the dates of jobs."""
+_OF_MSDB: Final = {
+    name.lower(): ModuleInfo(
+        "dbo",
+        name,
+        object_id_of("FN", "dbo", name),
+        "FN",
+        f"CREATE FUNCTION dbo.{name}({parameters}) RETURNS {type_} AS BEGIN RETURN {body} END",
+    )
+    for name, parameters, type_, body in (
+        (
+            "agent_datetime",
+            "@date int, @time int",
+            "datetime",
+            "DATETIMEFROMPARTS(@date / 10000, @date / 100 % 100, @date % 100,"
+            " @time / 10000, @time / 100 % 100, @time % 100, 0)",
+        ),
+        ("SQLAGENT_SUSER_SNAME", "@user_sid varbinary(85)", "sysname", "SUSER_SNAME(@user_sid)"),
+        ("fn_syspolicy_is_automation_enabled", "", "bit", "CAST(0 AS bit)"),
+    )
+}
+"""Functions of msdb: the dates of jobs, their owners; policy-based management is off."""
 MAX_NESTING: Final = 32
 
 
@@ -106,8 +117,8 @@ class UserFunctions:
         found = objects.module(name.schema or own, name.object)
         if found is None and name.schema is None:
             found = objects.module("dbo", name.object)
-        if found is None and database.lower() == "msdb" and name.object.lower() == "agent_datetime":
-            found = _AGENT_DATETIME
+        if found is None and database.lower() == "msdb":
+            found = _OF_MSDB.get(name.object.lower())
         if found is not None and found.kind == "SN":
             parts = [part or None for part in found.text.split("\0")]
             padded = [None, None, *parts][-3:]

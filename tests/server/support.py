@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 from tdsproxy.agent.book import JobBook
@@ -18,6 +19,7 @@ from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import NativeRequest, StatementProgress
 from tdsproxy.frontend.handler import LoginRequest, RpcParameter, RpcRequest
+from tdsproxy.keeper.agency_procedures import AgencyProcedures
 from tdsproxy.server.engine import Engine
 from tdsproxy.server.job_steps import SessionSteps
 from tdsproxy.server.passwords import hash_password
@@ -27,6 +29,11 @@ from tdsproxy.tsql.values import Value
 
 PASSWORD = "Sesame-1"
 _HASH = hash_password(PASSWORD)
+
+
+def _absent() -> NoReturn:
+    """No policies here."""
+    raise AssertionError
 
 
 class LocalReplies:
@@ -105,7 +112,7 @@ class LocalKeeper:
             ServerIdentity("SERVER", "MACHINE"),
             threading.Event(),
             agent=self.agent,
-            procedures={"sp_agent_sysjobs": lambda context, values: self.agent.rows("sysjobs")},
+            procedures=AgencyProcedures(lambda: self.agent, _absent, _absent).procedures,
         )
         return LocalReplies(request, env)
 

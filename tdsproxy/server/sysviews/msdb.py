@@ -19,6 +19,32 @@ def _jobs(scope: Scope) -> Iterator[Row]:
         yield {**row, "originating_server": scope.identity.name, "master_server": 0}
 
 
+def _schedules(scope: Scope) -> Iterator[Row]:
+    """The schedules that the caller may see."""
+    columns = [column.name for column in parse_columns(_SCHEDULES)]
+    for schedule in scope.look("sp_agent_sysschedules"):
+        row = dict(zip(columns, schedule, strict=True))
+        yield {**row, "originating_server": scope.identity.name, "master_server": 0}
+
+
+def _originating(scope: Scope) -> Iterator[Row]:
+    """The one server."""
+    yield {"originating_server_id": 0, "originating_server": scope.identity.name, "master_server": 0}
+
+
+def _subsystems(scope: Scope) -> Iterator[Row]:
+    """What steps of jobs are run by."""
+    del scope
+    points = ("subsystem_dll", "agent_exe", "start_entry_point", "event_entry_point", "stop_entry_point")
+    yield {
+        "subsystem_id": 1,
+        "subsystem": "TSQL",
+        "description_id": 14556,
+        **dict.fromkeys(points, "[Internal]"),
+        "max_worker_threads": 20,
+    }
+
+
 def _policies(scope: Scope) -> Iterator[Row]:
     """Policy-based management is off."""
     del scope
@@ -32,6 +58,13 @@ description nvarchar(512), start_step_id int!, category_id int!, owner_sid varbi
 notify_level_eventlog int!, notify_level_email int!, notify_level_netsend int!, notify_level_page int!,
 notify_email_operator_id int!, notify_netsend_operator_id int!, notify_page_operator_id int!,
 delete_level int!, date_created datetime, date_modified datetime, version_number int!
+"""
+_SCHEDULES: Final = """
+schedule_id int!, schedule_uid uniqueidentifier!, originating_server_id int!, name sysname!,
+owner_sid varbinary(85)!, enabled int!, freq_type int!, freq_interval int!, freq_subday_type int!,
+freq_subday_interval int!, freq_relative_interval int!, freq_recurrence_factor int!, active_start_date int!,
+active_end_date int!, active_start_time int!, active_end_time int!, date_created datetime!,
+date_modified datetime!, version_number int!
 """
 _MONITOR: Final = """
 history_retention_period int!, threshold_alert int!, threshold_alert_enabled bit!
@@ -49,7 +82,11 @@ VIEWS: Final[dict[str, View]] = {
             " result bit!",
         ),
         view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit", _jobs),
-        view("dbo.sysproxies", "proxy_id int!, name sysname!, credential_id int!, enabled tinyint!"),
+        view(
+            "dbo.sysproxies",
+            "proxy_id int!, name sysname!, credential_id int!, enabled tinyint!,"
+            " description nvarchar(512), user_sid varbinary(85)!, credential_date_created datetime!",
+        ),
         view(
             "dbo.sysmaintplan_plans",
             "id uniqueidentifier!, name sysname!, create_date datetime!, owner nvarchar(256),"
@@ -155,11 +192,49 @@ VIEWS: Final[dict[str, View]] = {
         view("dbo.sysdbmaintplan_jobs", "plan_id uniqueidentifier!, job_id uniqueidentifier!"),
         view("dbo.sysdbmaintplan_databases", "plan_id uniqueidentifier!, database_name sysname!"),
         view(
-            "dbo.systargetservers",
-            "server_id int!, server_name sysname!, location nvarchar(200), time_zone_adjustment int!,"
-            " enlist_date datetime!, last_poll_date datetime!, status int!,"
-            " local_time_at_last_poll datetime!,"
-            " enlisted_by_nt_user nvarchar(100)!, poll_interval int!",
+            "dbo.sysschedules_localserver_view",
+            f"{_SCHEDULES}, originating_server sysname, master_server bit",
+            _schedules,
+        ),
+        view(
+            "dbo.sysoriginatingservers",
+            "originating_server_id int!, originating_server sysname!, master_server bit",
+        ),
+        view(
+            "dbo.sysoriginatingservers_view",
+            "originating_server_id int!, originating_server sysname, master_server bit",
+            _originating,
+        ),
+        view(
+            "dbo.syssubsystems",
+            "subsystem_id int!, subsystem nvarchar(40)!, description_id int, subsystem_dll nvarchar(255),"
+            " agent_exe nvarchar(255), start_entry_point nvarchar(30), event_entry_point nvarchar(30),"
+            " stop_entry_point nvarchar(30), max_worker_threads int",
+            _subsystems,
+        ),
+        view(
+            "dbo.sysproxylogin",
+            "proxy_id int!, sid varbinary(85), flags int!",
+        ),
+        view("dbo.sysproxysubsystem", "subsystem_id int!, proxy_id int!"),
+        view("dbo.sysproxysubsystem_view", "subsystem_id int!, proxy_id int!"),
+        view(
+            "dbo.sysdownloadlist",
+            "instance_id int!, source_server sysname!, operation_code tinyint!, object_type tinyint!,"
+            " object_id uniqueidentifier!, target_server sysname!, error_message nvarchar(1024),"
+            " date_posted datetime!, date_downloaded datetime, status tinyint!,"
+            " deleted_object_name sysname",
+        ),
+        view("dbo.systargetservergroups", "servergroup_id int!, name sysname!"),
+        view("dbo.systargetservergroupmembers", "servergroup_id int!, server_id int!"),
+        *(
+            view(
+                f"dbo.{name}",
+                "server_id int!, server_name sysname!, location nvarchar(200), time_zone_adjustment int!,"
+                " enlist_date datetime!, last_poll_date datetime!, status int!,"
+                " local_time_at_last_poll datetime!, enlisted_by_nt_user nvarchar(100)!, poll_interval int!",
+            )
+            for name in ("systargetservers", "systargetservers_view")
         ),
     )
 }

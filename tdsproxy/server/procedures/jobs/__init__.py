@@ -14,7 +14,9 @@ from tdsproxy.server.procedures.jobs.managed import PROCEDURES as MANAGED
 from tdsproxy.server.procedures.jobs.managed import SCHEMA
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
 from tdsproxy.server.procedures.jobs.other_bodies import BODIES as OTHERS
+from tdsproxy.server.procedures.jobs.properties import PROCEDURES as PROPERTIES
 from tdsproxy.server.procedures.jobs.schedule_bodies import BODIES as SCHEDULES
+from tdsproxy.server.procedures.jobs.service_bodies import BODIES as SERVICE
 from tdsproxy.server.procedures.refused import MAIL
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
@@ -22,7 +24,8 @@ from tdsproxy.tsql.parser import parse
 
 __all__ = ["MESSAGES", "agent_procedure", "asking_procedure"]
 
-_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS, **ALERTS}
+_ASKING: Final = {**ASKING, **MAIL, **PROPERTIES}
+_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS, **ALERTS, **SERVICE}
 
 
 def asking_procedure(name: str, schema: str | None, database: str) -> SystemProcedure | None:
@@ -33,7 +36,7 @@ def asking_procedure(name: str, schema: str | None, database: str) -> SystemProc
         return MANAGED.get(name.lower())
     if (schema or "dbo").lower() != "dbo":
         return None
-    return ASKING.get(name.lower()) or MAIL.get(name.lower())
+    return _ASKING.get(name.lower())
 
 
 def agent_procedure(name: str, schema: str | None, database: str) -> StoredProcedure | None:

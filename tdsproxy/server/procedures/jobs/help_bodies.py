@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_JOB_IF_ANY, JOB, OWN_OR_READ
-from tdsproxy.server.procedures.jobs.messages import refuse
+from tdsproxy.server.procedures.jobs.schedule_words import schedule_words
 
 _SESSION: Final = "(SELECT MAX(session_id) FROM dbo.syssessions)"
 _ACTIVITY: Final = (
@@ -14,6 +14,10 @@ _ACTIVITY: Final = (
     " AND a.start_execution_date IS NOT NULL AND a.stop_execution_date IS NULL"
 )
 _NOT_ASKED: Final = "N'(Description not requested.)'"
+_ASKED: Final = (
+    f"CAST(CASE WHEN @include_description = 1 THEN {schedule_words('s.')} ELSE {_NOT_ASKED} END"
+    " AS nvarchar(255))"
+)
 
 
 def _operator(kind: str) -> str:
@@ -21,7 +25,7 @@ def _operator(kind: str) -> str:
     return f"(SELECT o.name FROM dbo.sysoperators o WHERE o.id = j.{number}) AS notify_{kind}_operator"
 
 
-_JOBS: Final = f"""
+JOBS: Final = f"""
 SELECT j.job_id, CAST(@@SERVERNAME AS nvarchar(30)) AS originating_server, j.name, j.enabled, j.description,
     j.start_step_id, c.name AS category, SUSER_SNAME(j.owner_sid) AS owner, j.notify_level_eventlog,
     j.notify_level_email, j.notify_level_netsend, j.notify_level_page, {_operator("email")},
@@ -87,11 +91,11 @@ FROM dbo.sysjobsteps WHERE job_id = @job_id {where} ORDER BY step_id
 """
 
 
-_SCHEDULES: Final = f"""
+_SCHEDULES: Final = """
 SELECT s.schedule_id, s.name AS schedule_name, s.enabled, s.freq_type, s.freq_interval, s.freq_subday_type,
     s.freq_subday_interval, s.freq_relative_interval, s.freq_recurrence_factor, s.active_start_date,
     s.active_end_date, s.active_start_time, s.active_end_time, s.date_created,
-    {_NOT_ASKED} AS schedule_description, js.next_run_date, js.next_run_time, s.schedule_uid,
+    {0} AS schedule_description, js.next_run_date, js.next_run_time, s.schedule_uid,
     (SELECT COUNT(*) FROM dbo.sysjobschedules k WHERE k.schedule_id = s.schedule_id) AS job_count
 FROM dbo.sysjobschedules js JOIN dbo.sysschedules s ON s.schedule_id = js.schedule_id
 WHERE js.job_id = @job_id
@@ -130,9 +134,10 @@ BODIES: Final[dict[str, tuple[str, str]]] = {
 @date_created datetime = NULL, @date_last_modified datetime = NULL, @description nvarchar(512) = NULL""",
         f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
 SELECT @job_aspect = ISNULL(UPPER(@job_aspect), 'ALL')
-IF @job_id IS NULL OR @job_aspect IN ('ALL', 'JOB') BEGIN {_JOBS} END
+IF @job_id IS NULL OR @job_aspect IN ('ALL', 'JOB') BEGIN {JOBS} END
 IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'STEPS') BEGIN {_steps(words=True, where="")} END
-IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'SCHEDULES') BEGIN {_SCHEDULES} END
+IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'SCHEDULES')
+BEGIN {_SCHEDULES.format(_NOT_ASKED)} END
 IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} END
 """,
     ),
@@ -150,7 +155,7 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
     ),
     "sp_help_jobschedule": (
         f"""{JOB}, @schedule_name sysname = NULL, @schedule_id int = NULL, @include_description bit = 0""",
-        f"""{FIND_JOB} {_SCHEDULES}
+        f"""{FIND_JOB} {_SCHEDULES.format(_ASKED)}
     AND (@schedule_name IS NULL OR s.name = @schedule_name)
     AND (@schedule_id IS NULL OR s.schedule_id = @schedule_id) ORDER BY s.schedule_id
 """,
@@ -162,7 +167,7 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
 SELECT s.schedule_id, s.schedule_uid, s.name AS schedule_name, s.enabled, s.freq_type, s.freq_interval,
     s.freq_subday_type, s.freq_subday_interval, s.freq_relative_interval, s.freq_recurrence_factor,
     s.active_start_date, s.active_end_date, s.active_start_time, s.active_end_time, s.date_created,
-    {_NOT_ASKED} AS schedule_description,
+    {_ASKED} AS schedule_description,
     (SELECT COUNT(*) FROM dbo.sysjobschedules k WHERE k.schedule_id = s.schedule_id) AS job_count
 FROM dbo.sysschedules s WHERE (@reads = 1 OR s.owner_sid = SUSER_SID())
     AND (@schedule_id IS NULL OR s.schedule_id = @schedule_id)
@@ -189,30 +194,6 @@ IF UPPER(@mode) = 'FULL'
 ELSE
     SELECT h.job_id, j.name AS job_name, h.run_status, h.run_date, h.run_time, h.run_duration, {_OPERATORS},
         h.retries_attempted, h.server {_HISTORY_WHERE} AND h.step_id = 0 {_ORDER}
-""",
-    ),
-    "sp_enum_sqlagent_subsystems": (
-        "",
-        """
-SELECT CAST(N'TSQL' AS nvarchar(40)) AS subsystem,
-    CAST(N'Transact-SQL Subsystem' AS nvarchar(512)) AS description,
-    CAST(N'[Internal]' AS nvarchar(510)) AS subsystem_dll, CAST(N'[Internal]' AS nvarchar(510)) AS agent_exe,
-    CAST(N'[Internal]' AS nvarchar(30)) AS start_entry_point,
-    CAST(N'[Internal]' AS nvarchar(30)) AS event_entry_point,
-    CAST(N'[Internal]' AS nvarchar(30)) AS stop_entry_point, 20 AS max_worker_threads, 1 AS subsystem_id
-""",
-    ),
-    "sp_help_proxy": (
-        "@proxy_id int = NULL, @proxy_name sysname = NULL, @subsystem_name sysname = NULL,"
-        " @name nvarchar(256) = NULL",
-        f"""
-DECLARE @which nvarchar(128) = ISNULL(@proxy_name, CAST(@proxy_id AS nvarchar(12)))
-DECLARE @by sysname = CASE WHEN @proxy_name IS NULL THEN '@proxy_id' ELSE '@proxy_name' END
-IF @which IS NOT NULL {refuse(14262, "@by", "@which")}
-SELECT CAST(NULL AS int) AS proxy_id, CAST(NULL AS sysname) AS name, CAST(NULL AS nvarchar(4000)) AS
-    credential_identity, CAST(NULL AS tinyint) AS enabled, CAST(NULL AS nvarchar(1024)) AS description,
-    CAST(NULL AS varbinary(85)) AS user_sid, CAST(NULL AS int) AS credential_id,
-    CAST(NULL AS int) AS credential_identity_exists WHERE 1 = 0
 """,
     ),
     "sp_help_jobactivity": (

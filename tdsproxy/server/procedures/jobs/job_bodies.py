@@ -169,6 +169,7 @@ IF @delete_unused_schedule = 1
 IF @delete_history = 1 DELETE dbo.sysjobhistory WHERE job_id = @job_id
 DELETE dbo.sysjobactivity WHERE job_id = @job_id
 DELETE dbo.sysjobservers WHERE job_id = @job_id
+DELETE dbo.sysjobstepslogs WHERE step_uid IN (SELECT step_uid FROM dbo.sysjobsteps WHERE job_id = @job_id)
 DELETE dbo.sysjobsteps WHERE job_id = @job_id
 DELETE dbo.sysjobs WHERE job_id = @job_id
 """,
@@ -240,6 +241,8 @@ DECLARE @last int = (SELECT ISNULL(MAX(step_id), 0) FROM dbo.sysjobsteps WHERE j
 DECLARE @steps nvarchar(40) = N'0 (all steps)' + CASE WHEN @last > 0
     THEN N' ..' + CAST(@last AS nvarchar(12)) ELSE N'' END
 IF @step_id NOT BETWEEN 0 AND @last {refuse(14266, "'@step_id'", "@steps")}
+DELETE dbo.sysjobstepslogs WHERE step_uid IN (SELECT step_uid FROM dbo.sysjobsteps WHERE job_id = @job_id
+    AND (step_id = @step_id OR @step_id = 0))
 DELETE dbo.sysjobsteps WHERE job_id = @job_id AND (step_id = @step_id OR @step_id = 0)
 UPDATE dbo.sysjobs SET start_step_id = 1 WHERE job_id = @job_id AND (@step_id = 0
     OR start_step_id = @last AND @last > 1)
