@@ -24,13 +24,16 @@ class Receiver:
     fail: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait_for(self, kind: str, state: str) -> dict[str, Any]:
-        """The first notice like this."""
+    def wait_for(self, kind: str, state: str, subject: str | None = None) -> dict[str, Any]:
+        """The first notice like this, of any subject or of one."""
         deadline = time.monotonic() + LIMIT
         with self.arrived:
             while True:
                 for notice in self.notices:
-                    if (notice["kind"], notice["state"]) == (kind, state):
+                    if (notice["kind"], notice["state"]) == (kind, state) and subject in (
+                        None,
+                        notice["subject"],
+                    ):
                         return notice
                 left = deadline - time.monotonic()
                 assert left > 0, f"no {state} notice of {kind}, but {self.notices}"

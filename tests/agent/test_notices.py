@@ -114,7 +114,7 @@ def test_mail() -> None:
         notifier = Notifier((), mail, "SRV")
         notifier.send(Notice(BROKEN, "shop", "The chain is broken.", EVENT))
         notifier.close(60)
-    (text,) = mails
+    (text,) = set(mails)  # a mail whose receipt came too late is sent again
     assert "To: dba@example.org, ops@example.org" in text
     assert "Subject: [SRV] broken chain: shop (event)" in text
     assert "The chain is broken." in text

@@ -199,15 +199,18 @@ def test_failures_of_managed_backup_go_to_its_addresses(server: Running) -> None
     with mail_server() as (port, mails):
         mail = {"host": "127.0.0.1", "to": ["ops@example.org"], "sender": "agent@example.org", "port": port}
         write_settings(server.store, {"notices": {"mail": mail}})
-        run(server, "EXEC msdb.dbo.sp_start_job N'policy managed backup of kept: full backup'")
-        wait_for(lambda: any("two@example.org" in text for text in mails))
-    (told,) = [text for text in mails if "two@example.org" in text]
+        # Its own time may have come just now: then it runs already. So may that of the log backup: it fails,
+        # too, and is told of.
+        with contextlib.suppress(pytds.Error):
+            run(server, "EXEC msdb.dbo.sp_start_job N'policy managed backup of kept: full backup'")
+        subject = "Subject: policy managed backup of kept: full backup failed"
+        wait_for(lambda: any(subject in text for text in mails))
+    told = next(text for text in mails if subject in text)
     assert "To: one@example.org, two@example.org" in told
-    assert "Subject: policy managed backup of kept: full backup failed" in told
     assert "The job failed." in told
     day = "DATEADD(DAY, -1, GETDATE())"
     (counts,) = run(server, f"SELECT * FROM msdb.managed_backup.fn_get_health_status({day}, NULL)")
-    assert sum(counts[:4]) == 1
+    assert sum(counts[:4]) >= 1
     (event,) = run(server, "EXEC msdb.managed_backup.sp_get_backup_diagnostics @xevent_channel = 'Admin'")[:1]
     assert event[0] == "SSMBackup2WAAdminXevent"
     write_settings(server.store, {})

