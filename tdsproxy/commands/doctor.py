@@ -343,6 +343,17 @@ def _is_missing(context: Context, name: str, files: list[Path]) -> bool:
 
 
 def _keys(context: Context) -> Iterator[Finding]:
+    documents = dict(context.env.catalog.file_keys.all())
+    names = {database.guid: database.name for database in context.env.catalog.databases.all()}
+    for guid, key in context.env.catalog.keys.database_keys().items():
+        if documents.get(key.salt) is None:
+            how = "damaged" if key.salt in documents else "lost"
+            yield Finding(
+                ERROR,
+                names.get(guid, str(guid)),
+                f"The file of its encryption key is {how}.",
+                "Restore the newest full backup WITH REPLACE: it holds the key, sealed for its certificate.",
+            )
     certificates = {item.thumbprint for item in context.env.catalog.keys.certificates()}
     for thumbprint, databases in context.env.catalog.operations.encryptors().items():
         if thumbprint not in certificates:

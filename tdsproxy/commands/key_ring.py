@@ -146,8 +146,11 @@ def ring_of(context: Context) -> KeyRing:
 
 
 def is_bound(catalog: Catalog, thumbprint: bytes) -> bool:
-    """Whether a certificate or asymmetric key protects the key of a database."""
-    used = {key.salt for key in catalog.keys.database_keys().values()}
-    return any(
-        salt in used and document.thumbprint == thumbprint for salt, document in catalog.file_keys.all()
-    )
+    """Whether a certificate or asymmetric key protects the key of a database, or may do so: what protects a
+    key whose file is damaged or lost cannot be told, and it leads to the key in the backups."""
+    documents = dict(catalog.file_keys.all())
+    for key in catalog.keys.database_keys().values():
+        document = documents.get(key.salt)
+        if document is None or document.thumbprint == thumbprint:
+            return True
+    return False

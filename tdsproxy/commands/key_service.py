@@ -97,6 +97,8 @@ def _replace(ring: KeyRing, key: bytes, *, force: bool) -> Iterator[Message]:
     for salt, document in ring.files.all():
         what = purpose(salt)
         try:
+            if document is None:
+                raise CannotUnwrap("the key file is damaged")
             plain = ring.service.open(document.sealed, what)
         except CannotUnwrap as error:
             if not force:

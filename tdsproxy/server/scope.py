@@ -168,11 +168,10 @@ class DatabaseScope:
     def database_keys(self) -> Sequence[tuple[UUID, DatabaseKey, StoredKey]]:
         catalog = self._session.engine.catalog
         documents = dict(catalog.file_keys.all()) if self.keys is not None else {}
-        return [
-            (database, key, documents[key.salt])
-            for database, key in catalog.keys.database_keys().items()
-            if key.salt in documents
+        found = [
+            (database, key, documents.get(key.salt)) for database, key in catalog.keys.database_keys().items()
         ]
+        return [(database, key, document) for database, key, document in found if document is not None]
 
     @property
     def credentials(self) -> Sequence[Credential]:

@@ -13,7 +13,6 @@ the store.
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -72,13 +71,19 @@ class FileKeys:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise CannotUnwrap("the key file is damaged") from error
 
-    def all(self) -> list[tuple[bytes, StoredKey]]:
-        """Salts and documents."""
-        found = []
+    def all(self) -> list[tuple[bytes, StoredKey | None]]:
+        """Salts and documents; None for one that is damaged. Raises OSError."""
+        found: list[tuple[bytes, StoredKey | None]] = []
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
-            with suppress(ValueError):
+            try:
                 salt = bytes.fromhex(path.stem)
+            except ValueError:
+                continue
+            try:
                 document = self.find(salt)
+            except CannotUnwrap:
+                found.append((salt, None))
+            else:
                 if document is not None:
                     found.append((salt, document))
         return found

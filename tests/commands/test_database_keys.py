@@ -11,8 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tdsproxy.catalog import certificates
+from tdsproxy.commands.context import Context
+from tdsproxy.commands.doctor import examine
 from tdsproxy.commands.extraction import ExtractionError, extract
 from tdsproxy.commands.key_sources import store_keys
+from tdsproxy.commands.operands import Operands
+from tdsproxy.commands.request import NativeRequest
 from tdsproxy.store import key_wrapping
 from tdsproxy.store.file_keys import connect, salt_of
 from tdsproxy.tsql.replies import Rows
@@ -204,6 +208,22 @@ def test_what_is_refused(keyed: Workshop) -> None:
     del keyed.sessions.databases[60]
     assert numbers(keyed, OFF) == []
     assert numbers(keyed, "DROP DATABASE ENCRYPTION KEY", "shop") == []
+    assert execute(keyed, "SELECT id, v FROM t") == [(1, MARKER)]
+
+
+def test_a_damaged_key_file_is_not_passed_over(keyed: Workshop) -> None:
+    """Its certificate leads to the key in the backups; a new service master key would not open it."""
+    assert numbers(keyed, "BACKUP DATABASE shop TO DISK = '/tmp/k.bak'")[-1] == 3014
+    (file,) = (keyed.store / ".keys").iterdir()
+    sound = file.read_bytes()
+    file.write_bytes(sound[:40])
+    assert numbers(keyed, "DROP CERTIFICATE c") == [3716]
+    assert numbers(keyed, "ALTER SERVICE MASTER KEY REGENERATE") == [15320]
+    context = Context(keyed.env, NativeRequest("EXEC sp_doctor", ADMIN), Operands({}), 0)
+    assert "encryption key is damaged" in str(examine(context, quick=False))
+    file.unlink()
+    assert numbers(keyed, "DROP CERTIFICATE c") == [3716]
+    assert numbers(keyed, "RESTORE DATABASE shop FROM DISK = '/tmp/k.bak' WITH REPLACE")[-1] == 3014
     assert execute(keyed, "SELECT id, v FROM t") == [(1, MARKER)]
 
 

@@ -132,6 +132,7 @@ def test_a_damaged_key_file_is_told(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(CannotUnwrap, match="the key file is damaged"):
         FileKeys(tmp_path).find(SALT)
+    assert FileKeys(tmp_path).all() == [(SALT, None)]
     with pytest.raises(DatabaseUnreadable, match=r"cannot be opened: the key file is damaged"):
         file_keys.connect(tmp_path / "x.db")
 
