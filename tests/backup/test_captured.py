@@ -94,7 +94,7 @@ class Captured:
 def captured(tmp_path: Path) -> Iterator[Captured]:
     path = tmp_path / "x.db"
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(10_000)
+    connection.set_busy_timeout(60_000)
     connection.execute("PRAGMA journal_mode=wal").fetchall()
     connection.execute("PRAGMA synchronous=OFF").fetchall()
     connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, body BLOB)").fetchall()

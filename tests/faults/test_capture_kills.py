@@ -61,6 +61,10 @@ def capture(
     assert process.stdout is not None
     try:
         assert process.stdout.readline().strip() == "ready"
+        # Without it writers soon wait, however long it takes until there is another.
+        following = path.with_name(f"{path.name}.capturing.new")
+        following.write_text(str(process.pid))
+        following.replace(path.with_name(f"{path.name}.capturing"))
         yield process
     finally:
         process.kill()
@@ -128,8 +132,6 @@ def test_killed_at_a_named_point_nothing_is_missing(
         writer = support.start("write", path, journal, 7, LIMIT, 0)
         process.wait(timeout=LIMIT)
     assert process.returncode == -9
-    # Some commits while nobody captures, but not so many that they overwrite all of the WAL.
-    grown(journal, journal.stat().st_size)
     (tmp_path / "journal.stop").touch()
     support.finish([writer])
     with capture(path, directory):
@@ -144,14 +146,17 @@ def test_killed_at_random_while_others_write(
     path, directory, full, first = kept
     journals = [tmp_path / f"journal{number}" for number in range(2)]
     rng = random.Random(4)
-    writers = [
-        support.start("write", path, journal, 11 + number, 2.0, autocheckpoint)
-        for number, journal in enumerate(journals)
-    ]
-    while any(writer.poll() is None for writer in writers):
+    with capture(path, directory):
+        writers = [
+            support.start("write", path, journal, 11 + number, LIMIT, autocheckpoint)
+            for number, journal in enumerate(journals)
+        ]
+    for _ in range(6):
         # With so much of the former generation left in the WAL, it shows that it was reset only once.
         with capture(path, directory, checkpoint_bytes=1 << 19 if autocheckpoint else 8 << 20):
             time.sleep(rng.uniform(0.02, 0.3))
+    for journal in journals:
+        Path(f"{journal}.stop").touch()
     support.finish(writers)
     gaps = check(path, directory, full, first, journals, tmp_path)
     assert autocheckpoint or gaps == []

@@ -71,7 +71,7 @@ def operate_alone(*arguments: object) -> Done:
         [sys.executable, str(SCRIPT), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     return Done(done.returncode, done.stdout)

@@ -34,7 +34,7 @@ class Writer(threading.Thread):
             self.acknowledged += 1
         self._connection.close()
 
-    def reaches(self, count: int, seconds: float = 60.0) -> None:
+    def reaches(self, count: int, seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while self.acknowledged < count:
             assert self.is_alive()
@@ -43,7 +43,7 @@ class Writer(threading.Thread):
 
     def stop(self) -> int:
         self.stopped.set()
-        self.join(60)
+        self.join(120)
         assert not self.is_alive()
         return self.acknowledged
 
@@ -108,6 +108,8 @@ def test_a_database_lost_under_load_comes_back_from_backup_and_archive(tmp_path:
         writer = Writer(server)
         writer.start()
         writer.reaches(200)
+        # Stopped first: it could have another keeper before it is killed.
+        server.process.send_signal(signal.SIGSTOP)
         os.kill(keeper_of(server.store), signal.SIGKILL)
         server.process.kill()
         server.process.wait(60)

@@ -76,7 +76,7 @@ class Writer(threading.Thread):
 
 
 def _integrity(path: Path) -> str:
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, timeout=60)
     try:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
     finally:
@@ -94,7 +94,7 @@ def test_every_acknowledged_commit_survives_a_kill(tmp_path: Path, commits: int)
         for writer in writers:
             writer.start()
         for _ in range(commits):
-            assert enough.acquire(timeout=60)
+            assert enough.acquire(timeout=120)
     finally:
         server.process.kill()
         server.process.wait(60)

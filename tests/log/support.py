@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -51,8 +52,18 @@ def start(command: str, *arguments: object) -> subprocess.Popen[str]:
 def finish(processes: Iterable[subprocess.Popen[str]]) -> None:
     """Wait for all of them."""
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         assert process.returncode == 0
+
+
+def descriptors(*words: str) -> int:
+    """How many of this process's descriptors are of files whose names have one of the words: others may come
+    and go in other threads."""
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += any(word in str(entry.readlink()) for word in words)
+    return found
 
 
 def open_archive(tmp_path: Path, **options: int) -> Archive:
@@ -109,7 +120,8 @@ def journal_lines(journals: Iterable[Path]) -> list[tuple[int, int, int]]:
     """(number, time just before the commit, time just after it) of all transactions, in order."""
     found = []
     for journal in journals:
-        for line in journal.read_text().splitlines():
+        # A writer that is at work may have written half of the last one.
+        for line in journal.read_text().rpartition("\n")[0].splitlines():
             number, before, after, _ = json.loads(line)
             found.append((number, before, after))
     return sorted(found)

@@ -74,7 +74,8 @@ def test_commits_are_captured_by_themselves(path: Path, writer: apsw.Connection,
             before = time.time_ns()
             insert(writer)
             until(lambda: len(everything(archive)) == number)  # noqa: B023
-            assert before <= archive.last_committed_ns() <= time.time_ns()
+            # Files are stamped by a clock of its own steps, which a machine that stands still makes late.
+            assert before - 10**9 <= archive.last_committed_ns() <= time.time_ns()
 
 
 def test_a_failed_and_a_read_transaction_leave_nothing(
@@ -106,7 +107,7 @@ def test_our_own_commits_have_their_exact_times(
     with support.capturing(path, archive, checkpoint_bytes=1 << 30) as capturer:
 
         def committed(_: apsw.Connection, __: str, pages: int) -> int:
-            told.append(time.time_ns() - 1_000_000)
+            told.append(time.time_ns())
             capturer.note_commit(pages, told[-1])
             return apsw.SQLITE_OK
 
@@ -358,8 +359,9 @@ def test_a_full_disk(
         with pytest.raises(CaptureStopped):
             capturer.capture_now()
         # The hold goes only when the WAL has grown beyond its bound.
-        writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        insert(writer)
+        with capturer._lock:  # Its thread tries again now and then, and holds the WAL meanwhile.
+            writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            insert(writer)
         disk.full = False
         end = capturer.capture_now()
         assert capturer.stopped is None
@@ -536,10 +538,10 @@ def test_a_deleted_wal_breaks_the_chain_and_stops_the_capture(
 
 
 def test_a_capture_that_cannot_begin_leaves_nothing_open(tmp_path: Path, archive: Archive) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = support.descriptors(str(tmp_path), "inotify")
     with pytest.raises(DatabaseMissing):
         Capturer(tmp_path / "missing.db", archive)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert support.descriptors(str(tmp_path), "inotify") == before
 
 
 def test_a_stopped_capture_leaves_nothing_open_either(
@@ -547,11 +549,7 @@ def test_a_stopped_capture_leaves_nothing_open_either(
 ) -> None:
     def ours() -> int:
         # SQLite keeps descriptors of a file open on which another connection has locks.
-        return sum(
-            "anon_inode" in str(path.readlink())
-            for path in Path("/proc/self/fd").iterdir()
-            if path.is_symlink()
-        )
+        return support.descriptors("inotify")
 
     disk = FullDisk(monkeypatch)
     before = ours()

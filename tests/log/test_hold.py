@@ -16,6 +16,7 @@ from tdsproxy.log.hold import WalHold
 from tdsproxy.log.watch import Watch
 from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, SnapshotBroken
 from tdsproxy.store.pagefile import PageFile
+from tests.log import support
 
 # The WAL index's lock of whoever checkpoints (walformat.html, section 2.3: WAL_LOCK_OFFSET + 1).
 _CHECKPOINT_LOCK = 121
@@ -45,24 +46,20 @@ def writer(held: WalHold) -> Iterator[apsw.Connection]:
     connection.close()
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_a_database_is_put_into_wal_mode(path: Path) -> None:
-    before = descriptors()
+    before = support.descriptors(path.name)
     hold = WalHold(path)
     assert path.read_bytes()[18] == 2
     hold.close()
     hold.close()
-    assert descriptors() == before
+    assert support.descriptors(path.name) == before
 
 
 def test_a_locked_database_is_busy_and_nothing_stays_open(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hold_module, "_READ_MILLISECONDS", 0)
-    before = descriptors()
+    before = support.descriptors(path.name)
     owner = apsw.Connection(str(path))
     owner.execute("BEGIN EXCLUSIVE").fetchall()
     with pytest.raises(DatabaseBusy, match="is locked"):
@@ -73,7 +70,7 @@ def test_a_locked_database_is_busy_and_nothing_stays_open(
     with pytest.raises(DatabaseBusy, match="is locked"):
         WalHold(path)
     owner.close()
-    assert descriptors() == before
+    assert support.descriptors(path.name) == before
 
 
 def test_what_is_no_database_is_not_held(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,32 @@ from tests.log import support
 HOSTILE = "PASSIVE,FULL,RESTART,TRUNCATE,READ"
 
 
-def work(
-    path: Path, tmp_path: Path, seconds: float, writers: int, disturb: str
-) -> tuple[list[Path], list[object]]:
-    """Start writers and, with ``disturb``, a process that checkpoints or vacuums."""
+LIMIT = 120
+SECONDS = 1.0
+COMMITS = 40
+"""So long, and so many commits behind the snapshot, at the least."""
+
+
+def work(path: Path, tmp_path: Path, writers: int, disturb: str) -> tuple[list[Path], list[object]]:
+    """Start writers and, with ``disturb``, a process that checkpoints or vacuums; until ``end_work``."""
     journals = [tmp_path / f"journal{number}" for number in range(writers)]
     processes: list[object] = [
-        support.start("write", path, journal, number + 1, seconds) for number, journal in enumerate(journals)
+        support.start("write", path, journal, number + 1, LIMIT) for number, journal in enumerate(journals)
     ]
     if disturb:
-        processes.append(support.start("disturb", path, seconds, disturb))
+        processes.append(support.start("disturb", path, LIMIT, disturb))
     return journals, processes
+
+
+def end_work(path: Path, journals: list[Path], processes: list[object], begun: float) -> None:
+    """When there is enough of it: however late this process comes to look, there are commits behind."""
+    done = len(support.journal_lines(journals))
+    while time.monotonic() < begun + SECONDS or len(support.journal_lines(journals)) < done + COMMITS:
+        assert time.monotonic() < begun + LIMIT
+        time.sleep(0.05)
+    for stop in (path, *journals):
+        Path(f"{stop}.stop").touch()
+    support.finish(processes)  # type: ignore[arg-type]
 
 
 def numbers_at(
@@ -58,10 +74,11 @@ def test_every_state_can_be_reached(
     archive = support.open_archive(tmp_path, segment_bytes=1 << 20)
     reports = support.Reports()
     with support.capturing(path, archive, report=reports, checkpoint_bytes=checkpoint_bytes) as capturer:
-        journals, processes = work(path, tmp_path, 1.2, 2, disturb)
+        begun = time.monotonic()
+        journals, processes = work(path, tmp_path, 2, disturb)
         image = tmp_path / "full.db"
         first, last = support.full_image(path, capturer, image)
-        support.finish(processes)  # type: ignore[arg-type]
+        end_work(path, journals, processes, begun)
         end = capturer.capture_now()
         lines = support.journal_lines(journals)
         transactions = [

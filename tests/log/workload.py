@@ -1,10 +1,12 @@
 """Random work on a database, in another process and with the standard library's SQLite, and its oracle.
 
 Commands: ``init PATH JSON``; ``write PATH JOURNAL SEED SECONDS [AUTOCHECKPOINT]`` commits random transactions
-until the time is over or JOURNAL.stop exists, and notes each in JOURNAL (one JSON line: its number, the times
-just before and just after its commit, its statements); ``keep PATH`` has it open; ``disturb PATH SECONDS
-KINDS`` checkpoints or vacuums all the time; ``verify JOURNALS... -- IMAGES...`` prints, per image, which
-transaction it ends with and whether it equals the state replayed from the journals.
+until the time is over, but at least some, or until JOURNAL.stop exists, and notes each in JOURNAL (one JSON
+line: its number, the times just before and just after its commit, its statements). Where there is a file
+PATH.capturing, it goes on only as long as the process whose id is there lives, and waits when it has gone.
+``keep PATH`` has it open; ``disturb PATH SECONDS KINDS`` checkpoints or vacuums all the time, until the time
+is over or PATH.stop exists; ``verify JOURNALS... -- IMAGES...`` prints, per image, which transaction it ends
+with and whether it equals the state replayed from the journals.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ import time
 from pathlib import Path
 
 Statement = tuple[str, list[object]]
+_LEAST = 20
+"""Commits, however little time there was for them."""
+_UNSEEN = 2
+"""Transactions while nobody captures: so few that they overwrite only a part of the WAL."""
 
 
 def connect(path: str, timeout: float = 20.0) -> sqlite3.Connection:
@@ -81,7 +87,8 @@ class Writer:
             return (f"DROP TABLE IF EXISTS t{self.seed}_{rng.randint(1, self.tables)}", [])
         return ("DELETE FROM items WHERE id % 17 = 0", [])
 
-    def transaction(self) -> None:
+    def transaction(self) -> bool:
+        """One more; whether it was committed."""
         rng, run = self.rng, self.connection.execute
         run("BEGIN IMMEDIATE")
         done: list[Statement] = []
@@ -97,13 +104,14 @@ class Writer:
             done.append(statement)
         if rng.random() < 0.15:
             run("ROLLBACK")
-            return
+            return False
         (number,) = run("UPDATE seq SET n = n + 1 RETURNING n").fetchall()[0]
         earlier = time.time_ns()
         run("COMMIT")
         later = time.time_ns()
         self.journal.write(json.dumps([number, earlier, later, done]) + "\n")
         self.journal.flush()
+        return True
 
 
 def perform(connection: sqlite3.Connection, statement: Statement) -> None:
@@ -123,10 +131,25 @@ def write(path: str, journal: str, seed: int, seconds: float, autocheckpoint: in
     deadline = time.monotonic() + seconds
     print("ready", flush=True)
     stop = Path(journal + ".stop")
-    while time.monotonic() < deadline and not stop.exists():
-        writer.transaction()
+    done, left = 0, _UNSEEN
+    while (time.monotonic() < deadline or done < _LEAST) and not stop.exists():
+        left = _UNSEEN if is_captured(path) else left - 1
+        if left < 0:
+            time.sleep(0.002)
+            continue
+        done += writer.transaction()
         if writer.rng.random() < 0.1:
             time.sleep(writer.rng.choice((0.001, 0.01, 0.15)))
+
+
+def is_captured(path: str) -> bool:
+    """Whether the process lives that captures, if there is said to be one."""
+    try:
+        pid = int(Path(path + ".capturing").read_text())
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return not Path(path + ".capturing").exists()
+    return state not in "XZ"
 
 
 def keep(path: str) -> None:
@@ -142,7 +165,8 @@ def disturb(path: str, seconds: float, kinds: list[str]) -> None:
     deadline = time.monotonic() + seconds
     print("ready", flush=True)
     done = dict.fromkeys(kinds, 0)
-    while time.monotonic() < deadline:
+    stop = Path(path + ".stop")
+    while time.monotonic() < deadline and not stop.exists():
         # Opened anew now and then: the last one to close a database checkpoints it, too.
         connection = connect(path, 0.05)
         for _ in range(rng.randrange(1, 20)):

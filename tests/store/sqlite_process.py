@@ -1,7 +1,8 @@
 """SQLite work in another process, with the standard library's SQLite: run as a script by tests.
 
 Commands: ``build PATH JSON`` makes a database; ``check PATH`` prints integrity and content; ``commit PATH
-COUNT`` commits numbered transactions, one line of output each; ``hold PATH read|write|exclusive`` keeps a
+COUNT [STEP]`` commits numbered transactions, one line of output each, and waits for a line of input behind
+each STEP of them; ``hold PATH read|write|exclusive`` keeps a
 lock until standard input ends; ``damage PATH`` makes it no database, ``overwrite PATH PAGE`` destroys one
 page, ``flip PATH BYTE`` changes one bit, ``cut PATH SIZE`` takes the rest away; ``serve`` runs commands that
 come to an end, as they come in.
@@ -78,7 +79,7 @@ def check(path: str) -> None:
     print(json.dumps(result))
 
 
-def commit(path: str, count: int) -> None:
+def commit(path: str, count: int, step: int = 0) -> None:
     """Commit ``count`` numbered transactions to table ``log``; each also moves value between two accounts."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     connection.execute("CREATE TABLE IF NOT EXISTS log(n INTEGER PRIMARY KEY, filler BLOB)")
@@ -106,6 +107,8 @@ def commit(path: str, count: int) -> None:
             number -= 1
         else:
             print(number, flush=True)
+            if step and number % step == 0:
+                sys.stdin.readline()
     print("done", busy, flush=True)
     connection.close()
 
@@ -165,7 +168,7 @@ def run(command: str, path: str, *rest: str) -> None:
     elif command == "check":
         check(path)
     elif command == "commit":
-        commit(path, int(rest[0]))
+        commit(path, *map(int, rest))
     elif command == "hold":
         hold(path, rest[0])
     elif command == "visit":

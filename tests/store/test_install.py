@@ -200,7 +200,7 @@ def test_waiting_for_release(tmp_path: Path) -> None:
             wait_for_release(live, 0.1)
         process.kill()
         process.wait(60)
-        wait_for_release(live, 5)
+        wait_for_release(live, 60)
 
 
 @pytest.fixture

@@ -168,10 +168,16 @@ def test_snapshots_under_a_writer_are_prefixes_of_its_commits(tmp_path: Path) ->
     path = tmp_path / "x.db"
     processes.build(path, rows=30)
     seen = []
-    with processes.started("commit", path, "2500") as process:
+    with processes.started("commit", path, "2500", "150") as process:
         assert processes.read_line(process) == "ready"
+        assert process.stdin is not None
         for number in range(15):
-            acknowledged = int(processes.read_line(process))
+            # So many are there, and more come while it is read; then the writer waits, however long it takes.
+            acknowledged = 150 * (number + 1)
+            while (line := processes.read_line(process)) != str(acknowledged):
+                assert line.isdecimal(), "the writer was refused because of a snapshot"
+            process.stdin.write("\n")
+            process.stdin.flush()
             with Snapshot(path) as snapshot:
                 image = image_of(snapshot)
             copy = apsw.Connection(str(write(tmp_path / f"copy{number}.db", image)))
