@@ -35,6 +35,7 @@ CAMPAIGNS = {
     "readers": Campaign("scripts.campaigns.readers", 1_000_000),
     "power": Campaign("scripts.campaigns.power", 1_000),
     "faults": Campaign("scripts.campaigns.faults", 1_000),
+    "lies": Campaign("scripts.campaigns.lies", 400),
     "soak": Campaign("scripts.campaigns.soak", 1_200),
     "media": Campaign("scripts.campaigns.media", 400),
     "big": Campaign("scripts.campaigns.big", 10),

@@ -38,7 +38,8 @@ class Known:
     sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
     unsure: frozenset[str] = frozenset()
-    dropped: frozenset[str] = frozenset()
+    newest: int = 0
+    """The highest version that the victim may ever have had."""
     databases: tuple[str, ...] = ()
     things: tuple[str, ...] = ()
 
@@ -79,7 +80,8 @@ class Day:
         self.known = replace(self.known, sets=sets, held=held, unsure=self.known.unsure - set(media))
 
     def version(self, version: int) -> None:
-        self.known = replace(self.known, versions=(*self.known.versions, version))
+        versions = (*self.known.versions, version)
+        self.known = replace(self.known, versions=versions, newest=max(versions))
         self.run(f"UPDATE victim.dbo.page SET version = {version}")
         self.known = replace(self.known, versions=(version,))
 

@@ -71,13 +71,19 @@ class Disk:
             except FileNotFoundError:
                 # Synced under a name that has gone: nothing of it can be found again.
                 return
-            if stat.S_ISDIR(status.st_mode):
-                self._entries[status.st_ino] = _listing(path)
-            else:
-                self._entries.pop(status.st_ino, None)
-                self._content[status.st_ino] = path.read_bytes()
+            self._keep(
+                path, status.st_ino, _listing(path) if stat.S_ISDIR(status.st_mode) else path.read_bytes()
+            )
             self.syncs += 1
             self.on_sync(self.syncs)
+
+    def _keep(self, path: Path, inode: int, now: bytes | Entries) -> None:
+        """What was synced is durable."""
+        if isinstance(now, bytes):
+            self._entries.pop(inode, None)
+            self._content[inode] = now
+        else:
+            self._entries[inode] = now
 
     def going(self, path: Path) -> None:
         """A name is about to go."""
