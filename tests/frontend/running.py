@@ -20,7 +20,7 @@ from tdsproxy.tds.prelogin import EncryptionPolicy
 def settings(
     policy: EncryptionPolicy = EncryptionPolicy.OFF,
     directory: Path | None = None,
-    deadline: float = 15.0,
+    deadline: float = 120.0,
     sessions: int = 100,
 ) -> ConnectionSettings:
     contexts = None if directory is None else server_contexts(ensure_self_signed(directory))

@@ -32,7 +32,7 @@ TRANSACTION = packetize(PacketType.TRANSACTION_MANAGER, b"\x16\0\0\0" + b"\0" * 
 
 async def survive(data: bytes) -> None:
     near, far = memory_pair("192.0.2.7")
-    how = ConnectionSettings(HandshakeSettings(EncryptionPolicy.OFF, None, 5.0), SessionLimit(5))
+    how = ConnectionSettings(HandshakeSettings(EncryptionPolicy.OFF, None, 60.0), SessionLimit(5))
     serving = asyncio.create_task(Connection(far, FakeServer(), how).serve())
     near.write(data)
     for _ in range(3):
