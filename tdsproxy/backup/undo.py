@@ -11,7 +11,7 @@ from tdsproxy.backup.errors import NothingToUndo, OperationCancelled
 from tdsproxy.backup.image import target_error
 from tdsproxy.store import crashpoints
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
-from tdsproxy.store.install import Installed, image_path, install_new, replace_live, undo_copies
+from tdsproxy.store.install import Installed, image_path, install_new, replace_live, settle_copy, undo_copies
 
 _COPY_BYTES = 1 << 20
 
@@ -39,6 +39,7 @@ def undo_restore(
         raise NothingToUndo(target)
     image = image_path(target)
     try:
+        settle_copy(source)
         _copy(source, image, stop)
         crashpoints.reach("undo.copied")
         if not target.exists():

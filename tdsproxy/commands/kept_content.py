@@ -21,6 +21,7 @@ from tdsproxy.commands.history_rows import restore_rows
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.recovery import copy_file, image_name, new_image, replace_online
 from tdsproxy.commands.restore_target import check_free
+from tdsproxy.store.install import settle_copy
 from tdsproxy.tsql.replies import Done, Message, Reply
 from tdsproxy.tsql.values import DateTime
 
@@ -58,6 +59,7 @@ def revert_to_kept(context: Context, database: Database, wanted: str) -> Iterato
     with sql_failures(database.name, database.data_path):
         image = new_image(env)
         try:
+            settle_copy(source)
             copy_file(source, image)
             done = replace_online(env, database, redo_of(kept, image_name(env, image)), _described(kept))
         finally:

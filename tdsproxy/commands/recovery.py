@@ -26,7 +26,15 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
 from tdsproxy.store.files import fsync_directory, replace_durably
-from tdsproxy.store.install import Installed, holds, install_new, is_installed, replace_live, undo_copies
+from tdsproxy.store.install import (
+    Installed,
+    holds,
+    install_new,
+    is_installed,
+    remove_copy,
+    replace_live,
+    undo_copies,
+)
 from tdsproxy.store.snapshot import Snapshot, copy_pages
 
 IMAGES: Final = ".redo"
@@ -243,7 +251,7 @@ def former_of(database: Database, lsn: int | None) -> Kept:
 def remove_kept(env: CommandEnvironment, database: Database) -> None:
     """The copy of what the last restore replaced goes. Raises OSError."""
     if database.kept is not None:
-        (env.catalog.store / database.kept.copy).unlink(missing_ok=True)
+        remove_copy(env.catalog.store / database.kept.copy)
 
 
 def _install(

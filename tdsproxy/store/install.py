@@ -35,7 +35,7 @@ from tdsproxy.store.file_keys import connect
 from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
 from tdsproxy.store.pagefile import PageFile
 from tdsproxy.store.snapshot import PageView, Snapshot, copy_pages, open_database
-from tdsproxy.store.swap import FORMER_SUFFIX, settle_former, swap
+from tdsproxy.store.swap import FORMER_SUFFIX, is_lost_to_disk, settle_former, swap, swap_lost
 
 _COPY_PAGES = 4096
 _IMAGE_SUFFIX = ".restoring"
@@ -97,7 +97,13 @@ def replace_live(
     source_wal = leave_wal_mode(image)
     settle_former(target, _undo_path(target))
     try:
-        former = swap(image, target, busy_milliseconds=busy_milliseconds, cancelled=cancelled, locked=locked)
+        former = None
+        if is_lost_to_disk(target):
+            former = swap_lost(image, target, cancelled=cancelled, locked=locked)
+        else:
+            former = swap(
+                image, target, busy_milliseconds=busy_milliseconds, cancelled=cancelled, locked=locked
+            )
     except BaseException:
         image.unlink(missing_ok=True)
         raise
@@ -338,10 +344,33 @@ def undo_copies(target: Path) -> list[Path]:
     return found
 
 
+def remove_copy(copy: Path) -> None:
+    """A copy of what a restore replaced goes, with what belongs to it. Raises OSError."""
+    for path in (*sidecars(copy), copy):
+        path.unlink(missing_ok=True)
+
+
+def settle_copy(copy: Path) -> None:
+    """What the disk could not read was kept as it lay there, and its WAL or journal beside it: they go into
+    the file, or out of it. Raises DatabaseUnreadable."""
+    if not any(path.exists() for path in sidecars(copy)):
+        return
+    connection = open_database(copy, 0)
+    try:
+        connection.execute("PRAGMA schema_version").fetchall()
+        mode = connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+    except apsw.Error as error:
+        raise DatabaseUnreadable(copy, f"SQLite cannot read {copy}: {error}") from error
+    finally:
+        connection.close()
+    if mode != [("delete",)]:
+        raise DatabaseUnreadable(copy, f"the WAL of {copy} cannot be ended")
+
+
 def _drop_older(undo: Path, target: Path) -> None:
     for path in undo_copies(target):
         if path != undo:
-            path.unlink(missing_ok=True)
+            remove_copy(path)
 
 
 def _copy_state(live: apsw.Connection, target: Path, path: Path) -> bool:

@@ -16,11 +16,15 @@ descriptor in any process, and while it is held whoever opens the file waits in 
 
 Killed before 4 the old database is there, though maybe no more in WAL mode; after it the new one. What the
 second name means is found out by ``settle_former``. Nothing is copied: each page was written once.
+
+A file that the disk cannot read any more (``is_lost_to_disk``) is replaced in the same way, but as it lies
+there, with the WAL and the journal that belong to it (``swap_lost``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -111,6 +115,102 @@ def swap(
     path, locked_descriptor = former
     _close_when_alone(locked_descriptor)
     return path
+
+
+def is_lost_to_disk(target: Path) -> bool:
+    """Whether the disk fails to read what SQLite needs of the file to open it."""
+    try:
+        connection = open_database(target, 0)
+    except DatabaseUnreadable as error:
+        return isinstance(error.__cause__, apsw.IOError)
+    except OSError as error:
+        return error.errno in (None, errno.EIO)
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.execute("PRAGMA schema_version").fetchall()
+    except apsw.IOError:
+        return True
+    except apsw.Error:
+        return False
+    finally:
+        connection.close()
+    return False
+
+
+def swap_lost(
+    image: Path, target: Path, *, cancelled: Callable[[], bool], locked: Callable[[], None]
+) -> Path | None:
+    """``swap`` for a file that SQLite cannot open: nothing of it is read. Its WAL and its journal go with it,
+    under its second name. Raises InstallFailed, OSError, and what ``locked`` raises."""
+    if not _is_suitable(image, target):
+        return None
+    before = _outside(target)
+    # This process may have it open for the capture of its log.
+    locked()
+    if _descriptors(target.stat().st_ino, target):
+        return None
+    descriptor = os.open(target, os.O_RDWR | os.O_CLOEXEC)
+    kept = os.dup(descriptor)
+    former = former_path(target)
+    done = False
+    try:
+        with _leased(descriptor) as granted:
+            if not granted or _outside(target) != before or not _prepared(image, target, former, 0, kept):
+                return None
+            if cancelled():
+                raise InstallFailed(target, "the restore was cancelled")
+            if not _nobody_waits(descriptor):
+                return None
+            _move_sidecars(target, former)
+            crashpoints.reach("install.sidecars-kept")
+            image.replace(target)
+            try:
+                fsync_directory(target.parent)
+            except OSError:
+                # As in _rename_leased.
+                former.replace(target)
+                raise
+            done = True
+    finally:
+        os.close(descriptor)
+        if not done:
+            _move_sidecars(former, target)
+            former.unlink(missing_ok=True)
+            os.close(kept)
+    _close_when_alone(kept)
+    return former
+
+
+def _outside(target: Path) -> list[tuple[int, int, int] | None]:
+    """What shows from outside that somebody has written the file or what belongs to it."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in (target, *_belongings(target)):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _belongings(path: Path) -> list[Path]:
+    """What holds content of the database beside its file; the WAL index is none, and goes."""
+    return [one for one in sidecars(path) if not one.name.endswith("-shm")]
+
+
+def _move_sidecars(source: Path, target: Path) -> None:
+    """WAL and journal of ``source`` become those of ``target``, durably."""
+    moved = False
+    for one, other in zip(_belongings(source), _belongings(target), strict=True):
+        if one.exists():
+            one.replace(other)
+            moved = True
+    for path in (source, target):
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    if moved:
+        fsync_directory(target.parent)
+        fsync_directory(source.parent)
 
 
 def _is_suitable(image: Path, target: Path) -> bool:
@@ -356,8 +456,16 @@ def settle_former(target: Path, undo: Path | None) -> Path | None:
     former = former_path(target)
     if not former.exists():
         return None
-    if undo is None or (target.exists() and former.samefile(target)):
+    if target.exists() and former.samefile(target):
+        # It was not replaced; what belongs to it may already have been put aside.
+        if not any(path.exists() for path in _belongings(target)):
+            _move_sidecars(former, target)
         former.unlink()
         return None
+    if undo is None:
+        for path in (*_belongings(former), former):
+            path.unlink(missing_ok=True)
+        return None
+    _move_sidecars(former, undo)
     rename_durably(former, undo)
     return undo

@@ -15,12 +15,13 @@ from typing import Any
 import apsw
 import pytest
 
-from tdsproxy.store import swap
+from tdsproxy.store import install, swap
 from tdsproxy.store.errors import InstallFailed
 from tdsproxy.store.install import (
     is_installed,
     remove_leftovers,
     replace_live,
+    settle_copy,
     undo_copies,
 )
 from tests.store import processes
@@ -236,3 +237,80 @@ def test_what_a_killed_replacement_left_gets_its_name(live: Path, image: Path) -
     remove_leftovers(live.parent)
     assert [copy.stat().st_ino for copy in undo_copies(live)] == [inode]
     assert rows(live) == NEW
+
+
+def with_wal(live: Path) -> None:
+    """A commit that lies in the WAL alone, which nobody has open."""
+    connection = apsw.Connection(str(live))
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.execute("CREATE TABLE late (x); INSERT INTO late VALUES (1)")
+    connection.close()
+    assert live.with_name("x.db-wal").stat().st_size
+
+
+def late(path: Path) -> list[Any]:
+    connection = apsw.Connection(str(path))
+    try:
+        return connection.execute("SELECT x FROM late").fetchall()
+    finally:
+        connection.close()
+
+
+def lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the disk could not read the first page."""
+    monkeypatch.setattr(install, "is_lost_to_disk", lambda target: True)
+
+
+def test_what_the_disk_cannot_read_is_replaced_unread(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_wal(live)
+    lost(monkeypatch)
+    undo = replace_live(image, live).undo
+    assert undo is not None
+    assert rows(live) == NEW
+    # The WAL would have been taken for that of the new file.
+    assert {path.name for path in live.parent.iterdir()} == {"x.db", ".undo"}
+    assert undo.with_name(f"{undo.name}-wal").exists()
+    settle_copy(undo)
+    assert [path.name for path in undo.parent.iterdir()] == [undo.name]
+    assert late(undo) == [(1,)]
+
+
+def test_what_the_disk_cannot_read_but_others_have_open_stays(live: Path, image: Path) -> None:
+    with_wal(live)
+    user = apsw.Connection(str(live))
+    try:
+        user.execute("SELECT x FROM late").fetchall()
+        assert swap.swap_lost(image, live, cancelled=lambda: False, locked=lambda: None) is None
+    finally:
+        user.close()
+    assert late(live) == [(1,)]
+
+
+@pytest.mark.parametrize("place", ["install.sidecars-kept", "cancelled"])
+def test_a_replacement_unread_that_fails_leaves_all(
+    live: Path, image: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    with_wal(live)
+    lost(monkeypatch)
+
+    def fail() -> None:
+        raise OSError(5, "the disk")
+
+    at(monkeypatch, place, fail)
+    with pytest.raises((OSError, InstallFailed)):
+        replace_live(image, live, cancelled=lambda: place == "cancelled")
+    assert late(live) == [(1,)]
+    assert undo_copies(live) == []
+
+
+def test_a_replacement_unread_that_was_killed_gets_its_wal_back(live: Path) -> None:
+    with_wal(live)
+    former = swap.former_path(live)
+    former.parent.mkdir()
+    os.link(live, former)
+    live.with_name("x.db-wal").rename(former.with_name(f"{former.name}-wal"))
+    remove_leftovers(live.parent)
+    assert list(former.parent.iterdir()) == []
+    assert late(live) == [(1,)]
