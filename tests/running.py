@@ -18,6 +18,10 @@ PASSWORD = "Demo-pass-1"
 START_LIMIT = 150.0
 """Seconds: several times what a start takes on a machine that is very busy."""
 
+EXACT = {"TDSPROXY_CAPTURE": "sync"}
+"""Environment of a server whose log knows each commit's time however late the keeper looks: for tests that
+restore to a moment between two commits."""
+
 
 @dataclass(frozen=True)
 class Running:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, s3_server
-from tests.running import Running, running
+from tests.running import EXACT, Running, running
 
 PAGE = Path(__file__).parents[2] / "docs" / "helpers.md"
 ROW = re.compile(r"\| (\w+) \| `(.+?)` \| `(.+?)` \| `(.+?)` \|")
@@ -23,7 +23,7 @@ ROWS = ROW.findall(PAGE.read_text())
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("helpers") / "data") as server:
+    with running(tmp_path_factory.mktemp("helpers") / "data", env=EXACT) as server:
         with server.connect() as connection:
             cursor = connection.cursor()
             for text in (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cli.pages import ROOT, Reader, sections
-from tests.running import Running, running
+from tests.running import EXACT, Running, running
 
 PAGE = ROOT / "README.md"
 LINK = re.compile(r"\]\(([^)#:]+)(?:#([^)]+))?\)")
@@ -16,7 +16,7 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#([^)]+))?\)")
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("readme") / "data") as made:
+    with running(tmp_path_factory.mktemp("readme") / "data", env=EXACT) as made:
         yield made
 
 

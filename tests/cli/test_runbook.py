@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Running, running
+from tests.running import EXACT, Running, running
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ ROWS = 50
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("runbook") / "data") as made:
+    with running(tmp_path_factory.mktemp("runbook") / "data", env=EXACT) as made:
         with made.connect() as connection:
             cursor = connection.cursor()
             for text in (
