@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,6 +17,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.locks import Part
 from tdsproxy.commands.open_keys import OpenMasterKeys
 from tdsproxy.commands.paths import DevicePaths
+from tdsproxy.commands.request import KnownSession
 from tdsproxy.commands.running import RunningStatements
 from tdsproxy.log.service import LogService
 from tdsproxy.media.object_device import ObjectLocks
@@ -34,6 +35,10 @@ class Sessions(Protocol):
 
     def login_of(self, spid: int) -> str | None:
         """The login of a session; None when there is no such session."""
+        ...
+
+    def listed(self) -> Sequence[KnownSession]:
+        """All of them, by their numbers."""
         ...
 
     def end(self, spids: Collection[int]) -> None:

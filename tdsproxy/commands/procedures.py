@@ -18,9 +18,11 @@ from tdsproxy.commands import (
     history_procedures,
     history_rebuild,
     killing,
+    log_space,
     restore_plan,
     restore_ranges,
     restore_verification,
+    session_list,
     status,
 )
 from tdsproxy.commands.context import Context
@@ -39,9 +41,11 @@ _PROCEDURES: Final[dict[str, Procedure]] = {
     **history_procedures.PROCEDURES,
     **history_rebuild.PROCEDURES,
     **killing.PROCEDURES,
+    **log_space.PROCEDURES,
     **restore_plan.PROCEDURES,
     **restore_ranges.PROCEDURES,
     **restore_verification.PROCEDURES,
+    **session_list.PROCEDURES,
     **status.PROCEDURES,
 }
 

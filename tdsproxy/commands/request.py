@@ -54,6 +54,25 @@ class NativeRequest:
     max_rate: int | None = None
 
 
+class SessionOrigin(NamedTuple):
+    """Where a session comes from, as its client said. ``since`` is when it logged in, local, in ISO form."""
+
+    host: str = ""
+    application: str = ""
+    client_pid: int = 0
+    address: str = ""
+    since: str = ""
+
+
+class KnownSession(NamedTuple):
+    """A session of any process of the store."""
+
+    spid: int
+    login: str
+    database: str
+    origin: SessionOrigin
+
+
 class StatementProgress(NamedTuple):
     """A running statement as others see it: ``percent`` of 100 done, ``milliseconds_left`` as estimated;
     ``done`` of ``total`` are bytes, a total of 0 says that nothing is known yet."""

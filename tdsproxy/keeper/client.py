@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.commands.request import NativeRequest, SessionOrigin, StatementProgress
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.address import KeeperUnavailable as KeeperUnavailable
 from tdsproxy.keeper.address import connect_socket
@@ -98,7 +98,7 @@ class KeeperClient:
         self._notes: dict[int, CommitNote] = {}
         self._questions: dict[int, asyncio.Future[list[StatementProgress]]] = {}
         self._next_id = 0
-        self._sessions: dict[int, tuple[str, str]] = {}
+        self._sessions: dict[int, tuple[str, str, SessionOrigin]] = {}
         self._on_release: list[Callable[[str], None]] = []
         self._on_kill: list[Callable[[int], None]] = []
         self._callbacks: set[asyncio.Task[None]] = set()
@@ -127,17 +127,19 @@ class KeeperClient:
         """See ``port.KeeperPort``; the callback runs in a thread of its own."""
         self._on_kill.append(callback)
 
-    def note_session(self, spid: int, login: str, database: str | None) -> None:
+    def note_session(
+        self, spid: int, login: str, database: str | None, origin: SessionOrigin = SessionOrigin()
+    ) -> None:
         """Tells a session's current database; None when it has ended."""
         if database is None:
             if self._sessions.pop(spid, None) is None:
                 return
         else:
-            if self._sessions.get(spid) == (login, database):
+            if self._sessions.get(spid) == (login, database, origin):
                 return
-            self._sessions[spid] = (login, database)
+            self._sessions[spid] = (login, database, origin)
         if self._writer is not None:
-            self._send(Kind.NOTE, spid, login, database)
+            self._send(Kind.NOTE, spid, login, database, list(origin))
 
     def note_commit(
         self, database: UUID, frame: int, committed_ns: int, note: CommitNote, *, durable: bool = False
@@ -271,8 +273,8 @@ class KeeperClient:
             raise
         self._spid_base = fields[1]
         self._reader, self._writer = reader, writer
-        for spid, (login, database) in self._sessions.items():
-            self._send(Kind.NOTE, spid, login, database)
+        for spid, (login, database, origin) in self._sessions.items():
+            self._send(Kind.NOTE, spid, login, database, list(origin))
         self._listening = asyncio.create_task(self._listen(reader))
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -410,9 +412,11 @@ class SyncKeeper:
         except RuntimeError:  # the loop is closed
             return []
 
-    def note_session(self, spid: int, login: str, database: str | None) -> None:
+    def note_session(
+        self, spid: int, login: str, database: str | None, origin: SessionOrigin = SessionOrigin()
+    ) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database)
+            self._loop.call_soon_threadsafe(self._client.note_session, spid, login, database, origin)
 
     def note_commit(self, database: UUID, frame: int, committed_ns: int) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told

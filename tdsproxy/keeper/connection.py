@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.commands.request import NativeRequest, SessionOrigin, StatementProgress
 from tdsproxy.keeper import protocol
 from tdsproxy.keeper.log_events import LogEvents
 from tdsproxy.keeper.protocol import Kind, ProtocolError
@@ -133,8 +133,8 @@ class ClientConnection:
                 (id_,) = fields
                 self._send(Kind.RUNNING, id_, [list(found) for found in self._progress()])
             elif kind is Kind.NOTE:
-                spid, login, database = fields
-                self._sessions.note(self, spid, login, database)
+                spid, login, database, origin = fields
+                self._sessions.note(self, spid, login, database, SessionOrigin(*origin))
             elif kind is Kind.COMMIT:
                 id_, database, frame, committed_ns, durable = fields
                 self._committed(id_, UUID(bytes=database), frame, committed_ns, durable)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.commands.request import NativeRequest, SessionOrigin, StatementProgress
 from tdsproxy.tsql.replies import Reply
 
 
@@ -33,7 +33,9 @@ class KeeperPort(Protocol):
         """The native statements that run now, of all clients; none when the keeper does not answer soon."""
         ...
 
-    def note_session(self, spid: int, login: str, database: str | None) -> None:
+    def note_session(
+        self, spid: int, login: str, database: str | None, origin: SessionOrigin = SessionOrigin()
+    ) -> None:
         """Tells the session's current database; None when it has ended."""
         ...
 

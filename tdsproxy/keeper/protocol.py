@@ -20,7 +20,7 @@ from tdsproxy.tsql import replies as r
 from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
 
-VERSION: Final = 8
+VERSION: Final = 9
 MAX_FRAME: Final = 64 * 1024 * 1024
 LENGTH: Final = struct.Struct(">I")
 
@@ -32,7 +32,7 @@ class ProtocolError(Exception):
 class Kind(IntEnum):
     """Client to keeper: HELLO (version, pid, wanted spid base, whether it serves
     clients, what it wants sent and followed), BYE (), RUN (id, request), CANCEL (id),
-    NOTE (spid, login, database),
+    NOTE (spid, login, database, its ``SessionOrigin``),
     RELEASED (token), COMMIT (id, database GUID, frame, time, whether END is to
     wait until the log is durable), MARK (id, database GUID, name, description,
     login: None before the commit), PROGRESS (id). Keeper to client: WELCOME (version, spid base, pid),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tdsproxy.catalog.databases import Databases
 from tdsproxy.catalog.names import name_key
+from tdsproxy.commands.request import KnownSession, SessionOrigin
 from tdsproxy.keeper.port import SPID_BLOCK
 
 FIRST_SPID = 51
@@ -32,6 +33,7 @@ class NotedSession:
     login: str
     database: str
     client: Client
+    origin: SessionOrigin
 
 
 class SessionRegistry:
@@ -78,13 +80,20 @@ class SessionRegistry:
             self._on_end(spid)
             self._databases.release_seat(spid)
 
-    def note(self, client: Client, spid: int, login: str, database: str | None) -> None:
+    def note(
+        self,
+        client: Client,
+        spid: int,
+        login: str,
+        database: str | None,
+        origin: SessionOrigin = SessionOrigin(),
+    ) -> None:
         """A session's current database; None when it has ended."""
         with self._changed:
             if database is None:
                 self._sessions.pop(spid, None)
             else:
-                self._sessions[spid] = NotedSession(login, database, client)
+                self._sessions[spid] = NotedSession(login, database, client, origin)
             self._changed.notify_all()
         if database is None:
             self._on_end(spid)
@@ -104,6 +113,11 @@ class SessionRegistry:
         with self._changed:
             session = self._sessions.get(spid)
         return None if session is None else session.login
+
+    def listed(self) -> Sequence[KnownSession]:
+        with self._changed:
+            known = sorted(self._sessions.items())
+        return [KnownSession(spid, found.login, found.database, found.origin) for spid, found in known]
 
     def kill(self, spid: int) -> None:
         with self._changed:

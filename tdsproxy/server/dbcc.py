@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.checkdb import check_tables
 from tdsproxy.server.options import ISOLATION
+from tdsproxy.server.scope import DatabaseScope
 from tdsproxy.server.shrink import shrink_database, shrink_file
+from tdsproxy.server.sysviews.log_space import log_spaces
 from tdsproxy.server.workspace import quoted
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -201,7 +203,8 @@ def _log_space(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[
         )
     )
     rows: list[tuple[Value, ...]] = [
-        (d.name, d.log_pages / 128, 1.0, 0) for d in session.visible_databases() if d.online
+        (found.database.name, found.total / (1 << 20), found.percent, 0)
+        for found in log_spaces(DatabaseScope(session, session.database))
     ]
     yield Rows(rows)
     yield Done(Command.SELECT, len(rows))

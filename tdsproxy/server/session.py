@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import apsw
 
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.logins import Login
-from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.commands.request import NativeRequest, SessionOrigin, StatementProgress
 from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.keeper.port import NativeReplies
@@ -27,6 +28,7 @@ from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.impersonation import Impersonation
 from tdsproxy.server.marks import KeeperMarks
 from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, begin_reading, initial_options, isolation
+from tdsproxy.server.other_sessions import sessions_elsewhere
 from tdsproxy.server.quick import QuickQueries
 from tdsproxy.server.rights import Rights
 from tdsproxy.server.rpc import run_rpc
@@ -451,7 +453,17 @@ class Session:
 
     def _note(self) -> None:
         if self.engine.keeper is not None:
-            self.engine.keeper.note_session(self._spid, self.rights.login.name, self._database)
+            self.engine.keeper.note_session(self._spid, self.rights.login.name, self._database, self._origin)
+
+    @cached_property
+    def _origin(self) -> SessionOrigin:
+        return SessionOrigin(
+            self.request.host,
+            self.request.application,
+            self.request.client_pid,
+            self.request.address,
+            self._logged_in.to_python().isoformat(),
+        )
 
     def _resolve(self, name: str) -> DatabaseFile | None:
         """A database's file for this session. Raises SqlError 924, 927, 942 ... when it can't be used."""
@@ -552,7 +564,10 @@ class Session:
         keeper = self.engine.keeper
         working = keeper is not None and any(session.is_in_keeper for session in seen)
         progress = {found.spid: found for found in keeper.running()} if keeper and working else {}
-        return [session.facts(progress.get(session.spid)) for session in seen]
+        own = [session.facts(progress.get(session.spid)) for session in seen]
+        if keeper is None or not self.rights.is_sysadmin:
+            return own
+        return sorted([*own, *sessions_elsewhere(self, keeper, own)], key=lambda found: found.spid)
 
     @property
     def is_in_keeper(self) -> bool:

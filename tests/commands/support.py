@@ -14,7 +14,7 @@ from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
-from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.commands.request import KnownSession, NativeRequest, SessionContext, SessionOrigin
 from tdsproxy.log.service import LogService
 from tdsproxy.tsql.replies import Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.values import Value
@@ -37,6 +37,12 @@ class FakeSessions:
 
     def login_of(self, spid: int) -> str | None:
         return self.logins.get(spid, "sa") if spid in self.databases else None
+
+    def listed(self) -> Sequence[KnownSession]:
+        return [
+            KnownSession(spid, self.logins.get(spid, "sa"), name, SessionOrigin())
+            for spid, name in sorted(self.databases.items())
+        ]
 
     def kill(self, spid: int) -> None:
         self.end([spid])

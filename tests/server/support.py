@@ -17,7 +17,7 @@ from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
-from tdsproxy.commands.request import NativeRequest, StatementProgress
+from tdsproxy.commands.request import KnownSession, NativeRequest, SessionOrigin, StatementProgress
 from tdsproxy.frontend.handler import LoginRequest, RpcParameter, RpcRequest
 from tdsproxy.keeper.agency_procedures import AgencyProcedures
 from tdsproxy.server.engine import Engine
@@ -122,7 +122,12 @@ class LocalKeeper:
     def login_of(self, spid: int) -> str | None:
         return None
 
-    def note_session(self, spid: int, login: str, database: str | None) -> None:
+    def listed(self) -> Sequence[KnownSession]:
+        return [KnownSession(spid, "sa", name, SessionOrigin()) for spid, name in self.current.items()]
+
+    def note_session(
+        self, spid: int, login: str, database: str | None, origin: SessionOrigin = SessionOrigin()
+    ) -> None:
         if database is None:
             self.current.pop(spid, None)
         else:

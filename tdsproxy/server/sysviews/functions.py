@@ -17,6 +17,7 @@ from tdsproxy.server.sysviews.file_functions import (
     volume_stats,
 )
 from tdsproxy.server.sysviews.idle_functions import COLLATION_ROWS, WITHOUT_ROWS, my_permissions
+from tdsproxy.server.sysviews.log_space import log_info, log_stats
 from tdsproxy.server.sysviews.model import Row, ViewColumn, default_of, parse_columns
 from tdsproxy.server.sysviews.properties import listed
 from tdsproxy.server.sysviews.scope import Scope
@@ -60,43 +61,6 @@ def _input_buffer(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
     for session in scope.sessions():
         if session.spid == arguments[0]:
             yield {"event_type": "Language Event", "parameters": 0, "event_info": session.request_text}
-
-
-def _log_stats(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
-    for database in scope.databases():
-        if database.id == arguments[0]:
-            yield {
-                "database_id": database.id,
-                "recovery_model": database.recovery_model,
-                "log_min_lsn": "00000001:00000001:0001",
-                "log_end_lsn": "00000001:00000001:0001",
-                "current_vlf_sequence_number": 1,
-                "current_vlf_size_mb": 8.0,
-                "total_vlf_count": 1,
-                "total_log_size_mb": 8.0,
-                "active_vlf_count": 1,
-                "active_log_size_mb": 0.5,
-                "log_truncation_holdup_reason": "NOTHING",
-                "log_since_last_log_backup_mb": 0.5,
-                "log_since_last_checkpoint_mb": 0.0,
-                "log_recovery_size_mb": 0.0,
-                "recovery_vlf_count": 1,
-            }
-
-
-def _log_info(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
-    for database in scope.databases():
-        if database.id == arguments[0]:
-            yield {
-                "database_id": database.id,
-                "file_id": 2,
-                "vlf_begin_offset": 8192,
-                "vlf_size_mb": 8.0,
-                "vlf_sequence_number": 1,
-                "vlf_active": 1,
-                "vlf_status": 2,
-                "vlf_parity": 64,
-            }
 
 
 def _split(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
@@ -248,7 +212,7 @@ TABLE_FUNCTIONS: Final = {
                 " log_recovery_lsn nvarchar(24), log_recovery_size_mb float, recovery_vlf_count bigint"
             ),
             (t.INT,),
-            _log_stats,
+            log_stats,
             1,
         ),
         TableFunction(
@@ -260,7 +224,7 @@ TABLE_FUNCTIONS: Final = {
                 " vlf_encryptor_thumbprint varbinary(20)"
             ),
             (t.INT,),
-            _log_info,
+            log_info,
             1,
         ),
         TableFunction(

@@ -167,16 +167,6 @@ def _file_space(scope: Scope) -> Iterator[Row]:
     }
 
 
-def _log_space(scope: Scope) -> Iterator[Row]:
-    yield {
-        "database_id": scope.database.id,
-        "total_log_size_in_bytes": 8388608,
-        "used_log_space_in_bytes": 524288,
-        "used_log_space_in_percent": 6.25,
-        "log_space_in_bytes_since_last_backup": 524288,
-    }
-
-
 def physical_stats(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
     """sys.dm_db_index_physical_stats of the current database: nothing is ever fragmented."""
     database, wanted, index = (*arguments, None, None, None)[:3]
@@ -279,11 +269,5 @@ VIEWS: Final[tuple[View, ...]] = (
         " internal_object_reserved_page_count bigint, mixed_extent_page_count bigint,"
         " modified_extent_page_count bigint",
         _file_space,
-    ),
-    view(
-        "sys.dm_db_log_space_usage",
-        "database_id smallint, total_log_size_in_bytes bigint, used_log_space_in_bytes bigint,"
-        " used_log_space_in_percent real, log_space_in_bytes_since_last_backup bigint",
-        _log_space,
     ),
 )
