@@ -236,7 +236,11 @@ class Web:
             for name, colon, value in (line.partition(":") for line in lines[1:])
             if colon
         }
-        answer = await self._answer(words, fields.get("host", ""))
+        try:
+            answer = await self._answer(words, fields.get("host", ""))
+        except Exception:  # whoever asks gets an answer in any case
+            log.exception("a request over HTTP ended by an internal error: %s", " ".join(words[:2])[:200])
+            answer = text(500, "That failed by an internal error: see the log of the server.")
         body = b"" if words[0] == "HEAD" else answer.body
         writer.write(
             (
@@ -272,9 +276,6 @@ class Web:
         except (OSError, TimeoutError) as error:
             log.warning("a request over HTTP failed: %s", error)
             return text(503, "The keeper of the store does not answer.")
-        except Exception:  # whoever asks gets an answer in any case
-            log.exception("a request over HTTP ended by an internal error: %s", target.path)
-            return text(500, "That failed by an internal error: see the log of the server.")
 
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.count(":") == 1 or host.startswith("[") else host
