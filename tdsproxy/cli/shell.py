@@ -65,6 +65,8 @@ def run_statement(
             with looked_at(shown, keeper.spid_base, keeper.running):
                 outcome = collect(replies, shown)
             if killed.is_set():
+                # Between two replies it is not over yet: what it has begun is taken back before this is said.
+                replies.close()
                 raise CommandError("The session was killed.")
             return outcome
         except SqlError as error:

@@ -45,7 +45,7 @@ def test_several_processes_may_make_it_at_once(tmp_path: Path) -> None:
         for _ in range(4)
     ]
     for maker in makers:
-        _, errors = maker.communicate(timeout=60)
+        _, errors = maker.communicate(timeout=200)
         assert maker.returncode == 0, errors
     with initialise(tmp_path / "s") as made:
         assert len(made.databases.all()) == 4

@@ -220,6 +220,8 @@ def test_a_backup_from_the_shell_is_killed(server: Running) -> None:
         deadline = time.monotonic() + LIMIT
         while not spids and time.monotonic() < deadline:
             spids = [found.spid for found in keeper.running() if found.command == "BACKUP DATABASE"]
+            assert spids or shell.poll() is None
+            time.sleep(0.02)
         assert spids
         assert number_of(server, f"KILL {spids[0]}") == 0
         _, errors = shell.communicate(timeout=LIMIT)

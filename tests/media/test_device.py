@@ -14,6 +14,7 @@ from tdsproxy.media import device as device_module
 from tdsproxy.media.device import DiskDevice, LockedMedium
 from tdsproxy.media.errors import DeviceCancelled, DeviceError, MediaMissing, from_os_error
 from tdsproxy.media.null_device import NullDevice, is_null
+from tests.log import support
 
 
 def never() -> bool:
@@ -253,11 +254,11 @@ def test_much_is_written_out_before_the_sync(tmp_path: Path, monkeypatch: pytest
 
 def test_a_lock_that_the_system_refuses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = put(tmp_path / "m.bak", b"old")
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = support.descriptors(str(tmp_path))
     monkeypatch.setattr(fcntl, "flock", Failing(fcntl.flock, errno.ENOLCK))
     with pytest.raises(DeviceError, match="lock failed"), device.lock(never):
         pass
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert support.descriptors(str(tmp_path)) == before
     assert device.path.read_bytes() == b"old"
 
 

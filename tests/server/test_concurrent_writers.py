@@ -39,7 +39,7 @@ def test_writers_wait_for_each_other(served: Running, explicit: bool) -> None:
 
     with ThreadPoolExecutor(SESSIONS) as pool:
         for done in [pool.submit(work, session) for session in range(SESSIONS)]:
-            done.result(timeout=60)
+            done.result(timeout=200)
     with served.connect() as connection:
         cursor = connection.cursor()
         cursor.execute(f"SELECT COUNT(*), (SELECT balance FROM {name}.dbo.account) FROM {name}.dbo.journal")
