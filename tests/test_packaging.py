@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("built")
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(directory), "-t", "wheel", "-t", "sdist"]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=200, capture_output=True)
     return directory
 
 
@@ -38,7 +38,7 @@ def test_the_wheel_runs_alone(built: Path, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert found.stdout.strip() == str(tmp_path / "site" / "tdsproxy" / "__init__.py")
     with running(tmp_path / "store", env=alone) as server, server.connect() as connection:
@@ -65,5 +65,5 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     assert text.count("ExecStart=/usr/local/bin/tdsproxy serve ") == 1
     unit.write_text(text.replace("/usr/local/bin/tdsproxy", sys.executable))
     command = ["systemd-analyze", "verify", "--man=no", str(unit)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
     assert (done.returncode, [line for line in done.stderr.splitlines() if "tdsproxy" in line]) == (0, [])

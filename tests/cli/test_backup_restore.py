@@ -19,7 +19,7 @@ from tests.running import Running, running
 
 def tdsproxy(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tdsproxy", *words], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "tdsproxy", *words], capture_output=True, text=True, timeout=200, check=False
     )
 
 
@@ -142,7 +142,7 @@ def test_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
     for number, name in enumerate(names):
         name.write_bytes(bytes([number]) * 100_000)
     theirs = subprocess.run(
-        ["sha256sum", *map(str, names)], capture_output=True, text=True, check=True, timeout=60
+        ["sha256sum", *map(str, names)], capture_output=True, text=True, check=True, timeout=200
     ).stdout
     assert done("checksum", *map(str, names)) == theirs
     sums = tmp_path / "SUMS"

@@ -140,7 +140,7 @@ def test_the_sqlite3_of_others_works_with_both(media: Workshop, tmp_path: Path) 
     scripts["file"] = ("INSERT INTO t VALUES (9, 'nine'); VACUUM;", [1, 2, 3, 4, 9])
     for name, (script, ids) in scripts.items():
         words = [sys.executable, "-c", _SQLITE3, str(tmp_path / f"{name}.db"), *queries]
-        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(words, input=script, capture_output=True, text=True, timeout=200, check=True)
         found, integrity = done.stdout.splitlines()
         assert [row[0] for row in eval(found)] == ids
         assert integrity == "[('ok',)]"
@@ -170,7 +170,7 @@ def test_gpg_reads_what_is_made_for_its_key(media: Workshop, tmp_path: Path) -> 
             [gpg, "--batch", "--quiet", *map(str, words)],
             env=environment,
             capture_output=True,
-            timeout=60,
+            timeout=200,
             check=True,
         )
         return done.stdout
@@ -193,5 +193,5 @@ def test_gpg_reads_what_is_made_for_its_key(media: Workshop, tmp_path: Path) -> 
         with pytest.raises(CommandError, match="no OpenPGP certificate"):
             tdsproxy(*words, media.media / "c.cer")
     finally:
-        subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False, timeout=60)
+        subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False, timeout=200)
     assert not any(path.name.startswith(".shop") for path in tmp_path.iterdir())

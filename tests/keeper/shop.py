@@ -75,7 +75,8 @@ class Shop:
         return [number for number, at in enumerate(self.rows) if at <= through_ns]
 
     def crash(self) -> None:
-        """Server and keeper are killed."""
+        """Server and keeper are killed, at once: neither sees that the other one has gone."""
+        self._server.process.send_signal(signal.SIGSTOP)
         os.kill(int((self._server.store / "keeper.lock").read_text()), signal.SIGKILL)
         self._server.process.kill()
         self._server.process.wait(LIMIT)

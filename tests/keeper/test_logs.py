@@ -35,10 +35,10 @@ connection.close()
 
 def sql(store: Path, name: str, text: str, *, keep_wal: bool = True) -> str:
     command = [sys.executable, "-c", WRITE, str(store / f"{name}.db"), str(int(keep_wal)), text]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=200).stdout.strip()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

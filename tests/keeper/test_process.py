@@ -27,7 +27,7 @@ from tdsproxy.store.crashpoints import SLOW_VARIABLE
 from tdsproxy.tsql.replies import Done, Message
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ def test_one_keeper_for_all(options: KeeperOptions) -> None:
         assert second.spid_base == first.spid_base + 2000
         second.close()
         words = [sys.executable, "-m", "tdsproxy.keeper", "--store", str(options.store)]
-        late = subprocess.run(words, timeout=60, capture_output=True)
+        late = subprocess.run(words, timeout=200, capture_output=True)
         assert late.returncode == EXIT_OWNED
         assert run(first, "CREATE DATABASE d") == [Done(203)]
     finally:
@@ -190,7 +190,7 @@ def big_database(keeper: SyncKeeper, store: Path, megabytes: int) -> None:
         "c.commit()\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')"
     )
     words = [sys.executable, "-c", script, str(store / "big.db"), str(megabytes)]
-    subprocess.run(words, check=True, timeout=60)
+    subprocess.run(words, check=True, timeout=200)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_client_that_vanishes_cancels(options: KeeperOptions) -> None:
             "next(k.run(NativeRequest(\"BACKUP DATABASE big TO DISK='b.bak' WITH STATS=1\", s)))\n"
             "os._exit(0)"
         )
-        subprocess.run([sys.executable, "-c", script, str(options.store)], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", script, str(options.store)], check=True, timeout=200)
         assert until(lambda: list((options.store / "backup").iterdir()) == [])
         assert until(lambda: run(keeper, "DROP DATABASE big") == [Done(204)])
     finally:

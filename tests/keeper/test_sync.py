@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -94,7 +94,8 @@ def _receive(url: str, sender: LogSender, into: Path) -> None:
 def _append(archive: Archive, count: int) -> None:
     for _ in range(count):
         lsn = archive.last_lsn()
-        archive.append([support.transaction(lsn, {1: os.urandom(512)}, 50, lsn)], [support.POSITION])
+        page = random.Random(lsn).randbytes(512)
+        archive.append([support.transaction(lsn, {1: page}, 50, lsn)], [support.POSITION])
 
 
 def test_segments_arrive_piece_by_piece(tmp_path: Path, s3: S3Server) -> None:
