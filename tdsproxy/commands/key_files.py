@@ -19,7 +19,8 @@ from tdsproxy.store.files import SUFFIX, fsync_directory
 from tdsproxy.store.service_key import FILE_NAME as SERVICE_KEY_FILE
 
 LONGEST: Final = 1 << 20
-_OWN_FILES: Final = frozenset({SERVICE_KEY_FILE, "sa_password", "keeper.lock", "keeper.sock"})
+OWN_FILES: Final = frozenset({SERVICE_KEY_FILE, "sa_password", "keeper.lock", "keeper.sock"})
+"""Of the store, beside its databases."""
 
 
 def read_key_file(context: Context, name: str, number: int = 15208) -> bytes:
@@ -76,7 +77,7 @@ def _path(context: Context, name: str) -> Path:
     path = env.paths.for_undo(shown, context.database_files(), store)
     root = Path(os.path.realpath(store))
     # SQLite takes NAME.db-wal for what it would itself have put there.
-    beside = path.parent == root and path.name not in _OWN_FILES and SUFFIX not in path.name.lower()
+    beside = path.parent == root and path.name not in OWN_FILES and SUFFIX not in path.name.lower()
     places = [Path(os.path.realpath(place)) for place in (env.paths.backup_directory, *env.paths.allowed)]
     if not beside and not any(path.is_relative_to(place) for place in places):
         raise key_fail(15240, name)

@@ -21,6 +21,7 @@ from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import show_standby
 from tdsproxy.commands.set_description import LogRange, describe
+from tdsproxy.commands.undo_files import undo_file
 from tdsproxy.log.records import CaptureStopped, LogError, LogGap, Transaction
 from tdsproxy.log.service import ChainState, LogService
 from tdsproxy.media.device_set import DeviceSet
@@ -34,7 +35,7 @@ def back_up_log(
 ) -> Iterator[Reply]:
     """Raises CommandError; a database whose tail could not be backed up is what it was before."""
     logs = _logs_of(context, database)
-    undo_file = _undo_file(context, options)
+    standby = None if options.standby is None else undo_file(context, options.standby, database.name)
     if database.read_only:
         yield from context.info(4217)
     if options.tail:
@@ -42,7 +43,7 @@ def back_up_log(
             raise fail(3101)
         with _closed_to_users(context.env, database):
             result = yield from _write(context, database, logs, device, options)
-            _leave_restoring(context, database, result, undo_file, options)
+            _leave_restoring(context, database, result, standby, options)
     else:
         result = yield from _write(context, database, logs, device, options)
     yield from _tell(context, database, device, result)
@@ -60,12 +61,6 @@ def _logs_of(context: Context, database: Database) -> LogService:
     if status_of(context.env, database).state is not ChainState.UNBROKEN:
         raise fail(4214)
     return logs
-
-
-def _undo_file(context: Context, options: BackupOptions) -> Path | None:
-    if options.standby is None:
-        return None
-    return context.env.paths.for_undo(options.standby, context.database_files(), context.env.catalog.store)
 
 
 @contextmanager
@@ -182,7 +177,7 @@ def _leave_restoring(
     context: Context,
     database: Database,
     result: operations.BackupResult,
-    undo_file: Path | None,
+    standby: Path | None,
     options: BackupOptions,
 ) -> None:
     redo = Redo(
@@ -195,8 +190,8 @@ def _leave_restoring(
         rolled=True,
     )
     restoring = context.env.catalog.databases.update(database.id, state=DatabaseState.RESTORING, redo=redo)
-    if undo_file is not None:
-        show_standby(context.env, restoring, undo_file)
+    if standby is not None:
+        show_standby(context.env, restoring, standby)
 
 
 def _tell(

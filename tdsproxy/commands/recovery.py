@@ -7,7 +7,6 @@ interrupted here can be done again with RESTORE DATABASE ... WITH RECOVERY.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 import uuid
@@ -24,8 +23,9 @@ from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel, U
 from tdsproxy.catalog.recovery import Fork, Kept, LogChain, Redo
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import note_fork, restart_log, start_log, stop_log, wants_log
+from tdsproxy.commands.undo_files import write_undo_file
 from tdsproxy.store.errors import DatabaseBusy, InstallFailed
-from tdsproxy.store.files import fsync_directory, replace_durably
+from tdsproxy.store.files import fsync_directory
 from tdsproxy.store.install import (
     Installed,
     holds,
@@ -351,8 +351,7 @@ def show_standby(env: CommandEnvironment, database: Database, undo_file: Path) -
             _install(env, database, copy, keep_undo=False)
         finally:
             copy.unlink(missing_ok=True)
-    content = {"database": database.name, "image": redo.image, "lsn": str(redo.lsn)}
-    replace_durably(undo_file, json.dumps(content).encode() + b"\n")
+    write_undo_file(undo_file, database.name, redo.image, redo.lsn)
     if database.standby not in (None, str(undo_file)):
         _remove_undo_file(database.standby or "")
     return env.catalog.databases.update(

@@ -53,6 +53,7 @@ from tdsproxy.commands.restore_target import Target, check_set, plan_target
 from tdsproxy.commands.roll_forward import roll_forward
 from tdsproxy.commands.roll_rules import check_full_stop, consistent_ns_of, last_lsn_of
 from tdsproxy.commands.snapshots import revert
+from tdsproxy.commands.undo_files import undo_file
 from tdsproxy.log.records import CaptureStopped
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import CHANGES, FILE, WHOLE
@@ -149,15 +150,11 @@ def _recover_only(context: Context, name: str, kind: str, options: RestoreOption
     with sql_failures(name, database.data_path):
         context.env.sessions.release(database.name)
         if options.standby is not None:
-            show_standby(context.env, database, _undo_file(context, options))
+            standby = undo_file(context, options.standby, database.name)
+            show_standby(context.env, database, standby)
         elif options.recovers:
             recover(context.env, database, restricted=options.restricted_user)
     yield from summary(context, f"RESTORE {kind}", 0, 0.0)
-
-
-def _undo_file(context: Context, options: RestoreOptions) -> Path:
-    files = context.database_files()
-    return context.env.paths.for_undo(options.standby or "", files, context.env.catalog.store)
 
 
 def _restore_whole(
@@ -173,7 +170,7 @@ def _restore_whole(
     whole = goes_on(info, options)
     check_full_stop(info, options.stop)
     target = plan_target(context, name, info, options)
-    undo_file = _undo_file(context, options) if options.standby is not None else None
+    standby = None if options.standby is None else undo_file(context, options.standby, name)
     salt = take_key(context, info)
     if target.existing is not None:
         require_same_key(target.existing.path(env.catalog.store), salt)
@@ -217,8 +214,8 @@ def _restore_whole(
             note_key(context, database, salt)
             if undo is not None and whole:
                 told.append(told_of(database))
-            if undo_file is not None and database.state is DatabaseState.RESTORING:
-                database = show_standby(context.env, database, undo_file)
+            if standby is not None and database.state is DatabaseState.RESTORING:
+                database = show_standby(context.env, database, standby)
     finally:
         if failed:
             attempt.end(failed=True)

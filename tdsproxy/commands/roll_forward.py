@@ -6,7 +6,6 @@ import contextlib
 import os
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -38,6 +37,7 @@ from tdsproxy.commands.roll_rules import (
     stop_text,
 )
 from tdsproxy.commands.stop_points import StopPoint
+from tdsproxy.commands.undo_files import undo_file
 from tdsproxy.log.roll import StopAt
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import CHANGES, FILE_DIFFERENTIAL, LOG
@@ -75,7 +75,7 @@ def roll_forward(
         raise fail(3117, state=_NEW_STATE)
     _check(context, database, redo, info, options)
     require_same_key(image_path(env, redo), take_key(context, info))
-    undo_file = _undo_file(context, options)
+    standby = None if options.standby is None else undo_file(context, options.standby, database.name)
     with sql_failures(name, database.data_path):
         if database.standby is not None:
             check_free(context, database)
@@ -93,8 +93,8 @@ def roll_forward(
     os.utime(image_path(env, redo))
     database = env.catalog.databases.update(database.id, redo=after)
     with sql_failures(name, database.data_path):
-        if undo_file is not None:
-            database = show_standby(context.env, database, undo_file)
+        if standby is not None:
+            database = show_standby(context.env, database, standby)
         elif options.recovers and reached:
             database = recover(context.env, database, restricted=options.restricted_user).database
         elif database.standby is not None:
@@ -131,12 +131,6 @@ def _check(context: Context, database: Database, redo: Redo, info: SetInfo, opti
 def forks_of(context: Context, info: SetInfo) -> list[Fork]:
     """What is known here of the forks of the database that was backed up."""
     return context.env.catalog.databases.forks(info.header.description.database_guid)
-
-
-def _undo_file(context: Context, options: RestoreOptions) -> Path | None:
-    if options.standby is None:
-        return None
-    return context.env.paths.for_undo(options.standby, context.database_files(), context.env.catalog.store)
 
 
 def _begin(

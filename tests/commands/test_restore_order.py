@@ -180,3 +180,35 @@ def test_killed_behind_the_commit_the_former_content_is_still_kept(
     commits = list(former.read(former.first_lsn(), former.last_lsn()))
     # The table, and the row; the restore is no commit of the former log.
     assert len(commits) == 2
+
+
+def test_an_undo_file_takes_the_place_of_nothing_else(logged: Workshop) -> None:
+    shop = logged
+    shop.run("CREATE DATABASE a")
+    shop.fill("a", "CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/full.bak'")
+    key = shop.env.catalog.service_key.current()
+    data = "/var/opt/mssql/data"
+    (shop.store / "b.undo").write_text("notes")
+    wrong = [
+        "service_master_key",
+        "b.db-wal",
+        "b.db-journal",
+        "keeper.lock",
+        "b.undo",
+        "log/x.seg",
+        ".keys/x",
+    ]
+    for place in ("/tmp/full.bak", *(f"{data}/{name}" for name in wrong)):
+        said = shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STANDBY='{place}', {MOVE}")
+        assert numbers(said) == [3201, 3013]
+    assert shop.env.catalog.service_key.current() == key
+    options = f"STANDBY='{data}/undo', {MOVE}"
+    assert numbers(shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH {options}")) == RESTORED
+    assert shop.rows("b", "SELECT x FROM t") == [[1]]
+    # It is another database's now.
+    options = options.replace("/x/b", "/x/c")
+    assert numbers(shop.run(f"RESTORE DATABASE c FROM DISK='/tmp/full.bak' WITH {options}")) == [3201, 3013]
+    tail = "BACKUP LOG a TO DISK='/tmp/tail.bak' WITH STANDBY='/tmp/tail.bak'"
+    shop.run(tail)
+    assert numbers(shop.run("RESTORE VERIFYONLY FROM DISK='/tmp/tail.bak'")) == [3262]
