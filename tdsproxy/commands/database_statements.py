@@ -29,7 +29,7 @@ from tdsproxy.commands.messages import message
 from tdsproxy.commands.recovery import remove_image, remove_kept
 from tdsproxy.commands.snapshots import check_no_snapshots, create_snapshot
 from tdsproxy.store.errors import StoreError
-from tdsproxy.store.files import fsync_directory, sidecars
+from tdsproxy.store.files import clear_sidecars, fsync_directory, has_wal, sidecars
 from tdsproxy.store.install import wait_for_release
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Done, Reply
@@ -250,6 +250,9 @@ def _rename(context: Context, database: Database, new_name: str) -> None:
     stop_log(context.env, database)
     try:
         _claim(context, database, path, fail(5030))
+        if has_wal(path):
+            raise fail(5030)
+        clear_sidecars(target)
         _move(context, database, new_name, path, target)
     finally:
         start_log(context.env, databases.by_id(database.id) or database)

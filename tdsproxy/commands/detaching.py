@@ -28,7 +28,7 @@ from tdsproxy.commands.messages import OsError, message
 from tdsproxy.commands.recovery import remove_kept
 from tdsproxy.commands.snapshots import check_no_snapshots
 from tdsproxy.store.errors import StoreError
-from tdsproxy.store.files import fsync_directory, replace_durably
+from tdsproxy.store.files import clear_sidecars, fsync_directory, has_wal, replace_durably
 from tdsproxy.store.install import wait_for_release
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.values import Value
@@ -76,6 +76,9 @@ def _let_go(context: Context, database: Database) -> None:
     except StoreError as error:
         start_log(env, database)
         raise fail(3703, "database", database.name) from error
+    if has_wal(path):
+        start_log(env, database)
+        raise fail(3703, "database", database.name)
     directory = store / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
     target = directory / f"{uuid.uuid4()}.db"
@@ -104,6 +107,7 @@ def attach(context: Context, name: str, statement: ast.CreateDatabase) -> None:
     if detached is not None:
         source, fields = detached
         database = new_database(name, owner=context.session.login, **fields)
+        clear_sidecars(database.path(store))
         source.replace(database.path(store))
         fsync_directory(store)
         added = _register(context, name, database)
@@ -175,6 +179,7 @@ def _copy(source: Path, target: Path) -> None:
     except apsw.Error as error:
         partial.unlink(missing_ok=True)
         raise CommandError(message(5171, str(source)), message(1802)) from error
+    clear_sidecars(target)
     partial.replace(target)
     fsync_directory(target.parent)
 

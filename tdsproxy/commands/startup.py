@@ -6,7 +6,7 @@ import logging
 
 import apsw
 
-from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.log_chain import start_log, wants_log
 from tdsproxy.commands.recovery import finish, put_right
@@ -22,6 +22,9 @@ def begin(env: CommandEnvironment) -> None:
     env.catalog.databases.end_transitions()
     put_right(env, kept_files(env))
     for database in env.catalog.databases.all():
+        if database.state is DatabaseState.RESTORING and database.redo is None:
+            # Whoever was backing up its tail died before that had come to an end: nothing has happened.
+            database = env.catalog.databases.update(database.id, state=DatabaseState.ONLINE)
         if database.redo is not None and database.redo.recovering:
             _finish(env, database)
         elif wants_log(database):

@@ -157,6 +157,25 @@ def replace_durably(path: Path, *content: bytes | bytearray, mode: int = 0o600) 
     fsync_directory(path.parent)
 
 
+def clear_sidecars(path: Path) -> None:
+    """What an earlier database left beside ``path``, where nothing else is, goes durably: SQLite would replay
+    it over the file that is put there. Raises OSError."""
+    stale = [one for one in sidecars(path) if one.exists()]
+    for one in stale:
+        one.unlink()
+    if stale:
+        fsync_directory(path.parent)
+
+
+def has_wal(path: Path) -> bool:
+    """Whether commits may lie beside the file, so that it must not be moved alone. To be asked when nobody
+    has it open: the last one to close puts them into it, if the disk lets him."""
+    try:
+        return path.with_name(f"{path.name}{SIDECARS[0]}").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def rename_durably(source: Path, target: Path) -> None:
     """Rename within one file system and make it durable. Raises OSError."""
     source.replace(target)

@@ -32,7 +32,14 @@ from tdsproxy.store import crashpoints
 from tdsproxy.store import header as file_header
 from tdsproxy.store.errors import DatabaseBusy, DatabaseUnreadable, InstallFailed, SnapshotBroken, StoreError
 from tdsproxy.store.file_keys import connect
-from tdsproxy.store.files import SUFFIX, UNDO_DIRECTORY, fsync_directory, rename_durably, sidecars
+from tdsproxy.store.files import (
+    SUFFIX,
+    UNDO_DIRECTORY,
+    clear_sidecars,
+    fsync_directory,
+    rename_durably,
+    sidecars,
+)
 from tdsproxy.store.pagefile import PageFile
 from tdsproxy.store.snapshot import PageView, Snapshot, copy_pages, open_database
 from tdsproxy.store.swap import FORMER_SUFFIX, is_lost_to_disk, settle_former, swap, swap_lost
@@ -63,11 +70,7 @@ def install_new(image: Path, target: Path) -> Installed:
     """
     if target.exists():
         raise InstallFailed(target, f"{target} exists")
-    stale = [path for path in sidecars(target) if path.exists()]
-    for path in stale:
-        path.unlink()
-    if stale:
-        fsync_directory(target.parent)
+    clear_sidecars(target)
     crashpoints.reach("install.before-rename")
     rename_durably(image, target)
     crashpoints.reach("install.after-rename")
