@@ -6,7 +6,7 @@ const batches = JSON.parse(require('fs').readFileSync(file, 'utf8'));
 const connection = new Connection({
   server: host,
   authentication: { type: 'default', options: { userName: 'sa', password } },
-  options: { port: Number(port), encrypt: false, requestTimeout: 60000, connectTimeout: 60000 },
+  options: { port: Number(port), encrypt: false, requestTimeout: 200000, connectTimeout: 60000 },
 });
 const seen = [];
 let now = [];

@@ -9,7 +9,7 @@ function open(pass) {
       server: host,
       authentication: { type: 'default', options: { userName: 'sa', password: pass } },
       options: { port: Number(port), encrypt: encrypt === 'true', trustServerCertificate: true, database: 'master',
-                 requestTimeout: 30000, connectTimeout: 20000 },
+                 requestTimeout: 200000, connectTimeout: 60000 },
     });
     connection.connect((error) => (error ? reject(error) : resolve(connection)));
   });

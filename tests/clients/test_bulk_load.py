@@ -184,7 +184,7 @@ const { Connection, TYPES } = require(modules + '/tedious');
 const connection = new Connection({ server: host,
   authentication: { type: 'default', options: { userName: 'sa', password } },
   options: { port: Number(port), encrypt: true, trustServerCertificate: true, database: 'loads',
-             requestTimeout: 60000, connectTimeout: 60000 } });
+             requestTimeout: 200000, connectTimeout: 60000 } });
 connection.connect((error) => {
   if (error) { console.error(error.message); process.exit(1); }
   const load = connection.newBulkLoad('dbo.loaded', { keepNulls: true }, (failed, count) => {

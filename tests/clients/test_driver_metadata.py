@@ -34,7 +34,8 @@ TEDIOUS = """
 const {Connection, Request} = require(process.argv[2]);
 const [host, port, password] = process.argv.slice(3);
 const connection = new Connection({server: host, authentication: {type: 'default', options:
-  {userName: 'sa', password}}, options: {port: Number(port), database: 'Meta', encrypt: false}});
+  {userName: 'sa', password}}, options: {port: Number(port), database: 'Meta', encrypt: false,
+  requestTimeout: 200000, connectTimeout: 60000}});
 connection.connect(error => {
   if (error) { console.error(error); process.exit(1); }
   const request = new Request('SELECT * FROM orders; SELECT id, name, born, amount FROM customer',

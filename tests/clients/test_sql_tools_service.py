@@ -129,8 +129,13 @@ def test_query_window(service: Service) -> None:
     assert answer.errors == ["Msg 8134, Level 16, State 1, Line 3\nDivide by zero error encountered."] * 2
 
 
-def test_query_is_cancelled(service: Service) -> None:
+def test_query_is_cancelled(server: Running, service: Service) -> None:
     since = service.start_query("WAITFOR DELAY '01:00:00'")
+    # What has not been sent yet cannot be cancelled.
+    waiting = "SELECT COUNT(*) FROM sys.dm_exec_requests WHERE command = 'WAITFOR'"
+    deadline = time.monotonic() + 60
+    while run(server, waiting) == [(0,)]:
+        assert time.monotonic() < deadline
     service.call("query/cancel", {"ownerUri": service.uri})
     assert service.finish_query(since).messages == ["Query was canceled by user"]
     assert service.query("SELECT 1").rows == [[["1"]]]
@@ -467,8 +472,9 @@ def test_running_backup_is_cancelled(tmp_path: Path) -> None:
     need("sql-tools-service")
     with running(tmp_path / "store", env={"TDSPROXY_SLOW_AT": "backup.run-written=2"}) as slow:
         make(slow)
-        many = "sys.all_columns CROSS JOIN (VALUES (1), (2)) v (n)"
-        run(slow, f"SELECT TOP 2000 REPLICATE('x', 4000) x INTO dbo.big FROM {many}")
+        # More than a minute of runs, so that it does not end before it is cancelled.
+        many = "sys.all_columns CROSS JOIN (VALUES (1), (2), (3), (4), (5), (6), (7), (8)) v (n)"
+        run(slow, f"SELECT TOP 8000 REPLICATE('x', 4000) x INTO dbo.big FROM {many}")
         path = slow.backup_directory / "big.bak"
         with connected(HOME, slow.host, slow.port, slow.password, database="Shop") as service:
             since = service.start_backup("Shop", [str(path)])
