@@ -47,6 +47,15 @@ class Letter:
     to: tuple[str, ...]
     subject: str
     text: str
+    copies: tuple[str, ...] = ()
+    blind_copies: tuple[str, ...] = ()
+    sender: str | None = None
+    reply_to: str | None = None
+    html: bool = False
+    importance: str = "NORMAL"
+    sensitivity: str = "NORMAL"
+    ended: Callable[[str | None], None] | None = None
+    """Hears, once, whether it was delivered (None), or why not."""
 
 
 class Notifier:
@@ -102,25 +111,30 @@ class Notifier:
             notice, moment = item
             if isinstance(notice, Letter):
                 if self._mail is not None:
-                    self._try(f"mail through {self._mail.host}", self._poster_of(self._mail, notice))
+                    through = f"mail through {self._mail.host}"
+                    failure = self._try(through, self._poster_of(self._mail, notice))
+                    if notice.ended is not None and not (failure and self._closing.is_set()):
+                        notice.ended(failure)
                 continue
             for url in self._webhooks:
                 self._try(f"the webhook at {urlsplit(url).hostname}", self._poster(url, notice, moment))
             if self._mail is not None:
                 self._try(f"mail through {self._mail.host}", self._mailer(self._mail, notice, moment))
 
-    def _try(self, what: str, deliver: Callable[[], None]) -> None:
+    def _try(self, what: str, deliver: Callable[[], None]) -> str | None:
+        """None when it was delivered, else the kind of the error."""
         for pause in (*self._pauses, None):
             try:
                 deliver()
-                return
+                return None
             except (OSError, ValueError, smtplib.SMTPException) as error:
                 # What the error says may hold the address with its secrets: its kind is enough.
                 reason = getattr(error, "code", None) or getattr(error, "smtp_code", None)
                 said = f"{type(error).__name__}{'' if reason is None else f' {reason}'}"
                 if pause is None or self._closing.wait(pause):
                     _log.error("a notice can't be delivered to %s: %s", what, said)
-                    return
+                    return said
+        return None
 
     def _poster(self, url: str, notice: Notice, moment: str) -> Callable[[], None]:
         body = json.dumps(self._plain(notice, moment), ensure_ascii=False).encode()
@@ -154,9 +168,19 @@ class Notifier:
 
     def _poster_of(self, mail: Mail, letter: Letter) -> Callable[[], None]:
         message = EmailMessage()
-        message["From"], message["To"] = mail.sender, ", ".join(letter.to)
+        message["From"] = letter.sender or mail.sender
+        lists = {"To": letter.to, "Cc": letter.copies, "Bcc": letter.blind_copies}
+        words = {"Importance": letter.importance, "Sensitivity": letter.sensitivity}
+        for header, addresses in lists.items():
+            if addresses:
+                message[header] = ", ".join(addresses)
+        for header, word in words.items():
+            if word != "NORMAL":
+                message[header] = word.capitalize()
+        if letter.reply_to:
+            message["Reply-To"] = letter.reply_to
         message["Subject"] = " ".join(letter.subject.split())
-        message.set_content(letter.text)
+        message.set_content(letter.text, subtype="html" if letter.html else "plain")
         return self._through(mail, message)
 
     def _through(self, mail: Mail, message: EmailMessage) -> Callable[[], None]:

@@ -26,7 +26,7 @@ class SettingsError(ValueError):
 
 
 class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``password_file`` holds the password of ``user``."""
+    """``password_file`` holds the password of ``user``; ``profile`` is what sp_send_dbmail calls it."""
 
     host: str
     to: list[str]
@@ -35,6 +35,7 @@ class MailSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     user: str | None = None
     password_file: str | None = None
     starttls: bool = False
+    profile: str = "default"
 
 
 class NoticeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

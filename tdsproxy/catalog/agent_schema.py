@@ -22,7 +22,11 @@ _TYPES: Final[dict[str, SqlType]] = {
     "sysname": t.SYSNAME,
     "sid": t.varbinary(85),
     "text": t.nvarchar(MAX),
-    **{f"nv{length}": t.nvarchar(length) for length in (40, 100, 200, 512, 4000)},
+    "vtext": t.varchar(MAX),
+    "bit": t.BIT,
+    "char1": t.char(1),
+    **{f"v{length}": t.varchar(length) for length in (6, 12, 20)},
+    **{f"nv{length}": t.nvarchar(length) for length in (40, 100, 200, 255, 512, 4000)},
 }
 
 
@@ -35,7 +39,27 @@ def _table(name: str, text: str, *key: str) -> HistoryTable:
     return HistoryTable(name, tuple(columns), key)
 
 
+MAIL_ITEMS: Final = _table(
+    "sysmail_mailitems",
+    "mailitem_id int #, profile_id int !, recipients vtext, copy_recipients vtext,"
+    " blind_copy_recipients vtext, subject nv255, from_address vtext, reply_to vtext, body text,"
+    " body_format v20, importance v6, sensitivity v12, file_attachments text, attachment_encoding v20,"
+    " query text, execute_query_database sysname, attach_query_result_as_file bit, query_result_header bit,"
+    " query_result_width int, query_result_separator char1, exclude_query_output bit, append_query_error bit,"
+    " send_request_date datetime !, send_request_user sysname !, sent_account_id int, sent_status tinyint,"
+    " sent_date datetime, last_mod_date datetime !, last_mod_user sysname !",
+    "mailitem_id",
+)
+MAIL_LOG: Final = _table(
+    "sysmail_log",
+    "log_id int #, event_type int !, log_date datetime !, description text, process_id int, mailitem_id int,"
+    " account_id int, last_mod_date datetime !, last_mod_user sysname !",
+    "log_id",
+)
+
 AGENT_TABLES: Final = (
+    MAIL_ITEMS,
+    MAIL_LOG,
     _table(
         "sysjobs",
         "job_id guid !, originating_server_id int !, name sysname !, enabled tinyint !, description nv512,"
@@ -152,6 +176,7 @@ _CATEGORIES: Final = (
 
 AGENT_ROLES: Final = ("SQLAgentUserRole", "SQLAgentReaderRole", "SQLAgentOperatorRole")
 """Roles of msdb; each is a member of the one before it."""
+MAIL_ROLE: Final = "DatabaseMailUserRole"
 
 AGENT_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS __tds_users(id INTEGER PRIMARY KEY, name TEXT NOT NULL COLLATE NOCASE UNIQUE,"
@@ -161,7 +186,7 @@ AGENT_STATEMENTS: Final = (
     *(
         "INSERT OR IGNORE INTO __tds_users VALUES"
         f" ((SELECT max(4, coalesce(max(id), 0)) + 1 FROM __tds_users), '{role}', 'R', NULL, NULL)"
-        for role in AGENT_ROLES
+        for role in (*AGENT_ROLES, MAIL_ROLE)
     ),
     *(
         f"INSERT OR IGNORE INTO __tds_members VALUES ('{role}', '{member}')"

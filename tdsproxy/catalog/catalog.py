@@ -35,7 +35,7 @@ MSDB: Final = "msdb.db"
 MODEL: Final = "model.db"
 BACKUP_DIRECTORY: Final = "backup"
 
-_VERSION: Final = 6
+_VERSION: Final = 7
 _VERSION_SETTING: Final = "catalog version"
 
 _CREATE_SETTINGS: Final = """

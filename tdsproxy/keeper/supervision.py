@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tdsproxy.agent.notifier import Notifier
     from tdsproxy.agent.policies import Retention
     from tdsproxy.agent.settings import Settings
+    from tdsproxy.keeper.mailing import Mailing
     from tdsproxy.keeper.metrics import Counters
 
 Procedure = Callable[[Context, Sequence[Value]], list[tuple[Value, ...]]]
@@ -54,6 +56,7 @@ _ERROR: Final = 11
 _SHOWN_PAGE: Final = 8192
 _PROCEDURE: Final = "EXEC"
 _QUESTIONS: Final = frozenset({"sp_metrics", "sp_status", "sp_doctor"})
+_MAIL: Final = ("sp_mail_send", "sp_mail_settings", "sp_mail_items", "sp_mail_log")
 _TROUBLE: Final = (OSError, apsw.Error, StoreError, LogError, SqlError)
 _log = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class Supervision:
         self._guard = threading.Lock()
         self._counters: Counters | None = None
         self._notifier: Notifier | None = None
+        self._mail: Mailing | None = None
         self._settings: Settings | None = None
         self._settings_error: str | None = None
         self._conditions: list[Condition] = []
@@ -106,6 +110,7 @@ class Supervision:
             "sp_trial_restore": self._trial,
             "sp_cycle_errorlog": self._cycle,
             "xp_enumerrorlogs": self._logs,
+            **{name: partial(self._mailing, name) for name in _MAIL},
         }
 
     # ------------------------------------------------------------------ each statement
@@ -288,11 +293,29 @@ class Supervision:
 
         return self._sender().post(Letter(tuple(to), subject, text))
 
+    def _mailer(self) -> Mailing:
+        from tdsproxy.keeper.mailing import Mailing
+
+        with self._guard:
+            if self._mail is None:
+                self._mail = Mailing(self._store, self._sender, self.settings)
+            return self._mail
+
+    def _mailing(self, name: str, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        return self._mailer().procedures[name](context, values)
+
+    def _send_unsent(self) -> None:
+        try:
+            self._mailer().send_unsent()
+        except _TROUBLE as error:
+            _log.error("mails that were not sent can't be read: %s", error)
+
     def _watch(self) -> None:
         from tdsproxy.agent.notices import Watch
 
         assert self._env is not None
         self._examine()
+        self._send_unsent()
         given = self.settings()
         watch = Watch(given.notices.repeat_hours * 3600)
         last_job = self._env.catalog.operations.last_job_run()

@@ -19,6 +19,7 @@ callers and check themselves whose job it is."""
 USER: Final = "sqlagentuserrole"
 READER: Final = "sqlagentreaderrole"
 OPERATOR: Final = "sqlagentoperatorrole"
+MAILER: Final = "databasemailuserrole"
 _MSDB: Final = "msdb"
 _FOR_OPERATORS: Final = frozenset({"sp_help_operator", "sp_help_alert"})
 _FOR_SYSADMIN: Final = frozenset(
@@ -45,6 +46,13 @@ def roles_of(session: Session) -> frozenset[str]:
 
 def may_read(session: Session, view: str) -> bool:
     """Whether a view of msdb can be read for the sake of a role: it shows one's own jobs, or all."""
+    if view.lower() in (
+        "sysmail_allitems",
+        "sysmail_sentitems",
+        "sysmail_unsentitems",
+        "sysmail_faileditems",
+    ):
+        return MAILER in roles_of(session)
     return view.lower() == "sysjobs_view" and bool(roles_of(session) & {USER, READER, OPERATOR})
 
 
@@ -54,7 +62,11 @@ def require_agent_procedure(session: Session, name: str) -> None:
     called = name.lower()
     if "db_owner" in roles:
         return
-    if called in _FOR_OPERATORS:
+    if called in ("sp_send_dbmail", "sysmail_help_status_sp"):
+        allowed = MAILER in roles
+    elif called.startswith("sysmail_"):
+        allowed = False
+    elif called in _FOR_OPERATORS:
         allowed = OPERATOR in roles
     else:
         allowed = called not in _FOR_SYSADMIN and bool(roles & {USER, READER, OPERATOR})

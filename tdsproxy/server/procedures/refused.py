@@ -14,13 +14,6 @@ from tdsproxy.tsql.state import Frame
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
-_MAIL: Final = (
-    "@profile_name @recipients @copy_recipients @blind_copy_recipients @subject @body @body_format"
-    " @importance @sensitivity @file_attachments @query @execute_query_database @attach_query_result_as_file"
-    " @query_attachment_filename @query_result_header @query_result_width @query_result_separator"
-    " @exclude_query_output @append_query_error @query_no_truncate @query_result_no_padding @mailitem_id"
-    " @from_address @reply_to"
-)
 _MONITOR_SERVER: Final = (
     "@monitor_server @monitor_server_security_mode @monitor_server_login @monitor_server_password"
 )
@@ -46,13 +39,6 @@ _LOG_SHIPPING: Final = {
     ),
     "sp_add_log_shipping_alert_job": "@alert_job_id",
 }
-
-
-def _send_mail(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
-    """sp_send_dbmail: as when Database Mail is off."""
-    Parameters("sp_send_dbmail", _MAIL, arguments)
-    yield from ()
-    raise mail_is_off("sp_send_dbmail")
 
 
 def mail_is_off(procedure: str) -> SqlError:
@@ -104,5 +90,3 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "sp_help_log_shipping_monitor": _monitor,
 }
 """By lower-case name."""
-MAIL: Final[dict[str, SystemProcedure]] = {"sp_send_dbmail": _send_mail}
-"""msdb's, by lower-case name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from tdsproxy.server.sysviews import mail
 from tdsproxy.server.sysviews.model import Row, View, parse_columns, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql import types as t
@@ -74,6 +75,7 @@ _MONITORED: Final = "agent_id uniqueidentifier!, agent_type tinyint!"
 VIEWS: Final[dict[str, View]] = {
     item.name.lower(): item
     for item in (
+        *mail.VIEWS,
         view("dbo.syspolicy_configuration", "name sysname!, current_value sql_variant", _policies),
         view(
             "dbo.syspolicy_system_health_state",

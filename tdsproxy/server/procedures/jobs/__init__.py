@@ -10,6 +10,8 @@ from tdsproxy.server.procedures.jobs.alert_bodies import BODIES as ALERTS
 from tdsproxy.server.procedures.jobs.asking import PROCEDURES as ASKING
 from tdsproxy.server.procedures.jobs.help_bodies import BODIES as HELP
 from tdsproxy.server.procedures.jobs.job_bodies import BODIES as JOBS
+from tdsproxy.server.procedures.jobs.mail import BODIES as MAIL_BODIES
+from tdsproxy.server.procedures.jobs.mail import PROCEDURES as MAIL
 from tdsproxy.server.procedures.jobs.managed import PROCEDURES as MANAGED
 from tdsproxy.server.procedures.jobs.managed import SCHEMA
 from tdsproxy.server.procedures.jobs.messages import MESSAGES
@@ -17,7 +19,6 @@ from tdsproxy.server.procedures.jobs.other_bodies import BODIES as OTHERS
 from tdsproxy.server.procedures.jobs.properties import PROCEDURES as PROPERTIES
 from tdsproxy.server.procedures.jobs.schedule_bodies import BODIES as SCHEDULES
 from tdsproxy.server.procedures.jobs.service_bodies import BODIES as SERVICE
-from tdsproxy.server.procedures.refused import MAIL
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.evaluator import StoredProcedure
 from tdsproxy.tsql.parser import parse
@@ -25,7 +26,7 @@ from tdsproxy.tsql.parser import parse
 __all__ = ["MESSAGES", "agent_procedure", "asking_procedure"]
 
 _ASKING: Final = {**ASKING, **MAIL, **PROPERTIES}
-_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS, **ALERTS, **SERVICE}
+_BODIES: Final = {**JOBS, **SCHEDULES, **HELP, **OTHERS, **ALERTS, **SERVICE, **MAIL_BODIES}
 
 
 def asking_procedure(name: str, schema: str | None, database: str) -> SystemProcedure | None:

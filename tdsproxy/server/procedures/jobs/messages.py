@@ -53,6 +53,9 @@ MESSAGES: Final = {
     ),
     14525: "Only members of sysadmin role are allowed to update or delete jobs owned by a different login.",
     14528: 'Job "%s" has no steps defined.',
+    14606: "%s id is not valid",
+    14607: "%s name is not valid",
+    14608: "Either %s or %s parameter needs to be supplied",
     22022: "SQLServerAgent Error: %s.",
 }
 
