@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from scripts.campaigns.fuzz_bytes import garbage, mutate
 from scripts.campaigns.fuzz_corpus import requests
 from scripts.campaigns.outcome import Tally, Violation, check
-from scripts.campaigns.product import LOST, PATIENCE, Product, rows
+from scripts.campaigns.product import LOST, PATIENCE, Product, rows, until
 from tdsproxy.tds.client import ClientConnection, LoginEnd, ResponseEnd, State
 from tdsproxy.tds.errors import ProtocolError
 from tdsproxy.tds.login7 import Login7
@@ -65,6 +65,8 @@ def canary(product: Product, tally: Tally) -> Iterator[Canary]:
     try:
         yield bird
     finally:
+        # What is done beside it may be short.
+        until(lambda: bird.answers > 0 or bird.failure is not None)
         bird.stop()
         tally.add("answers of the canary", bird.answers)
         tally.peak("seconds for an answer of the canary", bird.slowest)

@@ -88,9 +88,9 @@ class Product:
 
     # ------------------------------------------------------------------ life
 
-    def start(self, **environment: str) -> None:
+    def start(self, *arguments: str, **environment: str) -> None:
         """The listener, and by it the keeper unless one runs."""
-        self._running = start(self.store, env=environment)
+        self._running = start(self.store, *arguments, env=environment)
         self._logs.append(self._running.log)
 
     @property
