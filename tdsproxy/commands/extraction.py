@@ -6,8 +6,9 @@ and the differential and logs that lead on from it are taken.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -149,6 +150,10 @@ def plan(found: Sequence[FoundSet], *, position: int | None, database: str | Non
     sets = [s for s in found if s.info.header.description.database_name.lower() == wanted]
     if not sets:
         raise ExtractionError(f"The media hold no backup of '{database}'.")
+    # LSNs of a database that was dropped and made anew begin again.
+    newest = goal or max(sets, key=lambda s: s.info.trailer.finished)
+    family = newest.info.header.description.family_guid
+    sets = [s for s in sets if s.info.header.description.family_guid == family]
     limit = None if goal is None else last_lsn_of(goal.info)
     chosen = _chain(sets, goal, limit)
     if goal is not None and goal not in chosen:
@@ -157,44 +162,46 @@ def plan(found: Sequence[FoundSet], *, position: int | None, database: str | Non
 
 
 def _chain(sets: Sequence[FoundSet], goal: FoundSet | None, limit: int | None) -> list[FoundSet]:
-    full = _latest(_of_kind(sets, FULL), goal, limit)
-    if goal is not None and goal.info.header.description.backup_type == DIFFERENTIAL:
-        base_guid = goal.info.header.description.differential_base_guid
-        full = next(
-            (s for s in _of_kind(sets, FULL) if s.info.header.description.set_guid == base_guid), None
-        )
-    if full is None:
+    """Of all ways the one that leads furthest, or to ``goal``; of equal ones the one with the least log."""
+    fulls = [
+        s for s in _of_kind(sets, FULL) if goal is None or s is goal or limit is None or _end(s) <= limit
+    ]
+    if not fulls:
         raise ExtractionError("The media hold no full backup to begin with.")
-    chain = [full]
-    if full is goal:
-        return chain
+    ways = [way for full in fulls for way in _ways(full, sets, goal, limit)]
+    leading = [way[: way.index(goal) + 1] for way in ways if goal is not None and goal in way]
+    return max(leading or ways, key=_reach)
+
+
+def _reach(way: Sequence[FoundSet]) -> tuple[int, int, dt.datetime]:
+    begin = next(s for s in reversed(way) if s.info.header.description.backup_type != LOG)
+    return _end(way[-1]), _end(begin), begin.info.trailer.finished
+
+
+def _ways(
+    full: FoundSet, sets: Sequence[FoundSet], goal: FoundSet | None, limit: int | None
+) -> Iterator[list[FoundSet]]:
+    """From a full set on, with each differential and without one."""
     base = full.info.header.description.set_guid
-    differential = _latest(
-        [s for s in _of_kind(sets, DIFFERENTIAL) if s.info.header.description.differential_base_guid == base],
-        goal,
-        limit,
-    )
-    if differential is not None and last_lsn_of(differential.info) >= last_lsn_of(full.info):
-        chain.append(differential)
-    if chain[-1] is not goal:
-        chain += _logs(chain[-1].info, _of_kind(sets, LOG), limit)
-    return chain
+    yield [full, *_logs(full.info, _of_kind(sets, LOG), goal, limit)]
+    for differential in _of_kind(sets, DIFFERENTIAL):
+        fits = differential.info.header.description.differential_base_guid == base
+        if fits and _end(differential) >= _end(full) and (limit is None or _end(differential) <= limit):
+            yield [full, differential, *_logs(differential.info, _of_kind(sets, LOG), goal, limit)]
+
+
+def _end(found: FoundSet) -> int:
+    return last_lsn_of(found.info)
 
 
 def _of_kind(sets: Iterable[FoundSet], kind: int) -> list[FoundSet]:
     return [s for s in sets if s.info.header.description.backup_type == kind]
 
 
-def _latest(sets: Sequence[FoundSet], goal: FoundSet | None, limit: int | None) -> FoundSet | None:
-    """The one that leads furthest, not beyond ``limit``; the later one of those that lead as far."""
-    if goal in sets:
-        return goal
-    within = [s for s in sets if limit is None or last_lsn_of(s.info) <= limit]
-    return max(within, key=lambda s: (last_lsn_of(s.info), s.info.trailer.finished), default=None)
-
-
-def _logs(begin: SetInfo, logs: Sequence[FoundSet], limit: int | None) -> list[FoundSet]:
-    """The log backups that lead on from a set, in order."""
+def _logs(
+    begin: SetInfo, logs: Sequence[FoundSet], goal: FoundSet | None, limit: int | None
+) -> list[FoundSet]:
+    """The log backups that lead on from a set on its recovery fork, in order."""
     chosen: list[FoundSet] = []
     lsn, fork = last_lsn_of(begin), begin.header.description.recovery_fork_guid
     while True:
@@ -203,12 +210,11 @@ def _logs(begin: SetInfo, logs: Sequence[FoundSet], limit: int | None) -> list[F
             for s in logs
             if s.info.header.description.first_lsn <= lsn < last_lsn_of(s.info)
             and (limit is None or last_lsn_of(s.info) <= limit)
-            and fork
-            in (fork_at(s.info.header.description, lsn), s.info.header.description.first_recovery_fork_guid)
+            and fork == fork_at(s.info.header.description, lsn)
         ]
         if not fitting:
             return chosen
-        step = max(fitting, key=lambda s: last_lsn_of(s.info))
+        step = max(fitting, key=lambda s: (_end(s), s is goal))
         chosen.append(step)
         lsn, fork = last_lsn_of(step.info), step.info.header.description.recovery_fork_guid
 
