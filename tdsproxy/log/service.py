@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import threading
 import time
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
-from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
-from tdsproxy.store.files import fsync_directory, replace_durably
+from tdsproxy.log.chain_note import Chain, read_chain, write_chain
+from tdsproxy.log.records import CaptureStopped
+from tdsproxy.store.files import fsync_directory
 
 LOG_DIRECTORY = "log"
 _CHAIN_FILE = "chain.json"
@@ -58,14 +58,6 @@ class ChainStatus:
     last_committed_ns: int | None = None
     reason: str | None = None
     archive_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    """What is remembered of a database: its current fork, and where the next log backup begins."""
-
-    fork: uuid.UUID
-    log_start: int | None = None
 
 
 @dataclass(slots=True)
@@ -111,22 +103,12 @@ class LogService:
     def _directory(self, guid: uuid.UUID) -> Path:
         return self._root / str(guid).upper()
 
-    def _read_chain(self, guid: uuid.UUID) -> _Chain | None:
+    def _read_chain(self, guid: uuid.UUID) -> Chain | None:
         """Raises ArchiveDamaged, OSError."""
-        path = self._directory(guid) / _CHAIN_FILE
-        try:
-            raw = json.loads(path.read_bytes())
-            start = raw["log_start"]
-            return _Chain(uuid.UUID(raw["fork"]), int(start) if start is not None else None)
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArchiveDamaged(f"{path} is damaged: {error}") from error
+        return read_chain(self._directory(guid) / _CHAIN_FILE, guid)
 
-    def _write_chain(self, guid: uuid.UUID, chain: _Chain) -> None:
-        start = str(chain.log_start) if chain.log_start is not None else None
-        content = json.dumps({"fork": str(chain.fork).upper(), "log_start": start})
-        replace_durably(self._directory(guid) / _CHAIN_FILE, content.encode())
+    def _write_chain(self, guid: uuid.UUID, chain: Chain) -> None:
+        write_chain(self._directory(guid) / _CHAIN_FILE, guid, chain)
 
     def _open_archive(self, guid: uuid.UUID, fork: uuid.UUID, base_lsn: int) -> Archive:
         idle = self._idle.pop((guid, fork), None)
@@ -148,7 +130,7 @@ class LogService:
             try:
                 chain = self._read_chain(database.guid)
                 if chain is None or chain.fork != database.fork:
-                    self._write_chain(database.guid, _Chain(database.fork))
+                    self._write_chain(database.guid, Chain(database.fork))
                 capturer = Capturer(database.path, archive, report=self._report)
             except BaseException:
                 archive.close()
@@ -176,7 +158,7 @@ class LogService:
             self.stop(database.guid)
             last = max((archive.last_lsn() for archive in self.archives(database.guid)), default=0)
             self._directory(database.guid).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write_chain(database.guid, _Chain(database.fork))
+            self._write_chain(database.guid, Chain(database.fork))
             self.start(
                 LoggedDatabase(
                     database.name,
@@ -192,7 +174,7 @@ class LogService:
         with self._lock:
             chain = self._read_chain(guid)
             if chain is not None:
-                self._write_chain(guid, _Chain(chain.fork))
+                self._write_chain(guid, Chain(chain.fork))
 
     def drop(self, guid: uuid.UUID) -> None:
         """The database is dropped: stop without capturing more and remove its archives."""
@@ -310,7 +292,7 @@ class LogService:
             if chain is None:
                 raise CaptureStopped("the log of the database is not kept")
             if self.status(guid).state is not ChainState.UNBROKEN:
-                self._write_chain(guid, _Chain(chain.fork, first_lsn))
+                self._write_chain(guid, Chain(chain.fork, first_lsn))
 
     def log_backed_up(self, guid: uuid.UUID, last_lsn: int) -> None:
         """A log backup (not COPY_ONLY) that ends at ``last_lsn`` is complete: the next one begins there, and
@@ -319,7 +301,7 @@ class LogService:
             chain = self._read_chain(guid)
             if chain is None:
                 raise CaptureStopped("the log of the database is not kept")
-            self._write_chain(guid, _Chain(chain.fork, last_lsn))
+            self._write_chain(guid, Chain(chain.fork, last_lsn))
         self.tidy(guid)
 
     def tidy(self, guid: uuid.UUID) -> None:
@@ -341,7 +323,7 @@ class LogService:
                     total -= archive.size()
                     self._give_up(guid, archive)
 
-    def _tidy_current(self, guid: uuid.UUID, archive: Archive, chain: _Chain, since_ns: int) -> None:
+    def _tidy_current(self, guid: uuid.UUID, archive: Archive, chain: Chain, since_ns: int) -> None:
         # Before the first full backup no log backup needs any of it.
         start = archive.last_lsn() if chain.log_start is None else chain.log_start
         start = min([start, *self._retained.get(guid, ())])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ import apsw
 import pytest
 
 from tdsproxy.log import lsn as lsns
+from tdsproxy.log.chain_note import Chain, write_chain
 from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
 from tdsproxy.log.service import ChainState, LoggedDatabase, LogService
 from tdsproxy.store.errors import DatabaseMissing
@@ -331,6 +333,34 @@ def test_a_damaged_note_of_the_chain_is_told(
         service.start(database)
     assert not service.is_kept(GUID)
     assert note.read_bytes() == content
+
+
+def test_any_changed_byte_of_the_note_of_the_chain_is_noticed(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    service.chain_begun(GUID, 39_0000000424_00001)
+    (note,) = (tmp_path / "log").glob("*/chain*")
+    content = note.read_bytes()
+    assert service.status(GUID).log_start == 39_0000000424_00001
+    for at in range(len(content)):
+        for flip in (1, 4, 32, 128):
+            changed = bytearray(content)
+            changed[at] ^= flip
+            note.write_bytes(changed)
+            with pytest.raises(ArchiveDamaged, match="is damaged"):
+                service.status(GUID)
+    for length in range(len(content)):
+        note.write_bytes(content[:length])
+        with pytest.raises(ArchiveDamaged, match="is damaged"):
+            service.status(GUID)
+    # Another database's note, and one without a checksum, as earlier versions wrote it.
+    written = json.loads(content)
+    note.write_text(json.dumps({"fork": written["fork"], "log_start": written["log_start"]}))
+    assert service.status(GUID).log_start == 39_0000000424_00001
+    write_chain(note, uuid.uuid4(), Chain(database.fork, 39_0000000424_00001))
+    with pytest.raises(ArchiveDamaged, match="checksum"):
+        service.status(GUID)
 
 
 def test_what_is_no_archive_is_passed_over(
