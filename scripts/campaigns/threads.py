@@ -45,7 +45,6 @@ class Target:
 
 _FULL = "BACKUP DATABASE day TO DISK = 'other.bak' WITH INIT, COPY_ONLY"
 _AWAY = "BACKUP DATABASE day TO URL = '{bucket}/day.bak' WITH FORMAT, COPY_ONLY"
-_CHURN = "UPDATE day.dbo.page SET body = body"
 _LOG = "BACKUP LOG day TO DISK = 'log.bak' WITH NOINIT"
 _JOB = "EXEC msdb.dbo.sp_start_job @job_name = N'nightly'"
 
@@ -55,7 +54,6 @@ TARGETS: Final = (
     Target("capture, storing", "tdsproxy.log.archive:Archive.append"),
     Target("checkpoint, a step", "tdsproxy.log.checkpointer:Checkpointer.step"),
     Target("checkpoint, its thread", "tdsproxy.log.checkpointer:Checkpointer._work"),
-    Target("checkpoint, copying", "tdsproxy.log.hold:WalHold.checkpoint", _CHURN),
     Target("sync of the archive", "tdsproxy.log.archive:Archive.sync", _LOG),
     Target("a durable commit", "tdsproxy.keeper.log_events:LogEvents._make_durable"),
     Target("scheduler", "tdsproxy.agent.service:Agent.tick"),
@@ -110,9 +108,6 @@ class House:
                 f" SECRET = '{secret.read_text()}'",
                 "CREATE DATABASE day",
                 "CREATE TABLE day.dbo.t (n int PRIMARY KEY, body varchar(400))",
-                "CREATE TABLE day.dbo.page (n int PRIMARY KEY, body varchar(8000))",
-                "INSERT INTO day.dbo.page VALUES "
-                + ", ".join(f"({number}, REPLICATE('p', 8000))" for number in range(300)),
                 "BACKUP DATABASE day TO DISK = 'full.bak' WITH INIT",
                 "EXEC msdb.dbo.sp_add_job @job_name = N'nightly'",
                 "EXEC msdb.dbo.sp_add_jobstep @job_name = N'nightly', @step_name = N'one',"
