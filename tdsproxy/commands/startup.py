@@ -22,8 +22,10 @@ def begin(env: CommandEnvironment) -> None:
     env.catalog.databases.end_transitions()
     put_right(env, kept_files(env))
     for database in env.catalog.databases.all():
-        if database.state is DatabaseState.RESTORING and database.redo is None:
-            # Whoever was backing up its tail died before that had come to an end: nothing has happened.
+        unfinished = database.state is DatabaseState.RESTORING and database.redo is None
+        if unfinished and database.path(env.catalog.store).exists():
+            # Whoever was backing up its tail died before that had come to an end: nothing has happened. One
+            # without a file waits in a standby for its first backup.
             database = env.catalog.databases.update(database.id, state=DatabaseState.ONLINE)
         if database.redo is not None and database.redo.recovering:
             _finish(env, database)
