@@ -69,6 +69,7 @@ def bucket(server: Running) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 def test_every_row(server: Running, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(server.store.parent)
     (code,) = CODE.findall(PAGE.read_text())

@@ -144,6 +144,7 @@ def test_progress_is_shown_and_kill_leaves_nothing(server: Running) -> None:
     assert ask(server, "SELECT COUNT(*) FROM a.dbo.t") == [(ROWS,)]
 
 
+@pytest.mark.slow
 def test_kill_leaves_stripes_and_mirrors_as_they_were(server: Running) -> None:
     media = "DISK = 's1.bak', DISK = 's2.bak' MIRROR TO DISK = 't1.bak', DISK = 't2.bak'"
     before = files(server)

@@ -87,7 +87,7 @@ class Work:
             run(connection, text)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_moment_comes_back(tmp_path: Path, seed: int) -> None:
     source = random.Random(seed)
     with running(tmp_path / "store") as server, server.connect() as one, server.connect() as other:

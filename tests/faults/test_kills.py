@@ -239,6 +239,7 @@ def test_a_full_disk_harms_no_restore(tmp_path: Path, built: Path) -> None:
         assert not (tmp_path / "z.db").exists()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_database(tmp_path: Path) -> None:
     peaks: dict[str, list[int]] = {"backup": [], "restore": []}
     for size in (2, 40):

@@ -65,6 +65,7 @@ def keeper_of(store: Path) -> int:
     return pid
 
 
+@pytest.mark.slow
 def test_keepers_killed_under_load_lose_no_commit(tmp_path: Path) -> None:
     server = start(tmp_path / "store")
     try:

@@ -83,7 +83,7 @@ def _integrity(path: Path) -> str:
         connection.close()
 
 
-@pytest.mark.parametrize("commits", [5, 60])
+@pytest.mark.parametrize("commits", [5, pytest.param(60, marks=pytest.mark.slow)])
 def test_every_acknowledged_commit_survives_a_kill(tmp_path: Path, commits: int) -> None:
     store = tmp_path / "store"
     server = start(store)

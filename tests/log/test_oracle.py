@@ -61,9 +61,9 @@ def numbers_at(
     ("page_size", "disturb", "checkpoint_bytes"),
     [
         (4096, HOSTILE, 1 << 20),
-        (4096, "", 256 << 10),
+        pytest.param(4096, "", 256 << 10, marks=pytest.mark.slow),
         (1024, HOSTILE + ",VACUUM", 256 << 10),
-        (65536, "", 8 << 20),
+        pytest.param(65536, "", 8 << 20, marks=pytest.mark.slow),
     ],
 )
 def test_every_state_can_be_reached(

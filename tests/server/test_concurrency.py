@@ -604,6 +604,7 @@ def test_schema_changes_and_vacuum_by_other_processes(bank: World, pool: ThreadP
 # ---------------------------------------------------------------------- many sessions, durability of commits
 
 
+@pytest.mark.slow
 def test_a_hundred_sessions_at_once(bank: World, pool: ThreadPoolExecutor) -> None:
     clients = [enter(bank) for _ in range(100)]
     assert len({client.session.spid for client in clients}) == 100
