@@ -12,6 +12,7 @@ import pytest
 from tdsproxy.catalog.databases import DatabaseState, UserAccess
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.request import NativeRequest, SessionContext
+from tdsproxy.store import crashpoints
 from tdsproxy.tsql.replies import Done, Message
 from tests.commands.support import ADMIN, Workshop, dones, messages, numbers, table
 
@@ -455,9 +456,18 @@ def test_a_cancelled_backup_leaves_nothing(foo: Workshop) -> None:
     assert len(table(foo.run("RESTORE HEADERONLY FROM DISK='/tmp/foo.bak'"))) == 1
 
 
-def test_closing_the_replies_cancels(foo: Workshop) -> None:
+def test_closing_the_replies_cancels(foo: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     foo.fill("foo", "CREATE TABLE big(b BLOB); INSERT INTO big VALUES (randomblob(30000000))")
     env = replace(foo.env, cancelled=threading.Event())
+    runs: list[str] = []
+
+    def reach(name: str) -> None:
+        """However late they are closed: it does not come to its end before."""
+        if name == "backup.run-written":
+            runs.append(name)
+            assert len(runs) < 3 or env.cancelled.wait(60)
+
+    monkeypatch.setattr(crashpoints, "reach", reach)
     text = "BACKUP DATABASE foo TO DISK='/tmp/foo.bak' WITH STATS=1, NOINIT"
     replies = run(NativeRequest(text, ADMIN), env)
     assert next(replies) == Message(3211, 0, 1, "1 percent processed.", 1)
