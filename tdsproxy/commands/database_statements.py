@@ -30,7 +30,7 @@ from tdsproxy.commands.recovery import remove_image, remove_kept
 from tdsproxy.commands.snapshots import check_no_snapshots, create_snapshot
 from tdsproxy.store.errors import StoreError
 from tdsproxy.store.files import clear_sidecars, fsync_directory, has_wal, sidecars
-from tdsproxy.store.install import wait_for_release
+from tdsproxy.store.install import remove_copy, undo_copies, wait_for_release
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.replies import Done, Reply
 
@@ -160,6 +160,8 @@ def _drop(context: Context, database: Database) -> None:
         if database.state is not DatabaseState.OFFLINE:
             forget_key(env, database)
         remove_kept(env, database)
+        for copy in undo_copies(path):
+            remove_copy(copy)
         remove_maps(env.catalog.store, database.guid)
 
 

@@ -275,8 +275,10 @@ class _LockedFile:
     def replace(self) -> WriteHandle:
         # We hold the medium's lock, so nobody else uses this name; a crashed predecessor's rest goes.
         temporary = _beside(self._path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
+            # Never opened: it may be a link, to a database for instance.
+            temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, flags, stat.S_IMODE(os.fstat(self._descriptor).st_mode))
         except OSError as error:
             raise from_os_error(self._name, "open", error) from error

@@ -139,7 +139,9 @@ def replace_durably(path: Path, *content: bytes | bytearray, mode: int = 0o600) 
     """Give ``path`` the ``content``, one part behind the other, so that a crash leaves the old file or the
     new one. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode
+    )
     try:
         try:
             os.fchmod(descriptor, mode)

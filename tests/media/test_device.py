@@ -75,6 +75,18 @@ def test_a_replacement_is_seen_only_when_published(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [device.path]
 
 
+def test_a_link_in_the_place_of_a_replacement_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_bytes(b"a database")
+    (tmp_path / ".x.bak.new").symlink_to(tmp_path / "x.db")
+    with DiskDevice(tmp_path / "x.bak").lock(lambda: False) as medium:
+        writing = medium.replace()
+        writing.append([b"new"])
+        writing.publish()
+    assert (tmp_path / "x.bak").read_bytes() == b"new"
+    assert not (tmp_path / "x.bak").is_symlink()
+    assert (tmp_path / "x.db").read_bytes() == b"a database"
+
+
 def test_writers_of_one_medium_wait_for_each_other(tmp_path: Path) -> None:
     device = DiskDevice(tmp_path / "m.bak")
     inside = threading.Event()
