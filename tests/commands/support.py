@@ -33,7 +33,8 @@ class FakeSessions:
     on_end: Callable[[int], object] = lambda spid: None
 
     def users_of(self, database: str) -> Collection[int]:
-        return [spid for spid, name in self.databases.items() if name.lower() == database.lower()]
+        # A copy: tests let sessions go while a statement in another thread looks at them.
+        return [spid for spid, name in list(self.databases.items()) if name.lower() == database.lower()]
 
     def login_of(self, spid: int) -> str | None:
         return self.logins.get(spid, "sa") if spid in self.databases else None

@@ -151,7 +151,7 @@ class LocalKeeper:
     # commands.environment.Sessions
 
     def users_of(self, database: str) -> Collection[int]:
-        return [spid for spid, name in self.current.items() if name.lower() == database.lower()]
+        return [spid for spid, name in list(self.current.items()) if name.lower() == database.lower()]
 
     def kill(self, spid: int) -> None:
         self.end([spid])
