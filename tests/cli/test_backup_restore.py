@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tdsproxy.cli.backup import stamped
 from tdsproxy.cli.checksum import line, read
+from tdsproxy.cli.entry import run
 from tdsproxy.cli.native import Statement
 from tests.running import Running, running
 
@@ -27,6 +31,31 @@ def done(*words: str) -> str:
     found = tdsproxy(*words)
     assert found.returncode == 0, found.stderr
     return found.stdout
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command line left."""
+
+    status: int
+    out: str
+    err: str
+
+
+def within(*words: str) -> Ended:
+    """A command in this process: ``done`` starts each one somewhere in a process of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        run(words)
+    status = ended.value.code
+    assert status is None or isinstance(status, int)
+    return Ended(status or 0, out.getvalue(), err.getvalue())
+
+
+def succeeded(*words: str) -> str:
+    ended = within(*words)
+    assert ended.status == 0, ended.err
+    return ended.out
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +107,11 @@ def test_in_simple_recovery_the_latest_is_full_and_differential(server: Running)
         cursor.execute("CREATE DATABASE plain")
         cursor.execute("ALTER DATABASE plain SET RECOVERY SIMPLE")
         cursor.execute("CREATE TABLE plain.dbo.t (n int); INSERT plain.dbo.t VALUES (1)")
-        done("backup", "plain", *store)
+        succeeded("backup", "plain", *store)
         cursor.execute("INSERT plain.dbo.t VALUES (2)")
-        done("backup", "plain", "--differential", *store)
+        succeeded("backup", "plain", "--differential", *store)
         cursor.execute("DELETE plain.dbo.t")
-        refused = tdsproxy("restore", "plain", "--latest", *store)
-        assert refused.returncode == 0, refused.stderr
+        succeeded("restore", "plain", "--latest", *store)
         cursor.execute("SELECT n FROM plain.dbo.t ORDER BY n")
         assert cursor.fetchall() == [(1,), (2,)]
 
@@ -94,17 +122,17 @@ def test_step_by_step(server: Running) -> None:
         cursor = connection.cursor()
         cursor.execute("CREATE DATABASE steps")
         cursor.execute("CREATE TABLE steps.dbo.t (n int); INSERT steps.dbo.t VALUES (1)")
-        done("backup", "steps", "--checksum", *store)
+        succeeded("backup", "steps", "--checksum", *store)
         cursor.execute("INSERT steps.dbo.t VALUES (2)")
-        done("backup", "steps", "steps.bak", "--log", "--norecovery", *store)
-        done("restore", "steps", "steps.bak", "--replace", "--norecovery", *store)
-        done("restore", "steps", "steps.bak", "--log", "--file", "2", "--norecovery", *store)
-        done("restore", "steps", "--recovery", *store)
+        succeeded("backup", "steps", "steps.bak", "--log", "--norecovery", *store)
+        succeeded("restore", "steps", "steps.bak", "--replace", "--norecovery", *store)
+        succeeded("restore", "steps", "steps.bak", "--log", "--file", "2", "--norecovery", *store)
+        succeeded("restore", "steps", "--recovery", *store)
         cursor.execute("SELECT COUNT(*) FROM steps.dbo.t")
         assert cursor.fetchall() == [(2,)]
     listed = json.loads(done("headers", "steps.bak", "--files", "--json", *store))["rows"]
     assert [row["LogicalName"] for row in listed] == ["steps", "steps_log"]
-    (label,) = json.loads(done("headers", "steps.bak", "--label", "--json", *store))["rows"]
+    (label,) = json.loads(succeeded("headers", "steps.bak", "--label", "--json", *store))["rows"]
     assert label["FamilyCount"] == 1
 
 
@@ -118,10 +146,10 @@ def test_what_is_wrong_is_one_sentence(server: Running) -> None:
         (("restore", "never", "--latest"), "does not exist"),
         (("history", "--points", "shop", "--files"), "stands alone"),
     ):
-        found = tdsproxy(*words, *store)
-        assert found.returncode == 1
-        assert part in found.stderr
-        assert len(found.stderr.splitlines()) == 1
+        found = within(*words, *store)
+        assert found.status == 1
+        assert part in found.err
+        assert len(found.err.splitlines()) == 1
 
 
 def test_names_are_values() -> None:
@@ -148,8 +176,8 @@ def test_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
     sums = tmp_path / "SUMS"
     sums.write_text(theirs)
     assert [name for _, name in read(sums)] == [str(name) for name in names]
-    assert done("checksum", "--check", str(sums)).count("OK") == 3
+    assert succeeded("checksum", "--check", str(sums)).count("OK") == 3
     names[0].write_bytes(b"changed")
-    found = tdsproxy("checksum", "--check", str(sums))
-    assert (found.returncode, found.stdout.count("FAILED")) == (1, 1)
+    found = within("checksum", "--check", str(sums))
+    assert (found.status, found.out.count("FAILED")) == (1, 1)
     assert line("0" * 64, "x") == "0" * 64 + "  x"
