@@ -18,7 +18,14 @@ from uuid import UUID
 
 import apsw
 
-from tdsproxy.agent.schedule import Schedule, date_number, date_of, duration_number, time_number
+from tdsproxy.agent.schedule import (
+    Schedule,
+    date_number,
+    date_of,
+    duration_number,
+    seconds_of,
+    time_number,
+)
 from tdsproxy.catalog.agent_schema import AGENT_TABLES
 from tdsproxy.catalog.catalog import MSDB
 from tdsproxy.catalog.file import CatalogFile, Row
@@ -102,6 +109,19 @@ class Operator:
     @property
     def addresses(self) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.address.split(";") if part.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A row of sysalerts that an event may raise. ``quiet``: it was answered less than its delay ago."""
+
+    id: int
+    name: str
+    severity: int
+    comment: str
+    job_id: UUID | None
+    operators: tuple[Operator, ...]
+    quiet: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +241,66 @@ class JobBook:
         """In any case."""
         rows = self._file.read("SELECT id FROM sysoperators WHERE name = ? COLLATE NOCASE", (name,))
         return self.operator(_int(rows[0][0])) if rows else None
+
+    def alerts(
+        self, number: int, severity: int, text: str, database: str | None, now: dt.datetime
+    ) -> list[Alert]:
+        """The enabled alerts that an event raises: those of its number, else those of its severity."""
+        rows = self._file.read(
+            "SELECT id, name, message_id, severity, notification_message, job_id, delay_between_responses,"
+            " last_response_date, last_response_time, event_description_keyword, database_name"
+            " FROM sysalerts WHERE enabled = 1 AND performance_condition IS NULL"
+            " AND (message_id = ?1 AND ?1 > 0 OR message_id = 0 AND severity = ?2 AND ?2 > 0) ORDER BY id",
+            (number, severity),
+        )
+        fitting = [
+            row
+            for row in rows
+            if (not row[9] or str(row[9]).lower() in text.lower())
+            and (not row[10] or str(row[10]).lower() == (database or "").lower())
+        ]
+        of_number = [row for row in fitting if row[2]]
+        return [self._alert(row, now) for row in of_number or fitting]
+
+    def _alert(self, row: Row, now: dt.datetime) -> Alert:
+        answered = None
+        if row[7]:
+            seconds = seconds_of(_int(row[8]))
+            answered = dt.datetime.combine(date_of(_int(row[7])), dt.time()) + dt.timedelta(seconds=seconds)
+        wait = dt.timedelta(seconds=_int(row[6]))
+        told = self._file.read(
+            "SELECT operator_id FROM sysnotifications WHERE alert_id = ? AND notification_method & 1",
+            (_int(row[0]),),
+        )
+        operators = [self.operator(_int(number)) for (number,) in told]
+        job = UUID(str(row[5]))
+        return Alert(
+            _int(row[0]),
+            str(row[1]),
+            _int(row[3]),
+            str(row[4] or ""),
+            job if job.int else None,
+            tuple(found for found in operators if found is not None and found.enabled),
+            answered is not None and bool(wait) and now.replace(tzinfo=None) - answered < wait,
+        )
+
+    def note_alert(self, number: int, now: dt.datetime, *, answered: bool) -> None:
+        """An alert was raised, at a local time, and perhaps answered."""
+        date, time = date_number(now), time_number(now)
+
+        def work() -> None:
+            self._file.read(
+                "UPDATE sysalerts SET occurrence_count = occurrence_count + 1, last_occurrence_date = ?,"
+                " last_occurrence_time = ? WHERE id = ?",
+                (date, time, number),
+            )
+            if answered:
+                self._file.read(
+                    "UPDATE sysalerts SET last_response_date = ?, last_response_time = ? WHERE id = ?",
+                    (date, time, number),
+                )
+
+        self._write(work)
 
     def note_emailed(self, number: int, now: dt.datetime) -> None:
         """An operator was written to, at a local time."""

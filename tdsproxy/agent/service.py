@@ -17,7 +17,7 @@ from uuid import UUID
 
 import apsw
 
-from tdsproxy.agent.book import Attachment, HistoryRow, Job, JobBook, JobSummary, RunStatus, Unfinished
+from tdsproxy.agent.book import Alert, Attachment, HistoryRow, Job, JobBook, JobSummary, RunStatus, Unfinished
 from tdsproxy.agent.running import Invocation, JobRun, Outcome, RunState, Source, StepRunner, Zoned
 from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
 from tdsproxy.agent.timetable import CRON, next_cron
@@ -474,6 +474,38 @@ class Agent:
             return operator.id, ""
         self._report(f"the operator '{operator.name}' can't be told of the job '{job.name}': no mail server")
         return 0, f"  NOTE: Failed to notify '{operator.name}' via email."
+
+    def alert(self, number: int, severity: int, text: str, database: str | None) -> None:
+        """An event: the alerts that it raises run their jobs and write to their operators."""
+        now = self._clock.local(self._clock.now())
+        for alert in self._book.alerts(number, severity, text, database, now):
+            self._book.note_alert(alert.id, now, answered=not alert.quiet)
+            if not alert.quiet:
+                self._answer(alert, text, now)
+
+    def _answer(self, alert: Alert, text: str, now: dt.datetime) -> None:
+        ran = "(None)"
+        if alert.job_id is not None:
+            try:
+                self.start_by(f"{alert.id} ({alert.name})", alert.job_id)
+                job = self._book.job(alert.job_id)
+                ran = ran if job is None else job.name
+            except SqlError as error:
+                self._report(error.messages[0].text)
+        subject = f"SQL Server Alert System: '{alert.name}' occurred on \\\\{self._book.server}"
+        body = (
+            f"DATE/TIME:\t{now:%m/%d/%Y %I:%M:%S %p}\n\nDESCRIPTION:\t{text}\n\n"
+            f"COMMENT:\t{alert.comment or '(None)'}\n\nJOB RUN:\t{ran}\n"
+        )
+        for operator in alert.operators:
+            if (
+                operator.addresses
+                and self._mail is not None
+                and self._mail(operator.addresses, subject, body)
+            ):
+                self._book.note_emailed(operator.id, now)
+            else:
+                self._report(f"the operator '{operator.name}' can't be told of the alert '{alert.name}'")
 
     def write_to(self, name: str, subject: str, text: str) -> bool | None:
         """Mail to an operator, as sp_notify_operator sends: False without a mail server, None without the

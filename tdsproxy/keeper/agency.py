@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import apsw
+
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.environment import CommandEnvironment
@@ -121,6 +123,15 @@ class StoreAgent:
 
         state = read_follow_state(self._environment.catalog.store)
         return state is None or not state["ended"]
+
+    def alert(self, number: int, severity: int, text: str, database: str | None) -> None:
+        """An event that alerts may be defined for. A standby's are those of the store that it follows."""
+        if self._closed or self._is_standby():
+            return
+        try:
+            self._made().alert(number, severity, text, database)
+        except apsw.Error as error:
+            _report(f"the alerts of msdb can't be read: {error}")
 
     def outcomes(self) -> Mapping[tuple[str, str], int]:
         """See ``commands.environment.Agent``."""

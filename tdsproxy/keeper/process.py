@@ -157,7 +157,7 @@ class Keeper:
         self._environment = replace(self._environment, agent=self._agent, procedures=asked)
         self._orphaned = False
         self._waited = False
-        self._supervision.bind(self._environment, self._run)
+        self._supervision.bind(self._environment, self._run, self._agent.alert)
         begin(self._environment)
         self._unfinished = notes(options.store)
         self._sync = self._begin_sync()

@@ -53,6 +53,8 @@ Procedure = Callable[[Context, Sequence[Value]], list[tuple[Value, ...]]]
 Run = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
 
 _ERROR: Final = 11
+_ALARMING: Final = 17
+"""The severity from which errors of native statements are events for alerts."""
 _SHOWN_PAGE: Final = 8192
 _PROCEDURE: Final = "EXEC"
 _QUESTIONS: Final = frozenset({"sp_metrics", "sp_status", "sp_doctor"})
@@ -84,6 +86,7 @@ class Supervision:
         self.errors = ErrorLog(store)
         self._env: CommandEnvironment | None = None
         self._run: Run | None = None
+        self._alert: Callable[[int, int, str, str | None], None] = lambda number, severity, text, name: None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -96,8 +99,14 @@ class Supervision:
         self._handler = ErrorLogHandler(self.errors, lambda name: self._counted().thread_ended(name))
         logging.getLogger("tdsproxy").addHandler(self._handler)
 
-    def bind(self, env: CommandEnvironment, run: Run) -> None:
-        self._env, self._run = env, run
+    def bind(
+        self,
+        env: CommandEnvironment,
+        run: Run,
+        alert: Callable[[int, int, str, str | None], None] = lambda number, severity, text, database: None,
+    ) -> None:
+        """``alert`` hears of events: a number, a severity, a text, a database."""
+        self._env, self._run, self._alert = env, run, alert
         env.catalog.operations.make()
 
     @property
@@ -153,6 +162,9 @@ class Supervision:
             if "sp_verify_restore" in request.text and seen.first_cell == "damaged":
                 self._told(notices.FAILED_VERIFY, "media", "A trial restore found a damaged backup.")
             return
+        for error in seen.errors:
+            if error.severity >= _ALARMING:
+                self._alert(error.number, error.severity, error.text, request.session.database)
         statement = _parsed(request)
         kind = _kind(statement)
         self._counted().statement(kind, result, seconds)
@@ -182,6 +194,7 @@ class Supervision:
             " application log for detailed messages."
         )
         self.errors.error("Backup", 3041, 16, 1, text, database=name)
+        self._alert(3041, 16, text, name)
         if result == "failed":
             self._failed(notices.FAILED_BACKUP, name, f"BACKUP {statement.kind} of '{name}' failed", seen)
 
@@ -192,13 +205,11 @@ class Supervision:
             return
         kind = _class(found["type"])
         values = _values(found)
+        text = backup_text(kind, values)
         self.errors.write(
-            "Backup",
-            backup_text(kind, values),
-            number=BACKUP_NUMBERS[kind],
-            severity=10,
-            database=values["database"],
+            "Backup", text, number=BACKUP_NUMBERS[kind], severity=10, database=values["database"]
         )
+        self._alert(BACKUP_NUMBERS[kind], 10, text, name)
         word = {"D": "full", "I": "differential", "L": "log"}.get(kind, "file")
         self._counted().backed_up(
             str(values["database"]), word, int(str(found["compressed_backup_size"] or 0))
@@ -211,9 +222,9 @@ class Supervision:
             return
         kind = _class(found["type"])
         values = {**_values(found), "database": name}
-        self.errors.write(
-            "Backup", restore_text(kind, values), number=RESTORE_NUMBERS[kind], severity=10, database=name
-        )
+        text = restore_text(kind, values)
+        self.errors.write("Backup", text, number=RESTORE_NUMBERS[kind], severity=10, database=name)
+        self._alert(RESTORE_NUMBERS[kind], 10, text, name)
 
     def _failed(self, kind: str, subject: str, what: str, seen: _Seen) -> None:
         reason = seen.errors[0].text if seen.errors else "it ended without a message"

@@ -1,5 +1,5 @@
-"""Alerts and who is told of them: parameters and bodies. They are kept as they were defined, for scripts and
-tools to read; no event raises one."""
+"""Alerts and who is told of them: parameters and bodies. Backups and restores raise them, by their messages
+and by what fails (``agent.service``); there are no performance counters and no WMI that could."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ BODIES: Final[dict[str, tuple[str, str]]] = {
 IF EXISTS (SELECT * FROM dbo.sysalerts WHERE name = @name) {refuse(14261, "'@name'", "@name")}
 IF @message_id = 0 AND @severity = 0 AND @performance_condition IS NULL AND @wmi_query IS NULL
     {refuse(14500)}
+IF @performance_condition <> N'' {refuse(14287, "'@performance_condition'", "'object'")}
+IF @wmi_query <> N'' OR @wmi_namespace <> N'' {refuse(14287, "'@wmi_namespace'", "'namespace'")}
+IF @message_id > 0 SET @severity = 0
+IF @severity NOT BETWEEN 0 AND 25 {refuse(14266, "'@severity'", "'0..25'")}
 IF @job_id = 0x00 SET @job_id = NULL
 {_FIND_JOB}
 INSERT dbo.sysalerts (name, event_source, message_id, severity, enabled, delay_between_responses,
