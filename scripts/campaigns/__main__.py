@@ -36,7 +36,7 @@ CAMPAIGNS = {
     "power": Campaign("scripts.campaigns.power", 1_000),
     "faults": Campaign("scripts.campaigns.faults", 1_000),
     "lies": Campaign("scripts.campaigns.lies", 400),
-    "threads": Campaign("scripts.campaigns.threads", 66),
+    "threads": Campaign("scripts.campaigns.threads", 65),
     "sockets": Campaign("scripts.campaigns.sockets", 20_000),
     "soak": Campaign("scripts.campaigns.soak", 1_200),
     "media": Campaign("scripts.campaigns.media", 400),

@@ -7,6 +7,7 @@ at the end neither threads nor descriptors nor memory have grown. A case is a me
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from tdsproxy.tds.login7 import Feature, Login7, build_login7
 from tdsproxy.tds.packets import ATTENTION, PacketType, packetize
 from tdsproxy.tds.prelogin import Encryption, Prelogin, build_prelogin
 
-WARM: Final = 200
+WARM: Final = 60
 """Of each kind, before it is looked how much memory there is."""
 AT_ONCE: Final = 40
 """Requests of a connection, at most."""
@@ -138,7 +139,8 @@ def send_all(made: Product, plan: Plan, cases: int, end: float, tally: Tally) ->
             in_threads([partial(work, sender) for sender in senders])
         check(made.listener_lives, f"{kind.name}: the listener has ended")
         took = time.monotonic() - begun
-        print(f"{kind.name}: {tally.counts[f'of {kind.name}'] - before} in {took:.0f} s", flush=True)
+        sent, grown = tally.counts[f"of {kind.name}"] - before, weight(made) >> 20
+        print(f"{kind.name}: {sent} in {took:.0f} s, {grown} MiB", flush=True)
 
 
 def main(plan: Plan, tally: Tally) -> None:
@@ -151,8 +153,8 @@ def main(plan: Plan, tally: Tally) -> None:
                 run(cursor, statement)
         descriptors, threads = descriptors_of(made.listener_pid), threads_of(made.listener_pid)
         # What is loaded at the first use is there then.
-        warm_up = time.monotonic() + max(20.0, plan.seconds * 0.1)
-        send_all(made, plan, max(1, min(WARM, plan.cases // 10)), warm_up, tally)
+        # However slow the machine is.
+        send_all(made, plan, min(WARM, plan.cases), math.inf, tally)
         early = weight(made)
         send_all(made, plan, plan.cases, begun + plan.seconds, tally)
 

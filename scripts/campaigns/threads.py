@@ -41,6 +41,8 @@ class Target:
     sql: str = ""
     page: str = ""
     answers: bool = False
+    in_loop: bool = False
+    """Called by an event loop, which SystemExit ends, and its process, as it is meant to."""
 
 
 _FULL = "BACKUP DATABASE day TO DISK = 'other.bak' WITH INIT, COPY_ONLY"
@@ -69,7 +71,7 @@ TARGETS: Final = (
     Target("backup, finishing", "tdsproxy.backup.set_sink:SetSink.finish", _FULL, answers=True),
     Target("metrics", "tdsproxy.keeper.metrics:store_metrics", page="/metrics"),
     Target("status page", "tdsproxy.commands.status:database_statuses", page="/status.json"),
-    Target("pages", "tdsproxy.cli.web:Web._is_ours", page="/", answers=True),
+    Target("pages", "tdsproxy.cli.web:Web._is_ours", page="/", answers=True, in_loop=True),
     Target("a session", "tdsproxy.server.session:Session.begin_request", "SELECT 1", answers=True),
 )
 
@@ -277,7 +279,12 @@ def house(tally: Tally) -> Iterator[House]:
 def main(plan: Plan, tally: Tally) -> None:
     """Raises Violation."""
     end = time.monotonic() + plan.seconds
-    cases = [(target, error) for target in TARGETS for error in ERRORS]
+    cases = [
+        (target, error)
+        for target in TARGETS
+        for error in ERRORS
+        if not (target.in_loop and error == "SystemExit")
+    ]
     random.Random(plan.seed).shuffle(cases)
     with house(tally) as found:
         for target, error in cases[: max(1, round(len(cases) * plan.share))]:
