@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from tdsproxy.agent.running import Invocation, JobRun, Outcome, RunState, Source
 from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
 from tdsproxy.agent.timetable import CRON, next_cron
 from tdsproxy.catalog.logins import Login
-from tdsproxy.store.threads import lasting_thread
+from tdsproxy.store.threads import ENDED, lasting_thread
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.values import Value
 
@@ -407,7 +408,7 @@ class Agent:
             run = JobRun(
                 job, self._owner(job), state, _RunBook(self._book, session), self._steps, self._clock
             )
-            self._finish(session, job, state, run.run())
+            self._finish(session, job, state, _outcome(run, job))
         except apsw.Error as error:
             self._report(f"the run of job '{job.name}' can't be written to msdb: {error}")
         finally:
@@ -534,6 +535,21 @@ class Agent:
         )
         self._book.end_unfinished(run, row, now)
         self._report(f"job '{run.job_name}' was running when the agent ended: it is shown as stopped")
+
+
+def _outcome(run: JobRun, job: Job) -> Outcome:
+    """Of the whole run; a failure that nobody expected is one, too. Raises apsw.Error."""
+    begun = time.monotonic()
+    try:
+        return run.run()
+    except apsw.Error:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a job that fails in any way fails in its history
+        _log.exception("the job '%s' ended by an internal error", job.name, extra={ENDED: f"job {job.name}"})
+        told = (
+            f"The job failed.  It was ended by an internal error ({type(error).__name__}); see the error log."
+        )
+        return Outcome(RunStatus.FAILED, told, time.monotonic() - begun)
 
 
 class _RunBook:

@@ -19,6 +19,7 @@ from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.file_procedures import Procedure
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.keeper.options import KeeperOptions
+from tdsproxy.store.threads import lasting_thread
 from tdsproxy.tsql.replies import Message, Reply
 from tdsproxy.tsql.values import Value
 
@@ -95,7 +96,7 @@ class StoreAgent:
     def schedule(self) -> None:
         """Jobs run from now on when they are due. Returns at once."""
         if self._scheduling is None or not self._scheduling.is_alive():
-            self._scheduling = threading.Thread(target=self._schedule, name="agent start", daemon=True)
+            self._scheduling = lasting_thread(self._schedule, "agent start", self._ending)
             self._scheduling.start()
 
     def _schedule(self) -> None:

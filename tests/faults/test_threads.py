@@ -16,7 +16,7 @@ from typing import cast
 
 import pytest
 
-from tdsproxy.agent.running import StepError, StepWork
+from tdsproxy.agent.running import JobRun, StepError, StepWork
 from tdsproxy.agent.steps import ServerProcess
 from tdsproxy.cli.web import Answer, Web, text
 from tdsproxy.frontend.worker import SessionWorker
@@ -25,6 +25,7 @@ from tdsproxy.keeper.metrics import Counters
 from tdsproxy.media.object_upload import Upload
 from tdsproxy.objects.store import Bucket
 from tdsproxy.store.threads import task_ended, tell_of_ends
+from tests.agent.test_jobs import World
 
 PATIENCE = 60
 
@@ -177,3 +178,31 @@ def test_a_step_does_not_wait_for_a_server_whose_answers_cannot_be_read(
     server.close()
     # Whoever waits is told first.
     until(lambda: "the thread 'job server' ended by an error" in caplog.text)
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, MemoryError, SystemExit])
+def test_a_job_that_an_unexpected_error_ends_has_failed_in_its_history(
+    kind: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def bad(_: JobRun) -> None:
+        raise kind("why")
+
+    world = World(tmp_path / "store")
+    try:
+        job = world.job("ok")
+        with monkeypatch.context() as changed:
+            changed.setattr(JobRun, "run", bad)
+            world.agent.start(job, None, "sa")
+            world.settle()
+        world.agent.start(job, None, "sa")
+        world.settle()
+        first, second = world.outcomes()
+    finally:
+        world.agent.close()
+        world.file.close()
+    assert first.startswith(f"The job failed.  It was ended by an internal error ({kind.__name__})")
+    assert second.startswith("The job succeeded.")
+    assert "the job 'nightly' ended by an internal error" in caplog.text
