@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -137,6 +137,10 @@ class DatabaseScope:
     def users(self) -> Sequence[UserFacts]:
         return self._session.users_of(self._name)
 
+    @property
+    def user(self) -> UserFacts:
+        return self._session.rights.user(self._name)
+
     def grants(self) -> Sequence[Grant]:
         return self._session.grants_of(self._name)
 
@@ -154,6 +158,16 @@ class DatabaseScope:
     @property
     def messages(self) -> Sequence[UserMessage]:
         return self._session.engine.catalog.messages.all()
+
+    def described(self, text: str, declarations: str) -> Iterable[Mapping[str, Value]]:
+        from tdsproxy.server.procedures.describing import rows_of_text
+
+        return rows_of_text(self._session, text, declarations)
+
+    def described_object(self, object_id: int) -> Iterable[Mapping[str, Value]]:
+        from tdsproxy.server.procedures.describing import rows_of_object
+
+        return rows_of_object(self._session, object_id)
 
     def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
         return look(self._session, procedure, *values)

@@ -8,17 +8,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
+from tdsproxy.server.procedures.describing import first_result_set
 from tdsproxy.server.schema import ModuleInfo, TableInfo
 from tdsproxy.server.typeinfo import TYPE_IDS, base_name, numbers
-from tdsproxy.tsql import ast
-from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.parser import parse
-from tdsproxy.tsql.replies import Column, ResultSet
 from tdsproxy.tsql.state import Frame
-from tdsproxy.tsql.types import SqlType
 from tdsproxy.tsql.values import DateTime, Value
 
 if TYPE_CHECKING:
@@ -180,80 +177,9 @@ def _undeclared(session: Session, frame: Frame, arguments: Sequence[Argument]) -
     return 0
 
 
-def _first_result_set(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
-    given = Parameters("sp_describe_first_result_set", "@tsql @params @browse_information_mode", arguments)
-    columns = _describe(session, given.required("@tsql"), given.text("@params") or "", frame)
-    yield from result(
-        "is_hidden bit!, column_ordinal int!, name sysname, is_nullable bit!, system_type_id int!,"
-        "system_type_name nvarchar(256), max_length smallint!, precision tinyint!, scale tinyint!,"
-        "collation_name sysname, user_type_id int, user_type_database sysname, user_type_schema sysname,"
-        "user_type_name sysname, assembly_qualified_type_name nvarchar(4000), xml_collection_id int,"
-        "xml_collection_database sysname, xml_collection_schema sysname, xml_collection_name sysname,"
-        "is_xml_document bit!, is_case_sensitive bit!, is_fixed_length_clr_type bit!, source_server sysname,"
-        "source_database sysname, source_schema sysname, source_table sysname, source_column sysname,"
-        "is_identity_column bit, is_part_of_unique_key bit, is_updateable bit, is_computed_column bit,"
-        "is_sparse_column_set bit, ordinal_in_order_by_list smallint, order_by_is_descending smallint,"
-        "order_by_list_length smallint, tds_type_id int!, tds_length int!",
-        [_described(place, column) for place, column in enumerate(columns, 1)],
-    )
-    return 0
-
-
-def _described(place: int, column: Column) -> dict[str, Value]:
-    about = numbers(column.type)
-    return {
-        "column_ordinal": place,
-        "name": column.name or None,
-        "is_nullable": int(column.nullable),
-        "system_type_id": about.id,
-        "system_type_name": _declared(column.type),
-        "max_length": about.length,
-        "precision": about.precision,
-        "scale": about.scale,
-        "collation_name": "SQL_Latin1_General_CP1_CI_AS" if column.type.is_character else None,
-        "is_identity_column": int(column.identity),
-        "is_updateable": int(column.updatable_unknown),
-        "is_computed_column": int(column.computed),
-        "tds_type_id": about.id,
-        "tds_length": about.length if about.length >= 0 else 65535,
-    }
-
-
-def _declared(type_: SqlType) -> str:
-    return str(type_) if type_.name in t.LENGTH_TYPES or "(" in str(type_) else base_name(type_)
-
-
-def _describe(session: Session, text: str, declarations: str, frame: Frame) -> tuple[Column, ...]:
-    """The columns of the first SELECT in ``text``. Only a SELECT is run, to look at its columns."""
-    batch = parse(text, quoted_identifier=frame.options.quoted_identifier)
-    query = next((s for s in batch.statements if isinstance(s, ast.QueryStatement)), None)
-    if query is None:
-        return ()
-    inner = session.batch_frame(text)
-    inner.options = frame.options.copy()
-    if declarations.strip():
-        made = parse(f"CREATE PROCEDURE p ({declarations}) AS RETURN").statements[0]
-        for parameter in made.parameters if isinstance(made, ast.CreateProcedure) else ():
-            inner.declare(parameter.name, session.evaluator.resolve_type(parameter.type, inner))
-    if isinstance(query.query, ast.Select) and (
-        query.query.into is not None or any(item.variable for item in query.query.items)
-    ):
-        return ()
-    replies = session.evaluator.execute(query, inner)
-    try:
-        for reply in replies:
-            if isinstance(reply, ResultSet):
-                return reply.columns
-    finally:
-        close = getattr(replies, "close", None)
-        if close is not None:
-            close()
-    return ()
-
-
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "sp_help": _help,
     "sp_helptext": _help_text,
     "sp_describe_undeclared_parameters": _undeclared,
-    "sp_describe_first_result_set": _first_result_set,
+    "sp_describe_first_result_set": first_result_set,
 }

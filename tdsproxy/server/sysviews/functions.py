@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from tdsproxy.server.sysviews import managed_backup
+from tdsproxy.server.sysviews.describing import COLUMNS as DESCRIBED
 from tdsproxy.server.sysviews.file_functions import (
     FILE_STATS_COLUMNS,
     OLD_FILE_STATS_COLUMNS,
@@ -61,6 +62,21 @@ def _input_buffer(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
     for session in scope.sessions():
         if session.spid == arguments[0]:
             yield {"event_type": "Language Event", "parameters": 0, "event_info": session.request_text}
+
+
+_ERROR_COLUMNS: Final = (
+    ", error_number int, error_severity int, error_state int, error_message nvarchar(4000), error_type int,"
+    " error_type_desc nvarchar(60)"
+)
+
+
+def _described(scope: Scope, arguments: Sequence[Stored]) -> Iterable[Row]:
+    text, declarations = (*arguments, None, None)[:2]
+    return () if text is None else scope.described(str(text), str(declarations or ""))
+
+
+def _described_object(scope: Scope, arguments: Sequence[Stored]) -> Iterable[Row]:
+    return () if arguments[0] is None else scope.described_object(int(arguments[0]))
 
 
 def _split(scope: Scope, arguments: Sequence[Stored]) -> Iterator[Row]:
@@ -199,6 +215,20 @@ TABLE_FUNCTIONS: Final = {
             ),
             (t.SMALLINT, t.INT, t.INT, t.INT, t.nvarchar(20)),
             physical_stats,
+        ),
+        TableFunction(
+            "dm_exec_describe_first_result_set",
+            parse_columns(DESCRIBED + _ERROR_COLUMNS),
+            (t.nvarchar(t.MAX), t.nvarchar(t.MAX), t.TINYINT),
+            _described,
+            3,
+        ),
+        TableFunction(
+            "dm_exec_describe_first_result_set_for_object",
+            parse_columns(DESCRIBED + _ERROR_COLUMNS),
+            (t.INT, t.TINYINT),
+            _described_object,
+            2,
         ),
         TableFunction(
             "dm_db_log_stats",

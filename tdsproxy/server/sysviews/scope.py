@@ -5,7 +5,7 @@ The engine makes them; a view never opens a file or takes a lock itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -181,6 +181,11 @@ class Scope(Protocol):
 
     def users(self) -> Sequence[UserFacts]: ...
 
+    @property
+    def user(self) -> UserFacts:
+        """The session's user in the database."""
+        ...
+
     def grants(self) -> Sequence[Grant]:
         """What GRANT and DENY have said in the database."""
         ...
@@ -197,6 +202,15 @@ class Scope(Protocol):
 
     @property
     def messages(self) -> Sequence[UserMessage]: ...
+
+    def described(self, text: str, declarations: str) -> Iterable[Mapping[str, Value]]:
+        """The columns of the first result set of a batch, as sys.dm_exec_describe_first_result_set has
+        them."""
+        ...
+
+    def described_object(self, object_id: int) -> Iterable[Mapping[str, Value]]:
+        """As ``described``, of a procedure of the current database."""
+        ...
 
     def look(self, procedure: str, *values: Value) -> list[tuple[Value, ...]]:
         """The rows of one of the keeper's procedures about files."""

@@ -139,7 +139,40 @@ def _database_permissions(scope: Scope) -> Iterator[Row]:
         }
 
 
+_TOKEN: Final = (
+    "principal_id int, sid varbinary(85), name nvarchar(128), type nvarchar(128), usage nvarchar(128)"
+)
+
+
+def _token(number: int, sid: bytes | None, name: str, kind: str) -> Row:
+    return {"principal_id": number, "sid": sid, "name": name, "type": kind, "usage": "GRANT OR DENY"}
+
+
+def _login_token(scope: Scope) -> Iterator[Row]:
+    """The session's login, and the server roles that it has."""
+    own = next((found for found in scope.sessions() if found.spid == scope.spid), None)
+    for login in scope.logins():
+        if own is not None and login.name.lower() == own.login.lower():
+            yield _token(login.id, login.sid, login.name, "SQL LOGIN")
+            for name, id_ in SERVER_ROLE_IDS.items():
+                if name == "public" or name in login.roles:
+                    yield _token(id_, bytes([id_]), name, "SERVER ROLE")
+
+
+def _user_token(scope: Scope) -> Iterator[Row]:
+    """The session's user in the database, and the roles that it has there."""
+    user = scope.user
+    users = {found.name.lower(): found for found in scope.users()}
+    yield _token(user.id, users.get(user.name.lower(), user).sid, user.name, "SQL USER")
+    for name in ("public", *sorted(user.roles - {"public"})):
+        role = users.get(name.lower())
+        if role is not None:
+            yield _token(role.id, role.sid or None, role.name, "ROLE")
+
+
 VIEWS: Final[tuple[View, ...]] = (
+    view("sys.login_token", _TOKEN, _login_token),
+    view("sys.user_token", _TOKEN, _user_token),
     view(
         "sys.database_permissions",
         "class tinyint!, class_desc nvarchar(60), major_id int!, minor_id int!, grantee_principal_id int!,"
