@@ -30,8 +30,13 @@ LONGEST = (
     "test_sqlalchemy.py",
     "test_running_agent.py",
     "test_sql_tools_service.py",
-    "test_backup_restore.py",
+    "test_url_stores.py",
     "test_captures.py",
+    "test_admin_scripts.py",
+    "test_kill.py",
+    "test_urls.py",
+    "test_mssql_cli.py",
+    "test_backup_restore.py",
 )
 """The files that take longest, in this order."""
 

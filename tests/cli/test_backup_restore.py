@@ -72,11 +72,11 @@ def test_from_backups_to_the_newest_state_of_a_dropped_database(server: Running)
         cursor.execute("CREATE TABLE shop.dbo.t (n int); INSERT shop.dbo.t VALUES (1)")
         done("backup", "shop", "a.bak", "b.bak", "--mirror", "c.bak", "--mirror", "d.bak", "--format", *store)
         cursor.execute("INSERT shop.dbo.t VALUES (2)")
-        done("backup", "shop", "shop.diff", "--differential", "--compress", "--level", "low", *store)
+        succeeded("backup", "shop", "shop.diff", "--differential", "--compress", "--level", "low", *store)
         cursor.execute("INSERT shop.dbo.t VALUES (3)")
-        done("backup", "shop", "--log", "--name", "the log", *store)
+        succeeded("backup", "shop", "--log", "--name", "the log", *store)
         cursor.execute("DROP DATABASE shop")
-        plan = json.loads(done("restore", "shop", "--latest", "--dry-run", "--json", *store))
+        plan = json.loads(succeeded("restore", "shop", "--latest", "--dry-run", "--json", *store))
         assert [step["what"] for step in plan["steps"]] == ["full", "differential", "log"]
         assert [Path(name).name for name in plan["steps"][0]["devices"]] == ["a.bak", "b.bak"]
         (statement,) = plan["statements"]
@@ -84,20 +84,20 @@ def test_from_backups_to_the_newest_state_of_a_dropped_database(server: Running)
         cursor.execute("SELECT COUNT(*) FROM sys.databases WHERE name = 'shop'")
         assert cursor.fetchall() == [(0,)]
         done("restore", "shop", "--latest", *store)
-        done("restore", "copy", "--latest", "--of", "shop", *store)
+        succeeded("restore", "copy", "--latest", "--of", "shop", *store)
         for name in ("shop", "copy"):
             cursor.execute(f"SELECT n FROM {name}.dbo.t ORDER BY n")
             assert cursor.fetchall() == [(1,), (2,), (3,)]
     backups = json.loads(done("history", "shop", "--json", *store))["backups"]
     assert [row["type"] for row in backups] == ["full", "differential", "log"]
     assert len(backups[0]["devices"]) == 4
-    files = json.loads(done("history", "--files", "--json", *store))["files"]
+    files = json.loads(succeeded("history", "--files", "--json", *store))["files"]
     assert [Path(row["device"]).name for row in files] == [
         "a.bak", "b.bak", "c.bak", "d.bak", "shop.diff", "shop.trn",
     ]  # fmt: skip
     for row in files:
         assert row["size"] == Path(row["path"]).stat().st_size
-    assert "to 20" in done("history", "--points", "shop", *store)
+    assert "to 20" in succeeded("history", "--points", "shop", *store)
 
 
 def test_in_simple_recovery_the_latest_is_full_and_differential(server: Running) -> None:

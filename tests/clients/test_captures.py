@@ -143,6 +143,7 @@ def test_backup_and_restore_differ_in_the_algorithm_alone(backups: dict[str, str
     assert len(backups) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capture", CAPTURES)
 def test_capture(replayed: dict[str, list[str]], capture: str) -> None:
     expected, lines = CAPTURES[capture], replayed[capture]
