@@ -322,6 +322,8 @@ def main(plan: Plan, tally: Tally) -> None:
     end = time.monotonic() + plan.seconds
     with product() as made:
         remains, disk = record(made, plan, tally)
+        # However long the day has taken, some of its cuts are looked at.
+        end = max(end, time.monotonic() + plan.seconds / 2)
         for one in remains:
             if time.monotonic() > end:
                 print(f"no time left for {len(remains) - tally.counts['cuts']} of {len(remains)}", flush=True)
