@@ -74,5 +74,6 @@ def test_the_keeper_is_launched_before_anything_large_is_loaded() -> None:
     )
     loaded = {name for name in done.stdout.split() if name.startswith("tdsproxy.")}
     assert "tdsproxy.keeper.launch" in loaded
-    assert {name.split(".")[1] for name in loaded} == {"cli", "keeper"}
+    small = {"tdsproxy.store", "tdsproxy.store.threads"}  # an empty package, and what tells of a thread's end
+    assert {name.split(".")[1] for name in loaded - small} == {"cli", "keeper"}
     assert "apsw" not in done.stdout.split()
