@@ -114,7 +114,9 @@ def note_fork(env: CommandEnvironment, database: Database, parent: Fork | None, 
 def _logged(env: CommandEnvironment, database: Database) -> LoggedDatabase:
     next_lsn = int(env.catalog.databases.next_lsns(database.id, 1)[0])
     path = database.path(env.catalog.store)
-    return LoggedDatabase(database.name, path, database.guid, database.fork, next_lsn)
+    chain = database.chain
+    promised = 0 if chain.log_backup_lsn is None else max(chain.log_backup_lsn, chain.base_lsn or 0)
+    return LoggedDatabase(database.name, path, database.guid, database.fork, next_lsn, promised)
 
 
 def _note_lsn(env: CommandEnvironment, database: Database) -> None:

@@ -12,6 +12,7 @@ import bisect
 import contextlib
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from pathlib import Path
 import zstandard
 
 from tdsproxy.log import codec, segment
+from tdsproxy.log import lsn as lsns
 from tdsproxy.log.ahead import ahead
+from tdsproxy.log.reach import reach_of
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
 from tdsproxy.log.segment_writing import write_again, write_all
@@ -62,10 +65,13 @@ class Archive:
         base_lsn: int,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        promised_lsn: int = 0,
     ) -> None:
         """Opens the archive in ``directory``, or makes it, to begin at ``base_lsn``.
 
-        A torn end of the last segment is dropped. Raises ArchiveDamaged, OSError.
+        A torn end of the last segment is dropped; no LSN that was in it is given again. When the archive ends
+        before ``promised_lsn``, up to which it had been durable, a Gap is recorded. Without a ``base_lsn`` it
+        is only read, and nothing is appended. Raises ArchiveDamaged, OSError.
         """
         self.directory = directory
         self.database = database
@@ -91,11 +97,13 @@ class Archive:
         self._is_old = False
         # Where the parts of a transaction begin that is not complete yet.
         self._parts_at: int | None = None
-        self._open()
+        # LSNs below may have been given; a damaged archive ends before.
+        self.reach = base_lsn
+        self._open(promised_lsn, base_lsn > 0)
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self) -> None:
+    def _open(self, promised_lsn: int, appends: bool) -> None:
         self._make_directory()
         names = sorted(path for path in self.directory.iterdir() if path.suffix == segment.SUFFIX)
         self._segments = [_Segment(path, int(path.stem), path.stat().st_size) for path in names]
@@ -105,6 +113,18 @@ class Archive:
             self._base_lsn = self._segments[0].first_lsn
             # Gaps of the earlier segments are looked up when somebody asks.
             self._gaps = None if len(self._segments) > 1 else self._gaps
+        end = max(self.reach, self._last_lsn)
+        if self._last_lsn < promised_lsn:
+            after = lsns.advance(max(end, promised_lsn), 1)
+            if self._segments:
+                gap = Gap(self._last_lsn, after, time.time_ns(), "what the archive ended with is lost")
+                self.append_gap(gap, self._position)
+            else:
+                self._base_lsn = self._last_lsn = self._unbroken_since = after
+        elif end > self._last_lsn and appends:
+            from_lsn, self._last_lsn = self._last_lsn, end
+            if self._segments:
+                self._jump(from_lsn)
 
     def _make_directory(self) -> None:
         missing = [self.directory]
@@ -141,24 +161,24 @@ class Archive:
         finally:
             reader.close()
         if whole == segment.HEADER_SIZE:
+            self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
             last.path.unlink()
             fsync_directory(self.directory)
             return False
         self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
         if whole < last.end:
+            self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
             os.ftruncate(self._descriptor, whole)
             os.fsync(self._descriptor)
         last.end = whole
         self._gaps = gaps
         self._position, self._unbroken_since = position, unbroken_since
-        self._last_lsn, self._last_ns = max(last_lsn, self._last_lsn), last_ns
-        if self._last_lsn != last_lsn:
-            # The catalog has given higher numbers since.
-            self._jump(last_lsn)
+        self._last_lsn, self._last_ns = last_lsn, last_ns
         return True
 
     def _refuse(self, last: _Segment, size: int) -> None:
         """A file that is no segment of ours: a creation that a crash interrupted, or damage."""
+        self.reach = max(self.reach, reach_of(last.path, 0, last.first_lsn))
         if size <= segment.HEADER_SIZE:
             last.path.unlink()
         else:
@@ -166,7 +186,8 @@ class Archive:
         fsync_directory(self.directory)
 
     def _jump(self, from_lsn: int) -> None:
-        """Without a gap the numbers have no holes: one that others made is covered by nothing but numbers."""
+        """Without a gap the numbers have no holes: those that the catalog has given since, or that were in
+        what a crash tore, are covered by nothing but numbers."""
         header = RecordHeader(
             Kind.POSITION, 0, 0, 0, from_lsn, self._last_lsn, self._last_ns, self._last_ns, 0, self._position
         )
@@ -216,7 +237,7 @@ class Archive:
 
     @property
     def unsynced(self) -> bool:
-        """Whether something was appended since the last ``sync``."""
+        """Whether something was appended since."""
         return self._unsynced
 
     def size(self) -> int:
@@ -233,6 +254,7 @@ class Archive:
         segment's."""
         with self._lock:
             segments = [_Segment(item.path, item.first_lsn, item.end) for item in self._segments]
+        follows: int | None = None
         starts = [item.first_lsn for item in segments]
         begin = max(0, bisect.bisect_right(starts, first_lsn) - 1)
         for item in segments[begin:]:
@@ -243,11 +265,17 @@ class Archive:
             except FileNotFoundError as error:
                 raise LogGap(f"the log before {item.path.name} has been given up") from error
             try:
-                if reader.header is None:
-                    raise ArchiveDamaged(f"{item.path} does not begin as a segment of the log")
+                if reader.header is None or reader.header.first_lsn != item.first_lsn:
+                    raise ArchiveDamaged(f"{item.path} does not begin as this segment of the log")
+                if follows not in (None, item.first_lsn):
+                    raise ArchiveDamaged(f"the log from {follows} to {item.first_lsn} is missing")
+                follows = item.first_lsn
                 end = segment.HEADER_SIZE
                 for at, record in reader.records():
                     end = at + record.size
+                    if record.first_lsn != follows:
+                        raise ArchiveDamaged(f"{item.path}: no record of {follows} is before the one at {at}")
+                    follows = record.end_lsn
                     if last_lsn is not None and record.first_lsn >= last_lsn:
                         break
                     wanted = record.first_lsn >= first_lsn or record.end_lsn > first_lsn
@@ -339,7 +367,7 @@ class Archive:
             if record.last_ns <= committed_ns:
                 found = record.end_lsn
                 continue
-            for entry in codec.unpack_directory(reader.directory(at, record)):
+            for entry in codec.unpack_directory(reader.body(at, record)[0]):
                 if entry.committed_ns > committed_ns:
                     return found
                 found = entry.next_lsn
@@ -351,7 +379,7 @@ class Archive:
         for reader, at, record in self._records(self._segment_before(time_ns), None):
             if record.kind is Kind.PART or record.last_ns <= time_ns:
                 continue
-            for entry in codec.unpack_directory(reader.directory(at, record)):
+            for entry in codec.unpack_directory(reader.body(at, record)[0]):
                 if entry.committed_ns > time_ns:
                     since = entry.committed_ns - entry.late_ns
                     return (since, entry.committed_ns) if since <= time_ns else None
@@ -406,15 +434,9 @@ class Archive:
                 self._append_block(pending, positions[index])
                 pending, size = [], 0
 
-    def _append_block(
-        self,
-        block: Sequence[_Item],
-        position: WalPosition,
-    ) -> None:
-        directory = b"".join(
-            codec.pack_entry(codec.entry_of(transaction, [number for number, _ in pages]))
-            for transaction, pages in block
-        )
+    def _append_block(self, block: Sequence[_Item], position: WalPosition) -> None:
+        entries = (codec.entry_of(item, [number for number, _ in pages]) for item, pages in block)
+        directory = b"".join(map(codec.pack_entry, entries))
         raw = b"".join([image for _, pages in block for _, image in pages])
         self._append(Kind.BLOCK, directory, raw, block[0][0], block[-1][0], len(block), position)
 
@@ -466,7 +488,7 @@ class Archive:
                 self._segments[-1].end = self._parts_at
             self._parts_at = None
 
-    def append_gap(self, gap: Gap, position: WalPosition) -> None:
+    def append_gap(self, gap: Gap, position: WalPosition | None) -> None:
         """Durable when it returns. Raises OSError."""
         reason = gap.reason.encode("utf-8")
         header = RecordHeader(

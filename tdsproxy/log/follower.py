@@ -116,10 +116,17 @@ class Follower:
         while True:
             frame += 1
             head = self._frame_header(frame)
-            if head is None or head.salts not in (position.salts, (0, 0)):
+            if head is None:
+                # A limit of the WAL's size (journal_size_limit) cuts a commit off, in the middle of a frame.
+                return self._ends_with(frame - 1)
+            if head.salts not in (position.salts, (0, 0)):
                 return True
             if head.page_count:
                 return False
+
+    def _ends_with(self, frame: int) -> bool:
+        """Whether the file ends where this frame does."""
+        return os.fstat(self._wal).st_size == frame_offset(frame + 1, self._page_size)
 
     def _frame_header(self, frame: int) -> FrameHeader | None:
         data = os.pread(self._wal, FRAME_HEADER_SIZE, frame_offset(frame, self._page_size))

@@ -39,6 +39,11 @@ def advance(lsn: int, size: int) -> int:
     return file * FILE_UNIT + block * BLOCK_UNIT + _SLOT
 
 
+def next_file(lsn: int) -> int:
+    """The first LSN of the virtual log file that follows on the one of ``lsn``."""
+    return compose(lsn // FILE_UNIT + 1, 1, _SLOT)
+
+
 def bytes_between(first: int, last: int) -> int:
     """About how many bytes of log lie between two numbers."""
     file, block, _ = parts(first)

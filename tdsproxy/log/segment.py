@@ -41,6 +41,7 @@ HEADER_SIZE = _HEADER.size + _CRC.size
 _RECORD = struct.Struct("<I BB III QQI QQI qq I II Q II Q QQq")
 RECORD_SIZE = _RECORD.size + _CRC.size
 _RECORD_MAGIC = 0x31524C54
+RECORD_MAGIC_BYTES = _RECORD_MAGIC.to_bytes(4, "little")
 _HAS_POSITION = 1
 _HAS_MAIN = 2
 _SCAN_BYTES = 1 << 16
@@ -236,10 +237,6 @@ class SegmentReader:
             self._window = os.pread(self._descriptor, _SCAN_BYTES, at)
             self._window_at, start = at, 0
         return self._window[start : start + length]
-
-    def directory(self, at: int, header: RecordHeader) -> bytes:
-        """The directory alone, not checked against the seal."""
-        return os.pread(self._descriptor, header.directory_length, at + RECORD_SIZE)
 
     def body(self, at: int, header: RecordHeader) -> tuple[bytes, bytes]:
         """The directory and the stored images, checked."""

@@ -38,13 +38,15 @@ class ChainState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LoggedDatabase:
-    """What the service must know of a database. ``next_lsn``: no LSN below it may be given any more."""
+    """What the service must know of a database. ``next_lsn``: no LSN below it may be given any more.
+    ``promised_lsn``: backups have been made of the log up to there."""
 
     name: str
     path: Path
     guid: uuid.UUID
     fork: uuid.UUID
     next_lsn: int
+    promised_lsn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,13 @@ class LogService:
     def _write_chain(self, guid: uuid.UUID, chain: Chain) -> None:
         write_chain(self._directory(guid) / _CHAIN_FILE, guid, chain)
 
-    def _open_archive(self, guid: uuid.UUID, fork: uuid.UUID, base_lsn: int) -> Archive:
+    def _open_archive(self, guid: uuid.UUID, fork: uuid.UUID, base_lsn: int, promised_lsn: int) -> Archive:
         idle = self._idle.pop((guid, fork), None)
         if idle is not None:
             idle.close()
-        return Archive(self._directory(guid) / str(fork).upper(), guid, fork, base_lsn)
+            base_lsn = max(base_lsn, idle.reach, idle.last_lsn())
+        directory = self._directory(guid) / str(fork).upper()
+        return Archive(directory, guid, fork, base_lsn, promised_lsn=promised_lsn)
 
     # ------------------------------------------------------------------ beginning and ending
 
@@ -126,9 +130,12 @@ class LogService:
         with self._lock:
             if database.guid in self._kept:
                 return
-            archive = self._open_archive(database.guid, database.fork, database.next_lsn)
+            chain = self._read_chain(database.guid)
+            promised = database.promised_lsn
+            if chain is not None and chain.fork == database.fork:
+                promised = max(promised, chain.log_start or 0)
+            archive = self._open_archive(database.guid, database.fork, database.next_lsn, promised)
             try:
-                chain = self._read_chain(database.guid)
                 if chain is None or chain.fork != database.fork:
                     self._write_chain(database.guid, Chain(database.fork))
                 capturer = Capturer(database.path, archive, report=self._report)
@@ -166,6 +173,7 @@ class LogService:
                     database.guid,
                     database.fork,
                     max(last, database.next_lsn),
+                    database.promised_lsn,
                 )
             )
 

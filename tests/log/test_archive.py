@@ -593,3 +593,53 @@ def test_a_directory_that_is_malformed_is_damage(harm: str) -> None:
     harmed = data.replace(b"mark", b"m\xffrk") if harm.startswith("a mark") else data[:-2]
     with pytest.raises(ArchiveDamaged, match=r"malformed|inside an entry"):
         codec.unpack_directory(harmed)
+
+
+@pytest.mark.parametrize("flipped", [3, 12])
+def test_a_damaged_end_gives_no_number_twice_and_breaks_what_was_promised(
+    tmp_path: Path, flipped: int
+) -> None:
+    """Else the next log backup would go on behind commits that are in none."""
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 13)
+    archive.close()
+    (path,) = archive.directory.iterdir()
+    reader = segment.SegmentReader(path)
+    places = [at for at, _ in reader.records()]
+    reader.close()
+    content = bytearray(path.read_bytes())
+    # The header of one, so that its own numbers are lost, too.
+    content[places[flipped] + 40] ^= 4
+    for promised in (0, made[-1].next_lsn):
+        path.write_bytes(content)
+        archive = Archive(
+            archive.directory, support.DATABASE, support.FORK, lsns.FIRST, promised_lsn=promised
+        )
+        assert archive.last_lsn() >= made[-1].next_lsn
+        assert [gap.lsn for gap in archive.gaps()] == ([made[flipped].lsn] if promised else [])
+        assert (archive.unbroken_since() > made[-1].next_lsn) == bool(promised)
+        more = fill(archive, 1)
+        assert same(list(archive.read(more[0].lsn)), more)
+        assert same(list(archive.read(lsns.FIRST, made[flipped].lsn)), made[:flipped])
+        archive.close()
+    path.unlink()
+    archive = Archive(
+        archive.directory, support.DATABASE, support.FORK, lsns.FIRST, promised_lsn=made[-1].lsn
+    )
+    assert archive.unbroken_since() > made[-1].lsn
+    archive.close()
+
+
+def test_a_missing_segment_is_not_passed_over(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=4000)
+    made = fill(archive, 30)
+    archive.close()
+    lost = sorted(archive.directory.iterdir())[1]
+    lost.unlink()
+    archive = support.open_archive(tmp_path, segment_bytes=4000)
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        list(archive.read(made[0].lsn))
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        archive.changed_pages(made[0].lsn)
+    assert same(list(archive.read(made[-1].lsn)), made[-1:])
+    archive.close()
