@@ -517,6 +517,9 @@ class SyncReplies:
             return None
 
     def _cancel(self) -> None:
+        # Once: whoever insists must not break off the wait for the statement's end.
+        if self._cancelled:
+            return
         self._cancelled = True
         if self._task is not None:
             self._task.cancel()

@@ -21,6 +21,7 @@ import pytest
 
 from tdsproxy.keeper.options import KeeperOptions
 from tdsproxy.keeper.start import connect_sync
+from tests.clients.dbapi import CLIENTS
 from tests.running import Running, running
 
 LIMIT = 120.0
@@ -175,6 +176,23 @@ def test_a_database_taken_offline_ends_its_backup(server: Running) -> None:
     assert not (server.backup_directory / "offline.bak").exists()
     ask(server, "ALTER DATABASE a SET ONLINE")
     assert ask(server, "SELECT COUNT(*) FROM a.dbo.t") == [(ROWS,)]
+
+
+def test_a_cursor_of_pyodbc_that_is_closed_early_leaves_no_backup(server: Running) -> None:
+    """Microsoft's driver cancels a BACKUP whose results nobody has read: SQL Server's users know it."""
+    client = next(item for item in CLIENTS if item.name == "msodbcsql18")
+    with client.connect(server) as connection:
+        cursor = connection.cursor()
+        cursor.execute("BACKUP DATABASE b TO DISK = N'early.bak' WITH INIT")
+        client.drain(cursor)
+        for medium in ("early.bak", "early2.bak"):
+            cursor.execute(f"BACKUP DATABASE a TO DISK = N'{medium}' WITH NOINIT, STATS = 1, {MANY_RUNS}")
+            cursor.close()
+            cursor = connection.cursor()
+        cursor.execute("RESTORE HEADERONLY FROM DISK = N'early.bak'")
+        assert [row.Position for row in cursor.fetchall()] == [1]
+        client.drain(cursor)
+    assert not (server.backup_directory / "early2.bak").exists()
 
 
 def test_kill_is_refused(server: Running) -> None:
