@@ -26,14 +26,13 @@ from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.point_in_time import chained, end_of, fork_of
 from tdsproxy.commands.recovery import image_name, image_path, show_standby, take_image
 from tdsproxy.commands.roll_forward import finished
+from tdsproxy.commands.undo_files import FOLLOWED
 from tdsproxy.tsql.values import Value
-
-_UNDO_SUFFIX: Final = ".undo"
 
 
 def undo_file(store: Path, database: Database) -> Path:
     """Of a database in STANDBY by following."""
-    return store / f"{database.file}{_UNDO_SUFFIX}"
+    return store / f"{database.file}{FOLLOWED}"
 
 
 def follow_log(context: Context, values: Sequence[Value]) -> list[Row]:

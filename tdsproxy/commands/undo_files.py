@@ -19,6 +19,8 @@ from tdsproxy.commands.key_files import OWN_FILES
 from tdsproxy.commands.messages import OsError
 from tdsproxy.store.files import SUFFIX, replace_durably
 
+FOLLOWED: Final = ".undo"
+"""Of a database in STANDBY by following: behind its file's name."""
 _FIELDS: Final = frozenset({"database", "image", "lsn"})
 _LONGEST: Final = 1 << 16
 
@@ -36,7 +38,10 @@ def undo_file(context: Context, name: str, database: str) -> Path:
     else:
         permitted = any(path.is_relative_to(place) for place in places)
     key = database.casefold()
-    others = (one for one in env.catalog.databases.all() if one.name.casefold() != key)
+    found = env.catalog.databases.all()
+    own = [one.file for one in found if one.name.casefold() == key and one.file]
+    others = [one for one in found if one.name.casefold() != key]
+    permitted = permitted or any(path == root / f"{file}{FOLLOWED}" for file in own)
     if not permitted or any(one.standby == str(path) for one in others):
         raise _refused(name)
     _check(path, name)
