@@ -17,7 +17,8 @@ class LogChain(msgspec.Struct, frozen=True, kw_only=True):
     SIMPLE, or without a full backup since it left it. ``first_fork`` is the recovery fork that this LSN lies
     on, and ``fork_point_lsn`` where the database left it for its present one (None: they are the same).
     ``begins`` says that no log backup of the chain was taken yet. ``base_lsn``, ``base_guid`` and ``base_ns``
-    are the last full backup's that was not copy-only: the base of differentials.
+    are the last full backup's that was not copy-only: the base of differentials. ``unlogged_lsn`` is the last
+    number of a backup that was taken while the log was not captured: the log has a gap, or gets one, behind.
     """
 
     log_backup_lsn: int | None = None
@@ -27,6 +28,7 @@ class LogChain(msgspec.Struct, frozen=True, kw_only=True):
     base_lsn: int | None = None
     base_guid: UUID | None = None
     base_ns: int | None = None
+    unlogged_lsn: int | None = None
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,6 +116,7 @@ def _logged(env: CommandEnvironment, database: Database) -> LoggedDatabase:
     path = database.path(env.catalog.store)
     chain = database.chain
     promised = 0 if chain.log_backup_lsn is None else max(chain.log_backup_lsn, chain.base_lsn or 0)
+    promised = max(promised, chain.unlogged_lsn or 0)
     return LoggedDatabase(database.name, path, database.guid, database.fork, next_lsn, promised)
 
 

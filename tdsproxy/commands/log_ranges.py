@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
 
 from tdsproxy.backup.operations import LogTail
 from tdsproxy.catalog.databases import Database
@@ -12,7 +15,6 @@ from tdsproxy.catalog.recovery import Fork
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.set_description import LogRange
 from tdsproxy.log.archive import Archive
-from tdsproxy.log.records import CaptureStopped
 from tdsproxy.log.service import LogService
 
 
@@ -37,15 +39,19 @@ class DataLog:
         previous = database.chain.base_lsn or 0
         logs = env.logs
         if logs is not None and logs.is_kept(database.guid):
-            try:
-                first = logs.capture_now(database.guid)
-            except CaptureStopped:
-                logs = None
-            else:
-                forks = tuple(env.catalog.databases.forks(database.guid))
-                return cls(database, previous, first, first, first, logs, forks)
-        first, checkpoint, last = (int(lsn) for lsn in env.catalog.databases.next_lsns(database.id, 3))
-        return cls(database, previous, first, checkpoint, last)
+            given: list[tuple[int, int, int]] = []
+
+            def give(end: int) -> int:
+                given.append(_numbers(env, database, end))
+                _note_unlogged(env, database, given[-1][-1])
+                return given[-1][-1]
+
+            captured = logs.capture_or_break(database.guid, give)
+            if captured is None:
+                return cls(database, previous, *given[-1])
+            forks = tuple(env.catalog.databases.forks(database.guid))
+            return cls(database, previous, captured, captured, captured, logs, forks)
+        return cls(database, previous, *_numbers(env, database, 0))
 
     @property
     def kept(self) -> bool:
@@ -95,6 +101,20 @@ class DataLog:
             if begins_here or line is None or came_from is None:
                 return _pages(ranges)
             current, end = came_from, line.point_lsn
+
+
+def _numbers(env: CommandEnvironment, database: Database, end: int) -> tuple[int, int, int]:
+    """LSNs of a backup that are above all of the log, which ends at ``end``."""
+    env.catalog.databases.advance_lsn(database.id, Decimal(end))
+    first, checkpoint, last = (int(lsn) for lsn in env.catalog.databases.next_lsns(database.id, 3))
+    return first, checkpoint, last
+
+
+def _note_unlogged(env: CommandEnvironment, database: Database, lsn: int) -> None:
+    """Durable before the snapshot: also a keeper that starts anew is to leave a gap there."""
+    current = env.catalog.databases.by_id(database.id) or database
+    chain = msgspec.structs.replace(current.chain, unlogged_lsn=lsn)
+    env.catalog.databases.update(database.id, chain=chain)
 
 
 def _pages(ranges: list[tuple[Archive, int, int | None]]) -> Iterator[int]:

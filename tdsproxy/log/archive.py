@@ -97,6 +97,8 @@ class Archive:
         self._is_old = False
         # Where the parts of a transaction begin that is not complete yet.
         self._parts_at: int | None = None
+        # A gap that ends behind this LSN is to be written before anything else: see ``unlogged``.
+        self.break_at: int | None = None
         # LSNs below may have been given; a damaged archive ends before.
         self.reach = base_lsn
         self._open(promised_lsn, base_lsn > 0)

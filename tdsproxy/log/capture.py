@@ -19,6 +19,7 @@ from tdsproxy.log.follower import ChainBroken, Follower
 from tdsproxy.log.hold import WalHold
 from tdsproxy.log.records import CaptureStopped, Gap, WalPosition
 from tdsproxy.log.times import CommitTimes
+from tdsproxy.log.unlogged import break_behind
 from tdsproxy.log.watch import Watch
 from tdsproxy.store.errors import DatabaseBusy, StoreError
 from tdsproxy.store.threads import lasting_thread
@@ -298,6 +299,17 @@ class Capturer:
             follower.synced(at, lambda: None)
         self._watch.wake()
         return end
+
+    def capture_or_break(self, give: Callable[[int], int]) -> int | None:
+        """As ``capture_now``; None when nothing can be captured: then ``give`` was called with the end of the
+        log, to number a backup, and the log gets a gap behind the LSN that it returned: nobody can tell
+        which of the commits that are captured later the backup holds already."""
+        with self._lock:
+            try:
+                return self.capture_now()
+            except CaptureStopped:
+                break_behind(self.archive, give(self.archive.last_lsn()))
+                return None
 
     def _capture_for_caller(self) -> Follower:
         if self._closing.is_set():

@@ -17,6 +17,7 @@ from tdsproxy.log.archive import Archive
 from tdsproxy.log.hold import WalHold, WalState
 from tdsproxy.log.records import LogError, Transaction, WalPosition
 from tdsproxy.log.times import CommitTime, CommitTimes
+from tdsproxy.log.unlogged import record_break
 from tdsproxy.log.wal import (
     FRAME_HEADER_SIZE,
     Commit,
@@ -166,6 +167,7 @@ class Follower:
         Raises ChainBroken, OSError (the archive's disk; what was not appended is tried again next time),
         SnapshotBroken.
         """
+        record_break(self._archive)
         state, before_ns = self._look()
         if self._hold.inode() != self._inode:
             raise ChainBroken("the database file was moved away or replaced by another one")

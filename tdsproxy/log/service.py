@@ -248,6 +248,10 @@ class LogService:
         """See ``Capturer.capture_now``."""
         return self._capturer(guid).capture_now()
 
+    def capture_or_break(self, guid: uuid.UUID, give: Callable[[int], int]) -> int | None:
+        """See ``Capturer.capture_or_break``. Raises CaptureStopped when the log is not kept."""
+        return self._capturer(guid).capture_or_break(give)
+
     def captured_until_ns(self, guid: uuid.UUID) -> int:
         """See ``Capturer.captured_until_ns``."""
         return self._capturer(guid).captured_until_ns()

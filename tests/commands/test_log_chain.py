@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from uuid import UUID
 
@@ -13,6 +15,8 @@ from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
+from tdsproxy.log import archive as archive_module
+from tdsproxy.log.service import ChainState
 from tdsproxy.tsql.replies import Message
 from tests.commands.support import ADMIN, Workshop, messages, numbers, table
 
@@ -645,3 +649,42 @@ def test_log_on_a_third_fork_needs_a_differential_first(shop: Workshop) -> None:
     assert numbers(shop.run("RESTORE DATABASE b FROM DISK='/tmp/d.bak' WITH NORECOVERY")) == BACKED_UP
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
     assert content(shop, "b") == [1, 3, 5, 6]
+
+
+# ------------------------------------------------------------ backups while the log is not captured
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+def test_a_backup_while_the_log_is_not_captured_is_no_base_of_log_backups(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """Commits from before its snapshot are captured after it: rolled over it they would mix two states."""
+    put(shop, 1)
+    full(shop)
+    log(shop)
+    logs = shop.env.logs
+    assert logs is not None
+    with monkeypatch.context() as patch:
+
+        def write(descriptor: int, pieces: object, offset: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(archive_module, "write_all", write)
+        put(shop, 2, 3)
+        full(shop, "unlogged.bak")
+        assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+        if restarts:
+            logs.stop(find(shop).guid)
+    begin(shop.env)
+    put(shop, 4)
+    logs.capture_now(find(shop).guid)
+    assert logs.status(find(shop).guid).state is ChainState.BROKEN
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop, "anew.bak")
+    put(shop, 5)
+    log(shop, "anew.trn")
+    assert header(shop, "unlogged.bak")["LastLSN"] < header(shop, "anew.trn")["FirstLSN"]
+    for base, refused in (("unlogged.bak", True), ("anew.bak", False)):
+        shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY, REPLACE, {MOVE}")
+        assert (4305 in numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn'"))) is refused
+    assert content(shop, "b") == [1, 2, 3, 4, 5]
