@@ -142,13 +142,26 @@ def data_backed_up(
     if base is not None:
         chain = msgspec.structs.replace(chain, base_lsn=base[0], base_guid=base[1], base_ns=time.time_ns())
     status = status_of(env, current)
-    if env.logs is not None and status.state in (ChainState.PSEUDO_SIMPLE, ChainState.BROKEN):
-        env.logs.chain_begun(current.guid, first_lsn)
+    begins = status.state is not ChainState.NOT_KEPT and (
+        status.state is not ChainState.UNBROKEN or _lags(current, status)
+    )
+    if begins:
         chain = msgspec.structs.replace(
             chain, log_backup_lsn=first_lsn, first_fork=current.fork, fork_point_lsn=None, begins=True
         )
     if chain != current.chain:
         env.catalog.databases.update(current.id, chain=chain)
+    # The catalog first: ended in between, the chain still counts as broken, and the next backup begins one.
+    if begins and env.logs is not None:
+        env.logs.chain_begun(current.guid, first_lsn)
+
+
+def _lags(database: Database, status: ChainStatus) -> bool:
+    """Whether the catalog missed that a chain began: something ended the keeper between two notes."""
+    chain = database.chain
+    if chain.log_backup_lsn is None:
+        return True
+    return chain.fork_point_lsn is None and chain.log_backup_lsn < (status.log_start or 0)
 
 
 def log_backed_up(env: CommandEnvironment, database: Database, last_lsn: int) -> None:

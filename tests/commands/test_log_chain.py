@@ -688,3 +688,34 @@ def test_a_backup_while_the_log_is_not_captured_is_no_base_of_log_backups(
         shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY, REPLACE, {MOVE}")
         assert (4305 in numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn'"))) is refused
     assert content(shop, "b") == [1, 2, 3, 4, 5]
+
+
+class _Ended(Exception):
+    """As a kill."""
+
+
+@pytest.mark.parametrize("order", ["catalog first", "log first"])
+def test_a_kill_while_a_chain_begins_is_mended_by_the_next_full_backup(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    if order == "catalog first":
+
+        def ended(guid: UUID, first_lsn: int) -> None:
+            raise _Ended
+
+        with monkeypatch.context() as patch:
+            patch.setattr(logs, "chain_begun", ended)
+            with pytest.raises(_Ended):
+                shop.run("BACKUP DATABASE a TO DISK='/tmp/killed.bak'")
+    else:
+        # As earlier versions left it.
+        logs.chain_begun(find(shop).guid, logs.capture_now(find(shop).guid))
+        assert logs.status(find(shop).guid).state is ChainState.UNBROKEN
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop)
+    put(shop, 2)
+    log(shop)
+    assert header(shop, "log.trn")["FirstLSN"] == header(shop, "full.bak")["FirstLSN"]
