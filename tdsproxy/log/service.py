@@ -15,7 +15,7 @@ from pathlib import Path
 from tdsproxy.log.archive import Archive
 from tdsproxy.log.capture import Capturer
 from tdsproxy.log.chain_note import Chain, read_chain, write_chain
-from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
 from tdsproxy.store.files import fsync_directory
 
 LOG_DIRECTORY = "log"
@@ -95,6 +95,8 @@ class LogService:
         self._retained: dict[uuid.UUID, list[int]] = {}
         # The next size of what is in no log backup at which the operator is told again.
         self._warn_at: dict[uuid.UUID, int] = {}
+        # Whose note of the chain is known to be damaged.
+        self._damaged: set[uuid.UUID] = set()
         self._lock = threading.RLock()
         self._kept: dict[uuid.UUID, _Kept] = {}
         # Archives of databases that are not captured at present, opened for reading.
@@ -108,6 +110,18 @@ class LogService:
     def _read_chain(self, guid: uuid.UUID) -> Chain | None:
         """Raises ArchiveDamaged, OSError."""
         return read_chain(self._directory(guid) / _CHAIN_FILE, guid)
+
+    def _damage(self, guid: uuid.UUID) -> str | None:
+        """What is wrong with the note of the chain, told once: a full backup writes it anew."""
+        try:
+            self._read_chain(guid)
+        except ArchiveDamaged as error:
+            if guid not in self._damaged:
+                self._damaged.add(guid)
+                self._report(f"the log chain is broken until the next full backup: {error}")
+            return str(error)
+        self._damaged.discard(guid)
+        return None
 
     def _write_chain(self, guid: uuid.UUID, chain: Chain) -> None:
         write_chain(self._directory(guid) / _CHAIN_FILE, guid, chain)
@@ -130,13 +144,14 @@ class LogService:
         with self._lock:
             if database.guid in self._kept:
                 return
-            chain = self._read_chain(database.guid)
+            damaged = self._damage(database.guid)
+            chain = None if damaged else self._read_chain(database.guid)
             promised = database.promised_lsn
             if chain is not None and chain.fork == database.fork:
                 promised = max(promised, chain.log_start or 0)
             archive = self._open_archive(database.guid, database.fork, database.next_lsn, promised)
             try:
-                if chain is None or chain.fork != database.fork:
+                if not damaged and (chain is None or chain.fork != database.fork):
                     self._write_chain(database.guid, Chain(database.fork))
                 capturer = Capturer(database.path, archive, report=self._report)
             except BaseException:
@@ -224,12 +239,15 @@ class LogService:
             kept = self._kept.get(guid)
             if kept is None:
                 return ChainStatus(ChainState.NOT_KEPT)
-            chain = self._read_chain(guid)
+            damage = self._damage(guid)
+            chain = None if damage else self._read_chain(guid)
         archive = kept.archive
         start = chain.log_start if chain is not None else None
         reason = kept.capturer.stopped
         state = ChainState.UNBROKEN
-        if start is None:
+        if damage is not None:
+            state, reason = ChainState.BROKEN, damage
+        elif start is None:
             state = ChainState.PSEUDO_SIMPLE
         elif start < archive.unbroken_since():
             state = ChainState.BROKEN
@@ -300,6 +318,10 @@ class LogService:
         """A full backup, or a differential one over a break, is complete: if the chain is not unbroken, it
         begins at ``first_lsn``, the backup's FirstLSN."""
         with self._lock:
+            kept = self._kept.get(guid)
+            if kept is not None and self._damage(guid) is not None:
+                self._write_chain(guid, Chain(kept.database.fork, first_lsn))
+                return
             chain = self._read_chain(guid)
             if chain is None:
                 raise CaptureStopped("the log of the database is not kept")
@@ -321,6 +343,9 @@ class LogService:
         the current one has before the point where the next log backup begins. Says what it can't give up."""
         since_ns = 0 if self._keep_ns is None else time.time_ns() - self._keep_ns
         with self._lock:
+            if self._damage(guid) is not None:
+                # Nobody knows what may go.
+                return
             chain = self._read_chain(guid)
             if chain is None:
                 return

@@ -719,3 +719,24 @@ def test_a_kill_while_a_chain_begins_is_mended_by_the_next_full_backup(
     put(shop, 2)
     log(shop)
     assert header(shop, "log.trn")["FirstLSN"] == header(shop, "full.bak")["FirstLSN"]
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["runs", "restarts"])
+def test_a_full_backup_mends_a_damaged_note_of_the_chain(shop: Workshop, restarts: bool) -> None:
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    full(shop)
+    log(shop)
+    if restarts:
+        logs.stop(find(shop).guid)
+    (note,) = (shop.store / "log").glob("*/chain.json")
+    note.write_bytes(note.read_bytes()[:-9])
+    begin(shop.env)
+    logs.tidy_all()
+    assert logs.status(find(shop).guid).state is ChainState.BROKEN
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    assert len([line for line in shop.reports if "chain.json is damaged" in line]) == 1
+    full(shop)
+    put(shop, 2)
+    log(shop)
