@@ -9,6 +9,7 @@ and waits, so that the state at each can be kept.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -27,6 +28,8 @@ VOLATILE = ("-shm", ".sock", ".lock", ".log", ".jsonl")
 """Endings of names that nobody needs after a power cut."""
 
 NAMES = "names.json"
+_LONGEST = 8192
+"""Bytes of a message, and more: it comes in one piece."""
 
 Entries = dict[str, int]
 
@@ -64,16 +67,16 @@ class Disk:
 
     # ------------------------------------------------------------------ events
 
-    def synced(self, path: Path) -> None:
+    def synced(self, path: Path, descriptor: int) -> None:
+        """``descriptor`` is the one that was synced."""
         with self._lock:
             try:
                 status = path.stat()
             except FileNotFoundError:
                 # Synced under a name that has gone: nothing of it can be found again.
                 return
-            self._keep(
-                path, status.st_ino, _listing(path) if stat.S_ISDIR(status.st_mode) else path.read_bytes()
-            )
+            is_directory = stat.S_ISDIR(status.st_mode)
+            self._keep(path, status.st_ino, _listing(path) if is_directory else _content(path, descriptor))
             self.syncs += 1
             self.on_sync(self.syncs)
 
@@ -154,7 +157,7 @@ class Disk:
 
     def _bytes(self, place: Path | None, inode: int, rng: random.Random | None) -> bytes:
         durable = self._content.get(inode, b"")
-        if rng is None or place is None:
+        if rng is None or place is None or _is_leased(inode):
             return durable
         current = place.read_bytes()
         choice = rng.randrange(3)
@@ -169,6 +172,19 @@ class Disk:
             source = current if rng.random() < 0.5 else durable
             mixed += source[at : at + unit].ljust(min(unit, size - at), b"\0")[: size - at]
         return bytes(mixed)
+
+
+def _content(path: Path, descriptor: int) -> bytes:
+    """Of the file that was synced, without opening it, as that would break a lease."""
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+        return path.read_bytes()
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _is_leased(inode: int) -> bool:
+    """Whoever opens such a file waits until its holder gives it up, and the holder waits for the recorder."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any(" LEASE " in line and line.split()[5].endswith(f":{inode}") for line in lines)
 
 
 def _listing(path: Path) -> Entries:
@@ -208,15 +224,23 @@ class Recorder:
                 return
             with connection:
                 try:
-                    line = connection.makefile("rb").readline().decode(errors="surrogateescape")
-                    path = Path(line[1:].rstrip("\n"))
-                    if line[:1] == "S":
-                        self._disk.synced(path)
-                    elif line[:1] == "G":
-                        self._disk.going(path)
+                    self._take(connection)
                     connection.sendall(b".")
                 except BaseException as error:  # noqa: BLE001 - the campaign looks at it
                     self.failure = self.failure or error
+
+    def _take(self, connection: socket.socket) -> None:
+        message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 1)
+        try:
+            line = message.decode(errors="surrogateescape")
+            path = Path(line[1:].rstrip("\n"))
+            if line[:1] == "S":
+                self._disk.synced(path, descriptors[0])
+            elif line[:1] == "G":
+                self._disk.going(path)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

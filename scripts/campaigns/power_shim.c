@@ -1,5 +1,6 @@
 /* Tells a recorder of each sync of a file or directory, once it is over, and of each name that is about to go;
-   waits for its answer. Loaded with LD_PRELOAD into the processes of the product. */
+   waits for its answer. With a sync goes the descriptor: who opened the file anew would break a lease of it.
+   Loaded with LD_PRELOAD into the processes of the product. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static void tell(char kind, const char *path) {
+static void tell(char kind, const char *path, int descriptor) {
     const char *address = getenv("POWER_RECORDER"), *root = getenv("POWER_ROOT");
     int kept = errno;
     if (!address || !root || strncmp(path, root, strlen(root)) != 0) return;
@@ -22,7 +23,19 @@ static void tell(char kind, const char *path) {
     if (end >= 0 && connect(end, (struct sockaddr *)&name, sizeof name) == 0) {
         char line[PATH_MAX + 8], answer;
         int length = snprintf(line, sizeof line, "%c%s\n", kind, path);
-        if (write(end, line, length) == length && read(end, &answer, 1) < 0) { /* the recorder has gone */ }
+        struct iovec text = {.iov_base = line, .iov_len = length};
+        char space[CMSG_SPACE(sizeof descriptor)] = {0};
+        struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1};
+        if (descriptor >= 0) {
+            message.msg_control = space;
+            message.msg_controllen = sizeof space;
+            struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+            head->cmsg_level = SOL_SOCKET;
+            head->cmsg_type = SCM_RIGHTS;
+            head->cmsg_len = CMSG_LEN(sizeof descriptor);
+            memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+        }
+        if (sendmsg(end, &message, 0) == length && read(end, &answer, 1) < 0) { /* the recorder has gone */ }
     }
     if (end >= 0) close(end);
     errno = kept;
@@ -34,7 +47,7 @@ static void tell_of_descriptor(int descriptor) {
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length > 0) {
         path[length] = 0;
-        tell('S', path);
+        tell('S', path, descriptor);
     }
 }
 
@@ -53,7 +66,7 @@ static void tell_of_name(int directory, const char *name) {
     }
     if (strlen(path) + strlen(name) < sizeof path) {
         strcat(path, name);
-        if (access(path, F_OK) == 0) tell('G', path);
+        if (access(path, F_OK) == 0) tell('G', path, -1);
     }
 }
 

@@ -49,7 +49,8 @@ def test_disks_part_by_the_seed_alone(tmp_path: Path) -> None:
         for number in range(40):
             path = root / f"{number % 3}.db"
             path.write_bytes(bytes([number]) * PAGE)
-            disk.synced(path)
+            with path.open("rb") as file:
+                disk.synced(path, file.fileno())
         disk.cut_all()
         assert len({id(one) for one in cut}) == len(cut) == sum(disk.lies.values())
         return [one.name for one in cut]
