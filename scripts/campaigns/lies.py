@@ -322,6 +322,8 @@ def main(plan: Plan, tally: Tally) -> None:
     end = time.monotonic() + plan.seconds
     with product() as made:
         remains, disk = record(made, plan, tally)
+        # So that those for which there is time are of the whole day.
+        random.Random(plan.seed).shuffle(remains)
         # However long the day has taken, some of its cuts are looked at.
         end = max(end, time.monotonic() + plan.seconds / 2)
         for one in remains:

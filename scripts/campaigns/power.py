@@ -350,6 +350,8 @@ def main(plan: Plan, tally: Tally) -> None:
     with product() as made:
         remains, disk = record(made, plan)
         tally.add("syncs", disk.syncs)
+        # So that those for which there is time are of the whole day.
+        random.Random(plan.seed).shuffle(remains)
         for one in remains:
             if time.monotonic() - begun > plan.seconds:
                 left = len(remains) - tally.counts["cuts"]
