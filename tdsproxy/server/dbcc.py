@@ -16,7 +16,7 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.replies import Column, Command, Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.state import Frame
-from tdsproxy.tsql.values import Value
+from tdsproxy.tsql.values import DateTime, Value
 
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
@@ -174,7 +174,57 @@ def _check_identity(session: Session, statement: ast.Dbcc, frame: Frame) -> Iter
 
 
 def _open_transaction(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:
-    yield Message(7969, 0, 1, "No active open transactions.", statement.line)
+    """The oldest transaction that has written to the database. Its first record has no LSN before it is
+    committed: zeros stand for it."""
+    name = _database(session, statement, frame)
+    wanted = session.workspace.database(name).database_id
+    found = [
+        (held.transaction.number, held)
+        for held in session.visible_sessions()
+        if held.transaction is not None and wanted in held.transaction.writes
+    ]
+    if not found:
+        yield Message(7969, 0, 1, "No active open transactions.", statement.line)
+        return
+    oldest = min(found)[1]
+    assert oldest.transaction is not None
+    began = _shown_time(oldest.transaction.writes[wanted])
+    sid = f"0x{oldest.login_sid.hex()}"
+    shown = oldest.transaction.name
+    if "TABLERESULTS" in statement.options:
+        yield ResultSet((Column(name, t.nvarchar(255)), Column("OPENTRAN", t.nvarchar(255))))
+        rows: list[tuple[Value, ...]] = [
+            ("OLDACT_SPID", str(oldest.spid)),
+            ("OLDACT_UID", "-1"),
+            ("OLDACT_NAME", shown),
+            ("OLDACT_RECOVERYUNITID", "1"),
+            ("OLDACT_LSN", "(0:0:0)"),
+            ("OLDACT_STARTTIME", began),
+            ("OLDACT_SID", sid),
+        ]
+        yield Rows(rows)
+        yield Done(Command.SELECT, len(rows))
+        return
+    texts = {
+        7968: f"Transaction information for database '{name}'.",
+        7970: "\nOldest active transaction:",
+        7971: f"    SPID (server process ID): {oldest.spid}",
+        7972: "    UID (user ID) : -1",
+        7974: f"    Name          : {shown}",
+        7975: "    LSN           : (0:0:0)",
+        7977: f"    Start time    : {began}",
+        7978: f"    SID           : {sid}",
+    }
+    for number, text in texts.items():
+        yield Message(number, 0, 1, text, statement.line)
+
+
+def _shown_time(moment: DateTime) -> str:
+    """As style 109 writes it: ``Nov 23 2026  7:05:09:123AM``."""
+    at = moment.to_python()
+    hour = (at.hour + 11) % 12 + 1
+    half = "AM" if at.hour < 12 else "PM"
+    return f"{at:%b} {at.day:2} {at.year} {hour:2}:{at:%M:%S}:{at.microsecond // 1000:03}{half}"
 
 
 def _input_buffer(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterator[Reply]:

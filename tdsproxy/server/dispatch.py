@@ -87,7 +87,9 @@ class Dispatcher:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._functions = UserFunctions(session)
-        self.sql: SqliteEvaluator = SqliteEvaluator(session.workspace, session.views, self)
+        self.sql: SqliteEvaluator = SqliteEvaluator(
+            session.workspace, session.views, self, session.engine.transactions
+        )
 
     # ------------------------------------------------------------------ statements
 
@@ -104,7 +106,7 @@ class Dispatcher:
             return
         self._require(statement, frame)
         if self._starts_transaction(statement, frame):
-            yield from (r for r in self.sql.transactions.begin() if not isinstance(r, Done))
+            yield from (r for r in self.sql.transactions.begin(implicit=True) if not isinstance(r, Done))
         try:
             if self.sql.handles(statement):
                 yield from self.sql.execute(statement, frame)

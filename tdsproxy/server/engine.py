@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,9 @@ from tdsproxy.tsql.values import DateTime
 
 FIRST_SPID: Final = 51
 """The session numbers below are SQL Server's own; used where no keeper hands out numbers."""
+
+FIRST_TRANSACTION: Final = 100_000
+"""Above the numbers of sessions."""
 
 
 class Engine:
@@ -56,6 +60,7 @@ class Engine:
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
         self.parsed = ParsedBatches()
+        self.transactions = itertools.count(FIRST_TRANSACTION)
         self.locks = ApplicationLocks()
         self.write_locks = WriteLocks()
         if keeper is not None:

@@ -104,7 +104,14 @@ class Again(Exception):
 class SqliteEvaluator:
     """Executes what ``handles`` says it does."""
 
-    def __init__(self, workspace: Workspace, catalog: SystemCatalog, host: Host) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        catalog: SystemCatalog,
+        host: Host,
+        transactions: Iterator[int] | None = None,
+    ) -> None:
+        """``transactions`` gives the numbers of transactions."""
         self.workspace = workspace
         self.catalog = catalog
         self.host = host
@@ -114,7 +121,7 @@ class SqliteEvaluator:
         self._unchecked = True
         self.binder = FunctionBinder(workspace.connection, self._function_context)
         self._written: set[str] = set()
-        self.transactions = Transactions(workspace, self._announce)
+        self.transactions = Transactions(workspace, self._announce, transactions)
         self.table_variables = TableVariables(workspace, self)
         self.selects = SelectRunner(self)
         self.triggers = Triggers(self)

@@ -35,7 +35,13 @@ from tdsproxy.server.rpc import run_rpc
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.scope import DatabaseScope
 from tdsproxy.server.sysviews.catalog import VirtualCatalog
-from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
+from tdsproxy.server.sysviews.scope import (
+    DatabaseFacts,
+    LoginFacts,
+    SessionFacts,
+    TransactionFacts,
+    UserFacts,
+)
 from tdsproxy.server.users import Users
 from tdsproxy.server.workspace import DatabaseFile, Workspace
 from tdsproxy.store.encoding import storable_text
@@ -611,6 +617,20 @@ class Session:
             command="" if work is None else work.command,
             percent=0.0 if work is None else work.percent,
             milliseconds_left=0 if work is None else work.milliseconds_left,
+            transaction=self._transaction_facts(),
+        )
+
+    def _transaction_facts(self) -> TransactionFacts | None:
+        current = self.evaluator.sql.transactions.current
+        if current is None:
+            return None
+        return TransactionFacts(
+            current.number,
+            current.name,
+            _moment(current.began),
+            current.descriptor,
+            current.by_user,
+            {number: _moment(since) for number, since in self.workspace.locked().items()},
         )
 
     @staticmethod

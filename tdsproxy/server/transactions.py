@@ -7,8 +7,11 @@ no stale snapshot stands in the way of the first write.
 
 from __future__ import annotations
 
+import itertools
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tdsproxy.server.failures import sqlite_errors
@@ -33,12 +36,30 @@ class Marks(Protocol):
         ...
 
 
-class Transactions:
-    """The transaction state of one session. ``marks`` None: there is no log to mark."""
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """A transaction as the views of transactions show it: a number that no other one of this server has,
+    when it began (seconds since 1970), whether BEGIN TRANSACTION or implicit transactions began it, and the
+    descriptor that it has on the wire."""
 
-    def __init__(self, workspace: Workspace, committed: Callable[[], None]) -> None:
+    number: int
+    name: str
+    began: float
+    by_user: bool
+    descriptor: bytes
+
+
+class Transactions:
+    """The transaction state of one session. ``marks`` None: there is no log to mark. ``numbers`` gives the
+    numbers of transactions, unique in the server."""
+
+    def __init__(
+        self, workspace: Workspace, committed: Callable[[], None], numbers: Iterator[int] | None = None
+    ) -> None:
         self._work = workspace
         self._committed = committed
+        self._numbers = itertools.count(1) if numbers is None else numbers
+        self._current: OpenTransaction | None = None
         self.marks: Marks | None = None
         self._mark: str | None = None
         self.count = 0
@@ -52,6 +73,11 @@ class Transactions:
     def descriptor(self) -> bytes:
         """The 8 bytes that name the transaction on the wire; zero outside of one."""
         return struct.pack("<Q", self._number) if self.count else bytes(8)
+
+    @property
+    def current(self) -> OpenTransaction | None:
+        """The open transaction. May be asked from any thread."""
+        return self._current
 
     def ensure(self) -> None:
         """Begins SQLite's transaction within T-SQL's. Raises 3930 when that is lost."""
@@ -84,13 +110,18 @@ class Transactions:
         gone, so T-SQL's must end, too."""
         return self._open and not self._work.in_transaction
 
-    def begin(self, name: str | None = None, mark: str | None = None) -> Iterator[Reply]:
-        """``mark`` is the description of a mark that has the transaction's name, None without one."""
+    def begin(
+        self, name: str | None = None, mark: str | None = None, *, implicit: bool = False
+    ) -> Iterator[Reply]:
+        """``mark`` is the description of a mark that has the transaction's name, None without one;
+        ``implicit`` tells that SET IMPLICIT_TRANSACTIONS began it."""
         self.count += 1
         if self.count == 1:
             self._name = name
             self._mark = mark
             self._number += 1
+            shown = name or ("implicit_transaction" if implicit else "user_transaction")
+            self._note(shown, by_user=True)
             yield TransactionBegun(self.descriptor)
         yield Done(Command.BEGIN_TRANSACTION)
 
@@ -98,6 +129,10 @@ class Transactions:
         """Begins the transaction that a single statement is: the client hears nothing of it."""
         self.count = 1
         self._quiet = True
+        self._note("statement", by_user=False)
+
+    def _note(self, name: str, *, by_user: bool) -> None:
+        self._current = OpenTransaction(next(self._numbers), name, time.time(), by_user, self.descriptor)
 
     def commit(self, line: int = 1) -> Iterator[Reply]:
         if not self.count:
@@ -193,6 +228,7 @@ class Transactions:
 
     def _end(self) -> None:
         self.count = 0
+        self._current = None
         self._name = None
         self._mark = None
         self._open = False

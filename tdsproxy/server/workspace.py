@@ -99,7 +99,7 @@ class Workspace:
     ) -> None:
         self._resolve = resolve
         self._locks = locks or WriteLocks()
-        self._held: set[Path] = set()
+        self._held: dict[Path, float] = {}
         self._shield = threading.Lock()
         self._shielded = False
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
@@ -235,6 +235,16 @@ class Workspace:
             if database.log_id is not None
             and self.connection.txn_state(f"d{number}") == apsw.SQLITE_TXN_WRITE
         ]
+
+    def locked(self) -> dict[int, float]:
+        """The ids of the databases whose write locks are held, and since when (seconds since 1970). May be
+        asked from any thread."""
+        held, attached = self._held.copy(), self._attached.copy()
+        return {
+            number: held[database.path]
+            for number, database in attached.items()
+            if database.path is not None and database.path in held
+        }
 
     def _keep_log(self, databases: Iterable[DatabaseFile]) -> None:
         """The last connection to a file checkpoints it when it is closed, unless it is told not to."""
@@ -396,7 +406,7 @@ class Workspace:
         seconds = None if self.lock_timeout_ms < 0 else self.lock_timeout_ms / 1000
         match self._locks.acquire(path, self._locker, seconds):
             case Wait.GRANTED:
-                self._held.add(path)
+                self._held[path] = time.time()
             case Wait.CANCELLED:
                 raise apsw.InterruptError("interrupted")
             case Wait.DEADLOCK:
@@ -406,7 +416,7 @@ class Workspace:
 
     def _leave_line(self, path: Path) -> None:
         if path in self._held:
-            self._held.discard(path)
+            del self._held[path]
             self._locks.release(path, self._locker)
 
     def _lock_file(self, schema: str, database: str) -> None:

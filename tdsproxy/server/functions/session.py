@@ -72,6 +72,12 @@ def _type_of(value: Value) -> SqlType:
     return t.nvarchar(4000)
 
 
+def _transaction_number(context: ServerContext) -> int:
+    """Of the open transaction; a statement outside of one has the session's number."""
+    session = context.session
+    return session.spid if session.transaction is None else session.transaction.number
+
+
 def _context_info(context: ServerContext) -> Value:
     info = context.session.context_info
     return None if info is None else info.ljust(128, b"\0")
@@ -116,7 +122,7 @@ FUNCTIONS: Final[tuple[FunctionDef, ...]] = (
     asks("TRIGGER_NESTLEVEL", 0, 3, t.INT, _trigger_level, strict=False),
     asks("ROWCOUNT_BIG", 0, 0, t.BIGINT, lambda c: c.frame.session.rowcount),
     asks("CURRENT_REQUEST_ID", 0, 0, t.SMALLINT, lambda c: 0),
-    asks("CURRENT_TRANSACTION_ID", 0, 0, t.BIGINT, lambda c: c.session.spid),
+    asks("CURRENT_TRANSACTION_ID", 0, 0, t.BIGINT, _transaction_number),
     asks("HOST_NAME", 0, 0, t.nvarchar(128), lambda c: c.session.host),
     asks("HOST_ID", 0, 0, t.char(10), lambda c: str(c.session.client_pid).ljust(10)),
     asks("APP_NAME", 0, 0, t.nvarchar(128), lambda c: c.session.application),

@@ -18,6 +18,13 @@ from tdsproxy.tsql.values import Value
 if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
+_AGENTS: Final = frozenset({"sqlserveragent", "sqlagent"})
+_SERVICES: Final = frozenset({"mssqlserver", *_AGENTS})
+_REFUSED: Final = {
+    "START": "StartService() returned error 1056, 'An instance of the service is already running.'",
+    **dict.fromkeys(("STOP", "PAUSE", "CONTINUE"), "ControlService() returned error 5, 'Access is denied.'"),
+}
+
 
 def _databases(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     yield from result(
@@ -171,6 +178,37 @@ def _registry(session: Session, frame: Frame, arguments: Sequence[Argument]) -> 
     return 0
 
 
+def _service_control(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """xp_servicecontrol: the server and its agent run as long as anybody can ask; neither is started or
+    stopped by statements. Raises SqlError 229, 22003."""
+    given = Parameters("xp_servicecontrol", "@action @service @server", arguments)
+    if not session.rights.is_sysadmin:
+        raise SqlError.of(
+            229,
+            14,
+            5,
+            "The EXECUTE permission was denied on the object 'xp_servicecontrol', database"
+            " 'mssqlsystemresource', schema 'sys'.",
+        )
+    action = given.required("@action").upper()
+    service = (given.text("@service") or "MSSQLServer").lower()
+    if service not in _SERVICES:
+        raise SqlError.of(
+            22003,
+            16,
+            1,
+            "OpenService() returned error 1060, 'The specified service does not exist as an installed"
+            " service.'",
+        )
+    if action != "QUERYSTATE":
+        failure = _REFUSED.get(action, "xp_servicecontrol() returned error 87, 'The parameter is incorrect.'")
+        raise SqlError.of(22003, 16, 1, failure)
+    running = service not in _AGENTS or session.engine.keeper is not None
+    state = "Running." if running else "Stopped."
+    yield from result("[Current Service State] nvarchar(20)", [{"Current Service State": state}])
+    return 0
+
+
 def _server_info(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     wanted = Parameters("sp_server_info", "@attribute_id", arguments).number("@attribute_id")
     facts = (
@@ -206,4 +244,5 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "xp_msver": _version,
     "xp_instance_regread": _registry,
     "xp_regread": _registry,
+    "xp_servicecontrol": _service_control,
 }

@@ -27,6 +27,7 @@ from tdsproxy.server.sysviews import (
     server,
     sessions,
     storage,
+    transactions,
 )
 from tdsproxy.server.sysviews.functions import TABLE_FUNCTIONS, TableFunction
 from tdsproxy.server.sysviews.model import Row, View, ViewColumn, view
@@ -40,6 +41,7 @@ from tdsproxy.tsql.values import Value
 _BASE: Final[tuple[View, ...]] = (
     *databases.VIEWS,
     *sessions.VIEWS,
+    *transactions.VIEWS,
     *objects.VIEWS,
     *information_schema.VIEWS,
     *security.VIEWS,

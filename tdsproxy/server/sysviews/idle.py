@@ -56,9 +56,6 @@ _SYSTEM: Final = {
     " plan_handle varbinary(64), physical_operator_name nvarchar(256), node_id int, thread_id int,"
     " row_count bigint, estimate_row_count bigint, elapsed_time_ms bigint, cpu_time_ms bigint,"
     " database_id int, object_id int, index_id int",
-    "sys.dm_tran_current_transaction": "transaction_id bigint!, transaction_sequence_num bigint!,"
-    " transaction_is_snapshot bit!, first_snapshot_sequence_num bigint,"
-    " last_transaction_sequence_num bigint, first_useful_sequence_num bigint",
     "sys.dm_tran_version_store": "transaction_sequence_num bigint, version_sequence_num bigint,"
     " database_id smallint, rowset_id bigint, status tinyint, min_length_in_bytes smallint,"
     " record_length_first_part_in_bytes smallint, record_image_first_part varbinary(8000),"

@@ -33,6 +33,16 @@ def _services(scope: Scope) -> Iterator[Row]:
         "is_clustered": "N",
         "instant_file_initialization_enabled": "Y",
     }
+    yield {
+        "servicename": "SQL Server Agent (MSSQLSERVER)",
+        "startup_type": 2,
+        "startup_type_desc": "Automatic",
+        "status": 4,
+        "status_desc": "Running",
+        "service_account": "mssql",
+        "filename": "/opt/mssql/bin/sqlservr",
+        "is_clustered": "N",
+    }
 
 
 def _memory(scope: Scope) -> Iterator[Row]:
@@ -143,16 +153,6 @@ _EMPTY: Final = {
     " modify_date datetime!",
     "sys.partition_range_values": "function_id int!, boundary_id int!, parameter_id int!, value sql_variant",
     "sys.destination_data_spaces": "partition_scheme_id int!, destination_id int!, data_space_id int!",
-    "sys.dm_tran_active_transactions": "transaction_id bigint!, name nvarchar(32)!,"
-    " transaction_begin_time datetime!, transaction_type int!, transaction_state int!,"
-    " transaction_status int!, dtc_state int!",
-    "sys.dm_tran_session_transactions": "session_id int!, transaction_id bigint!,"
-    " transaction_descriptor binary(8)!, enlist_count int!, is_user_transaction bit!, is_local bit!,"
-    " is_enlisted bit!, is_bound bit!, open_transaction_count int!",
-    "sys.dm_tran_database_transactions": "transaction_id bigint!, database_id int!,"
-    " database_transaction_begin_time datetime, database_transaction_type int!,"
-    " database_transaction_state int!, database_transaction_log_record_count bigint!,"
-    " database_transaction_log_bytes_used bigint!, database_transaction_log_bytes_reserved bigint!",
     "sys.dm_tran_version_store_space_usage": "database_id int!, reserved_page_count bigint!,"
     " reserved_space_kb bigint!",
     "sys.dm_os_memory_clerks": "type nvarchar(60)!, name nvarchar(256)!, memory_node_id smallint!,"

@@ -86,6 +86,18 @@ class DatabaseFacts(msgspec.Struct, frozen=True):
         return self.name.lower() in SYSTEM_DATABASES
 
 
+class TransactionFacts(msgspec.Struct, frozen=True):
+    """An open transaction. ``number`` is unique in the server; ``writes`` has the databases whose write locks
+    it holds, by id, and since when."""
+
+    number: int
+    name: str
+    began: DateTime
+    descriptor: bytes
+    by_user: bool = True
+    writes: Mapping[int, DateTime] = msgspec.field(default_factory=dict)
+
+
 class SessionFacts(msgspec.Struct, frozen=True):
     """A session as sys.dm_exec_sessions shows it."""
 
@@ -122,6 +134,7 @@ class SessionFacts(msgspec.Struct, frozen=True):
     command: str = ""
     percent: float = 0.0
     milliseconds_left: int = 0
+    transaction: TransactionFacts | None = None
 
 
 class LoginFacts(msgspec.Struct, frozen=True):

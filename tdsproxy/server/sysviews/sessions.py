@@ -108,6 +108,7 @@ def _requests(scope: Scope) -> Iterator[Row]:
                 "estimated_completion_time": session.milliseconds_left,
                 "total_elapsed_time": _elapsed(session),
                 "user_id": 1,
+                "transaction_id": 0 if session.transaction is None else session.transaction.number,
                 "blocking_session_id": 0,
                 "wait_type": "BACKUPIO" if session.command.startswith(("BACKUP", "RESTORE")) else None,
                 "last_wait_type": "BACKUPIO" if session.command else "MISCELLANEOUS",

@@ -1,7 +1,7 @@
 """sp_get_sqlagent_properties and sp_set_sqlagent_properties.
 
-The limits of history and the profile that mails to operators go through have an effect; the others are kept
-as they were given, for tools to read.
+The limits of history have an effect; the others are kept as they were given, for tools to read. Mail to
+operators goes through the one mail server of the notices, whatever profile is named here.
 """
 
 from __future__ import annotations
