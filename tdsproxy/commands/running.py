@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from tdsproxy.catalog.names import name_key
 from tdsproxy.commands.request import StatementProgress
+
+_MOVING: Final = frozenset({"BACKUP DATABASE", "BACKUP LOG", "RESTORE DATABASE", "RESTORE LOG"})
 
 
 @dataclass(slots=True)
 class RunningStatement:
     """``command`` as in sys.dm_exec_requests; ``started_ns`` by the monotonic clock. ``done`` of ``total``
-    are of any unit; a total of 0 says that nothing is known yet."""
+    are bytes; a total of 0 says that nothing is known yet. ``moved`` counts them over all that it does one
+    after the other."""
 
     spid: int
     command: str
@@ -23,10 +28,17 @@ class RunningStatement:
     started_ns: int = field(default_factory=time.monotonic_ns)
     done: int = 0
     total: int = 0
+    moved: int = 0
 
     def report(self, done: int, total: int) -> None:
         """What a long operation tells, from any thread."""
+        self.moved += done - self.done if done >= self.done else done
         self.done, self.total = done, total
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is a backup or a restore that has moved something."""
+        return self.moved > 0 and self.command in _MOVING
 
     @property
     def fraction(self) -> float:
@@ -47,6 +59,7 @@ class RunningStatements:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._running: list[RunningStatement] = []
+        self._moved: dict[str, int] = defaultdict(int)
 
     @contextmanager
     def note(self, spid: int, command: str, database: str) -> Iterator[RunningStatement]:
@@ -59,10 +72,23 @@ class RunningStatements:
         finally:
             with self._guard:
                 self._running.remove(statement)
+                if statement.moves:
+                    self._moved[name_key(database)] += statement.moved
 
     def all(self) -> list[RunningStatement]:
         with self._guard:
             return list(self._running)
+
+    def moved(self) -> dict[str, int]:
+        """The bytes that backups and restores of databases, by the keys of their names, have moved since the
+        start, those that run included."""
+        with self._guard:
+            found = dict(self._moved)
+            for statement in self._running:
+                if statement.moves:
+                    key = name_key(statement.database)
+                    found[key] = found.get(key, 0) + statement.moved
+            return found
 
     def progress(self) -> list[StatementProgress]:
         now = time.monotonic_ns()

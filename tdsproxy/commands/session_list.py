@@ -1,4 +1,5 @@
-"""The sessions of all processes of the store: what a session that may see them asks the keeper."""
+"""The sessions of all processes of the store, and how much their backups and restores have moved: what a
+session that may see them asks the keeper."""
 
 from __future__ import annotations
 
@@ -20,4 +21,11 @@ def _sessions(context: Context, values: Sequence[Value]) -> list[Row]:
     ]
 
 
-PROCEDURES: Final[dict[str, Procedure]] = {"tds_sessions": _sessions}
+def _moved(context: Context, values: Sequence[Value]) -> list[Row]:
+    """The keys of databases' names, and bytes since the keeper's start. Raises CommandError 229."""
+    if "sysadmin" not in context.session.server_roles:
+        raise fail(229, "EXECUTE", "tds_moved", "msdb", "dbo")
+    return list(context.env.running.moved().items())
+
+
+PROCEDURES: Final[dict[str, Procedure]] = {"tds_sessions": _sessions, "tds_moved": _moved}

@@ -16,6 +16,7 @@ from tdsproxy.catalog.logins import Login
 from tdsproxy.frontend.handler import LoginRequest
 from tdsproxy.keeper.port import SPID_BLOCK, KeeperPort
 from tdsproxy.server.applocks import ApplicationLocks
+from tdsproxy.server.counts import ServerCounts, SessionCounts
 from tdsproxy.server.identity import VERSION, ServerIdentity, host_name
 from tdsproxy.server.locks import WriteLocks
 from tdsproxy.server.logins import authenticate, login_failed
@@ -59,6 +60,8 @@ class Engine:
         self._first_spid = keeper.spid_base if keeper is not None else FIRST_SPID
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
+        self._ended = SessionCounts()
+        self._logins = self._logouts = 0
         self.parsed = ParsedBatches()
         self.transactions = itertools.count(FIRST_TRANSACTION)
         self.locks = ApplicationLocks()
@@ -138,6 +141,7 @@ class Engine:
             )
             session = make(spid)
             self._sessions[spid] = session
+            self._logins += 1
             return session
 
     def forget(self, session: Session) -> None:
@@ -145,6 +149,8 @@ class Engine:
         with self._lock:
             if self._sessions.get(session.spid) is session:
                 del self._sessions[session.spid]
+                self._ended.add(session.counts)
+                self._logouts += 1
         self.locks.release_all(session.spid)
         if self.keeper is not None:
             self.keeper.note_session(session.spid, session.rights.login.name, None)
@@ -152,6 +158,12 @@ class Engine:
     def sessions(self) -> list[Session]:
         with self._lock:
             return [self._sessions[spid] for spid in sorted(self._sessions)]
+
+    def counts(self) -> ServerCounts:
+        """What all sessions have counted."""
+        with self._lock:
+            going_on = [session.counts for session in self._sessions.values()]
+            return ServerCounts.of(self._ended, going_on, self._logins, self._logouts)
 
     def session(self, spid: int) -> Session | None:
         with self._lock:

@@ -14,6 +14,7 @@ from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.catalog.logins import Login
 from tdsproxy.catalog.user_messages import UserMessage
+from tdsproxy.server.counts import ServerCounts
 from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
@@ -22,7 +23,9 @@ from tdsproxy.server.system_messages import stored_message
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.store.file_keys import StoredKey
 from tdsproxy.tsql.database_options import shown_columns
+from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.functions.registry import CaughtError
+from tdsproxy.tsql.replies import Message
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
@@ -146,6 +149,20 @@ class DatabaseScope:
 
     def row_count(self, table: TableInfo) -> int:
         return self._session.row_count_of(self._name, table)
+
+    def counts(self) -> ServerCounts:
+        if not self._session.rights.is_sysadmin:
+            raise SqlError(
+                Message(
+                    300,
+                    14,
+                    1,
+                    "VIEW SERVER PERFORMANCE STATE permission was denied on object 'server', database"
+                    " 'master'.",
+                ),
+                Message(297, 16, 1, "The user does not have permission to perform this action."),
+            )
+        return self._session.engine.counts()
 
     @property
     def configurations(self) -> Configurations:

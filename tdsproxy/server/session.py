@@ -21,6 +21,7 @@ from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.keeper.port import NativeReplies
 from tdsproxy.server.bulk_load import BulkTarget, load
+from tdsproxy.server.counts import SessionCounts
 from tdsproxy.server.dispatch import Dispatcher
 from tdsproxy.server.failures import DISK_FAILURES, sqlite_errors, unforeseen
 from tdsproxy.server.grants import Grant, Grants, verdict
@@ -84,6 +85,7 @@ class Session:
         self.options: Options = initial_options(odbc=request.odbc)
         self.state = SessionState()
         self.values: dict[str, Value] = {}
+        self.counts = SessionCounts()
         self.context_info: bytes | None = None
         self.prepared: dict[int, Prepared] = {}
         self.next_handle = 1
@@ -106,11 +108,13 @@ class Session:
         self.bulk: BulkTarget | None = None
         self.workspace = Workspace(self._resolve, _compare, engine.write_locks)
         self.workspace.spid = spid
+        self.workspace.on_write = self._wrote
         self.views = VirtualCatalog(self.workspace.connection, lambda name: DatabaseScope(self, name))
         self.evaluator = Dispatcher(self)
         if engine.keeper is not None:
             self.workspace.on_commit = engine.note_commit
             self.evaluator.sql.transactions.marks = KeeperMarks(engine.keeper, login.name)
+        self.evaluator.sql.transactions.on_begin = lambda: self.counts.began(self._database_id)
         self.impersonation = Impersonation(self)
         self.interpreter = Interpreter(self.evaluator, self._cancelled.is_set)
         self.catalog_version: int | None = None
@@ -245,6 +249,13 @@ class Session:
     def _request(self, text: str) -> _Request:
         return _Request(self, text)
 
+    def _wrote(self, database: DatabaseFile) -> None:
+        """A commit; of a statement that is a transaction of its own, its beginning, too."""
+        self.counts.wrote(database.database_id)
+        current = self.evaluator.sql.transactions.current
+        if current is None or not current.by_user or database.database_id != self._database_id:
+            self.counts.began(database.database_id)
+
     def begin_request(self, text: str) -> None:
         """Raises SqlError when the session is over. ``end_request`` follows."""
         self._busy.acquire()
@@ -261,6 +272,7 @@ class Session:
                 with sqlite_errors(1, "master"):
                     raise
             self._request_text = text
+            self.counts.requests += 1
             self._request_start = time.time()
             self._running = True
         except BaseException:

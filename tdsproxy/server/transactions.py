@@ -60,6 +60,7 @@ class Transactions:
         self._committed = committed
         self._numbers = itertools.count(1) if numbers is None else numbers
         self._current: OpenTransaction | None = None
+        self.on_begin: Callable[[], None] = lambda: None
         self.marks: Marks | None = None
         self._mark: str | None = None
         self.count = 0
@@ -122,6 +123,7 @@ class Transactions:
             self._number += 1
             shown = name or ("implicit_transaction" if implicit else "user_transaction")
             self._note(shown, by_user=True)
+            self.on_begin()
             yield TransactionBegun(self.descriptor)
         yield Done(Command.BEGIN_TRANSACTION)
 

@@ -120,6 +120,8 @@ class Workspace:
         self._global_attached = False
         self.connection.set_wal_hook(self._committed)
         self.on_commit: CommitNote | None = None
+        self.on_write: Callable[[DatabaseFile], None] | None = None
+        """Called after each commit that has written to a database."""
         self.on_attach: list[Callable[[DatabaseFile, str], None]] = []
         self.on_close: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], Callable[[], None]]] = []
@@ -219,6 +221,8 @@ class Workspace:
         """SQLite's WAL hook. It stands in for the automatic checkpoint, which would let a WAL begin anew that
         no keeper has read."""
         database = self._attached.get(int(schema[1:])) if schema[1:].isdecimal() else None
+        if database is not None and self.on_write is not None:
+            self.on_write(database)
         if database is not None and database.log_id is not None and self.on_commit is not None:
             self.on_commit(database, frames, time.time_ns())
         elif frames >= _CHECKPOINT_FRAMES:

@@ -18,6 +18,7 @@ from tdsproxy.commands.environment import CommandEnvironment, ServerIdentity
 from tdsproxy.commands.locks import DatabaseLocks
 from tdsproxy.commands.paths import DevicePaths
 from tdsproxy.commands.request import KnownSession, NativeRequest, SessionOrigin, StatementProgress
+from tdsproxy.commands.running import RunningStatements
 from tdsproxy.frontend.handler import LoginRequest, RpcParameter, RpcRequest
 from tdsproxy.keeper.agency_procedures import AgencyProcedures
 from tdsproxy.server.engine import Engine
@@ -87,6 +88,7 @@ class LocalKeeper:
         self.engine: Engine | None = None
         self._agent: Agent | None = None
         self.clock: Zoned = SystemClock()
+        self._statements = RunningStatements()
 
     @property
     def agent(self) -> Agent:
@@ -111,6 +113,7 @@ class LocalKeeper:
             self._locks,
             ServerIdentity("SERVER", "MACHINE"),
             threading.Event(),
+            running=self._statements,
             agent=self.agent,
             procedures=AgencyProcedures(lambda: self.agent, _absent, _absent).procedures,
         )

@@ -115,8 +115,6 @@ _EMPTY: Final = {
     "sys.dm_hadr_availability_replica_cluster_states": "replica_id uniqueidentifier!,"
     " replica_server_name nvarchar(256), group_id uniqueidentifier!, join_state tinyint,"
     " join_state_desc nvarchar(60)",
-    "sys.dm_os_performance_counters": "object_name nchar(128)!, counter_name nchar(128)!,"
-    " instance_name nchar(128), cntr_value bigint!, cntr_type int!",
     "sys.dm_os_wait_stats": "wait_type nvarchar(60)!, waiting_tasks_count bigint!, wait_time_ms bigint!,"
     " max_wait_time_ms bigint!, signal_wait_time_ms bigint!",
     "sys.dm_exec_query_stats": "sql_handle varbinary(64)!, statement_start_offset int!,"

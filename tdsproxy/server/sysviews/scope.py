@@ -15,6 +15,7 @@ from tdsproxy.catalog.configurations import Configurations
 from tdsproxy.catalog.devices import BackupDevice
 from tdsproxy.catalog.keys import Credential, DatabaseKey, Keys
 from tdsproxy.catalog.user_messages import UserMessage
+from tdsproxy.server.counts import ServerCounts
 from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
@@ -205,6 +206,10 @@ class Scope(Protocol):
 
     def row_count(self, table: TableInfo) -> int:
         """The rows of a table of the database."""
+        ...
+
+    def counts(self) -> ServerCounts:
+        """What the server counts. Raises SqlError 300 for who may not see its state."""
         ...
 
     @property
