@@ -122,15 +122,18 @@ def replace_live(
         if state.wal and state.page_size is not None and _page_size(image) not in (None, state.page_size):
             converted = _convert(image, state.page_size)
         undo = _copy_into(live, converted or image, target, state, keep_undo, cancelled, locked)
+        # It is committed: from here on a disk that fails must not make it look undone.
         if undo is not None and not keep_older:
-            _drop_older(undo, target)
+            with contextlib.suppress(OSError):
+                _drop_older(undo, target)
         crashpoints.reach("install.after-commit")
         _settle(live, source_wal or state.wal)
     finally:
         live.close()
         for path in (image, converted):
             if path is not None:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
     return Installed(target, undo, converted is not None)
 
 
@@ -464,10 +467,11 @@ def _convert(image: Path, page_size: int) -> Path:
 def _settle(live: apsw.Connection, wal: bool) -> None:
     """After the commit: the journal mode that the content had, and a WAL that does not stay big.
 
-    Nothing here can harm the restore any more, so a lock that others hold is left to them.
+    Nothing here can harm the restore any more: a lock that others hold is left to them, and what a failing
+    or full disk does not take stays in the WAL, which is durable, for the next checkpoint.
     """
     live.set_busy_handler(None)
-    with contextlib.suppress(*_LOCKED):
+    with contextlib.suppress(apsw.Error):
         if wal:
             live.execute("PRAGMA journal_mode=WAL").fetchall()
         live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,6 +299,48 @@ def test_where_the_old_content_cannot_be_kept_it_stays(
         with pytest.raises(OSError, match="No space left"):
             replace_live(tmp_path / "image", used)
     nothing_changed(used, before)
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_a_disk_that_takes_nothing_any_more_after_the_commit_undoes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str
+) -> None:
+    """What cannot be checkpointed stays in the WAL; a copy that cannot be removed stays."""
+    live = tmp_path / "x.db"
+    before = made(live, journal=journal, rows=9)
+    wanted = made(tmp_path / "image", rows=400)
+    (tmp_path / ".undo").mkdir()
+    older = tmp_path / ".undo" / "x-20200101T000000000000.db"
+    older.touch()
+    handle = apsw.Connection(str(live))
+    handle.execute("SELECT count(*) FROM plain").fetchall()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    failed: list[Path] = []
+
+    def cannot(copy: Path) -> None:
+        failed.append(copy)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def reach(place: str) -> None:
+        if place == "install.after-commit":
+            # Every write is refused from here on, SQLite's, too.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+
+    monkeypatch.setattr(install, "remove_copy", cannot)
+    monkeypatch.setattr(install.crashpoints, "reach", reach)
+    try:
+        installed = replace_live(tmp_path / "image", live)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert handle.execute("SELECT count(*) FROM plain").fetchall() == [(400,)]
+    if journal == "wal":
+        assert live.stat().st_size < (tmp_path / "x.db-wal").stat().st_size, "a checkpoint was possible"
+    handle.close()
+    found = processes.check(live)
+    assert (found["content"], found["integrity"]) == (wanted, ["ok"])
+    assert failed == [older]
+    assert installed.undo is not None
+    assert content(installed.undo) == before
 
 
 def test_an_image_that_is_no_database_replaces_nothing(used: Path, tmp_path: Path) -> None:
