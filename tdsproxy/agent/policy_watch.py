@@ -120,6 +120,9 @@ class PolicyWatch:
             seen.base = seen.position = position
             seen.changed = None
         seen.rebase = False
+        # A clock that was put back: nothing waits until time comes there once more.
+        seen.changed = None if seen.changed is None else min(seen.changed, now)
+        seen.backed_up = None if seen.backed_up is None else min(seen.backed_up, now)
         if position > seen.position:
             if is_log and change.commits is not None:
                 seen.commits += self._changes.commits_between(database, seen.position, position)

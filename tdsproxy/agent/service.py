@@ -30,6 +30,8 @@ from tdsproxy.tsql.values import Value
 _LATE_SECONDS: Final = 60.0
 """A run that begins so much after its time is late, and says so."""
 _LOOK_SECONDS: Final = 1.0
+_PUT_BACK_SECONDS: Final = 60.0
+"""A clock that is put back by more was wrong: what was planned by it is planned anew."""
 _STOP_SECONDS: Final = 20.0
 _END_SECONDS: Final = 20.0
 """So long a run may take, behind its outcome in msdb, to be over."""
@@ -101,6 +103,7 @@ class Agent:
         self._first_look = True
         self._at_start: frozenset[tuple[UUID, int]] = frozenset()
         self._plan: dict[tuple[UUID, int], _Planned] = {}
+        self._looked: dt.datetime | None = None
         self._runs: dict[UUID, RunState] = {}
         self._threads: set[threading.Thread] = set()
         self._stopping = threading.Event()
@@ -184,6 +187,7 @@ class Agent:
         session = self.begin()
         now = self._clock.now()
         self._look(session, now)
+        self._look_at_clock(session, now)
         self._look_for_idleness(now)
         with self._guard:
             ready = [found for found in self._plan.values() if found.due is not None and found.due <= now]
@@ -259,6 +263,17 @@ class Agent:
         with self._guard:
             self._plan = seen
         self._version = version
+
+    def _look_at_clock(self, session: int, now: dt.datetime) -> None:
+        """What a clock that went ahead has planned would wait until time comes there once more."""
+        last, self._looked = self._looked, now
+        if last is None or (last - now).total_seconds() <= _PUT_BACK_SECONDS:
+            return
+        self._report(f"the clock was put back from {last:%Y-%m-%d %H:%M:%S} UTC: schedules are planned anew")
+        self._idle_since = None
+        for planned in self._plan.values():
+            if planned.due is None or planned.due > now:
+                self._replan(planned, session, now)
 
     def _starting_now(self) -> frozenset[tuple[UUID, int]]:
         """What runs when the agent starts. A schedule made after its session began waits for the next one."""

@@ -308,6 +308,20 @@ def test_a_run_whose_outcome_can_be_read_is_in_nobodys_way(
         world.agent.stop(job, "sa")
 
 
+def test_a_clock_that_was_put_back_lets_no_run_wait_for_years(world: World) -> None:
+    """The machine begins in a wrong year, until its time server answers."""
+    world.schedule(world.job("ok"))
+    world.clock.go_to("2031-06-01 12:00")
+    world.tick()
+    world.clock.go_to("2027-06-01 12:00")
+    world.tick()
+    assert any("the clock was put back" in line for line in world.reports)
+    world.clock.go_to("2027-06-02 02:30")
+    world.tick()
+    assert world.steps.ran == ["ok"]
+    assert world.file.read("SELECT next_run_date FROM sysjobschedules")[0][0] == 20270603
+
+
 def test_a_missed_run_is_made_up_once_and_says_so(world: World) -> None:
     world.schedule(world.job("ok"))
     world.tick()

@@ -286,3 +286,19 @@ def test_quiet_after_changes(is_log: bool) -> None:
     for second in range(100, 200):
         watch.tick(now + dt.timedelta(seconds=second))
     assert len(started) == 1
+
+
+def test_a_clock_that_was_put_back_lets_no_change_wait() -> None:
+    changes, started = FakeChanges(), list[UUID]()
+    database = new_database("shop", id=5, guid=uuid4())
+    policy = Policy("p", ("shop",), after_change=AfterChange(quiet_seconds=30, at_most_every=60))
+    watch = PolicyWatch(lambda: [(FILE, policy)], lambda: [database], changes, started.append)
+    wrong, right = dt.datetime(2031, 1, 1, tzinfo=dt.UTC), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    watch.tick(wrong)
+    for seconds, number in ((0, 1), (100, 2)):
+        changes.at += 1
+        watch.tick(wrong + dt.timedelta(seconds=seconds))
+        watch.tick(right + dt.timedelta(seconds=seconds))
+        watch.tick(right + dt.timedelta(seconds=seconds + 60))
+        assert len(started) == number
+        watch.take(started[-1])
