@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import queue
 import shutil
 import threading
 import time
@@ -89,6 +90,8 @@ class Supervision:
         self._alert: Callable[[int, int, str, str | None], None] = lambda number, severity, text, name: None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._events: queue.SimpleQueue[tuple[int, int, str, str] | None] = queue.SimpleQueue()
+        self._alerting: threading.Thread | None = None
         self._guard = threading.Lock()
         self._counters: Counters | None = None
         self._notifier: Notifier | None = None
@@ -119,6 +122,7 @@ class Supervision:
             "sp_trial_restore": self._trial,
             "sp_cycle_errorlog": self._cycle,
             "xp_enumerrorlogs": self._logs,
+            "tds_log_event": self._event,
             **{name: partial(self._mailing, name) for name in _MAIL},
         }
 
@@ -252,11 +256,16 @@ class Supervision:
         """From now on it is looked whether what was promised holds."""
         self._thread = lasting_thread(self._watch, "supervision", self._stop)
         self._thread.start()
+        self._alerting = lasting_thread(self._raise_alerts, "alerts", self._stop)
+        self._alerting.start()
 
     def close(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        if self._alerting is not None:
+            self._events.put(None)
+            self._alerting.join()
         if self._notifier is not None:
             self._notifier.close()
         logging.getLogger("tdsproxy").removeHandler(self._handler)
@@ -491,6 +500,23 @@ class Supervision:
         _require_admin(context, "sp_cycle_errorlog")
         self.errors.cycle()
         return []
+
+    def _event(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
+        """What a statement has put into the event log: number, severity, state, text, session. Alerts are
+        raised behind it: whoever waits for this may hold locks that they need."""
+        number, severity, state = (int(str(value)) for value in values[:3])
+        text, database = str(values[3]), context.session.database
+        self.errors.error(f"spid{values[4]!s}", number, severity, state, text, database=database)
+        self._events.put((number, severity, text, database))
+        return []
+
+    def _raise_alerts(self) -> None:
+        """Until None is put."""
+        while (event := self._events.get()) is not None:
+            try:
+                self._alert(*event)
+            except _TROUBLE as error:
+                _log.error("the alerts of error %s can't be raised: %s", event[0], error)
 
     def _logs(self, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
         return [

@@ -376,6 +376,12 @@ class RemoteEvaluator:
         _, rows, _ = self._run(Statement(asked))
         return StoredMessage(int(str(rows[0][0])), str(rows[0][1])) if rows else None
 
+    def may_log(self, frame: Frame) -> bool:
+        return True
+
+    def log(self, message: Message, statement: ast.Statement | None, frame: Frame, *, demanded: bool) -> None:
+        """The event log is the upstream's."""
+
     # ----------------------------------------------------------------- INSERT ... EXEC
 
     def insert_rows(self, statement: ast.Insert, results: list[ResultRows], frame: Frame) -> Iterator[Reply]:

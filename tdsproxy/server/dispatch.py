@@ -15,6 +15,7 @@ from tdsproxy.server.agent_roles import OF_JOBS, require_agent_procedure
 from tdsproxy.server.bulk_insert import bulk_insert
 from tdsproxy.server.bulk_load import announce
 from tdsproxy.server.evaluator import SqliteEvaluator
+from tdsproxy.server.event_log import log_event
 from tdsproxy.server.failures import DISK_FAILURES, sqlite_errors
 from tdsproxy.server.functions import FUNCTIONS
 from tdsproxy.server.globals import global_variable
@@ -28,7 +29,7 @@ from tdsproxy.server.procedures.jobs import agent_procedure, asking_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
 from tdsproxy.server.security import run_security
-from tdsproxy.server.system_messages import stored_message
+from tdsproxy.server.system_messages import is_logged, stored_message
 from tdsproxy.server.user_functions import UserFunctions
 from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
@@ -282,6 +283,16 @@ class Dispatcher:
 
     def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         return stored_message(self._session.engine.catalog, number)
+
+    def may_log(self, frame: Frame) -> bool:
+        return self._session.rights.is_sysadmin
+
+    def log(self, message: Message, statement: ast.Statement | None, frame: Frame, *, demanded: bool) -> None:
+        """What a native statement says, the keeper logs itself."""
+        if isinstance(statement, NATIVE):
+            return
+        if demanded or is_logged(self._session.engine.catalog, message.number, message.severity):
+            log_event(self._session, message)
 
     def parse(self, text: str, frame: Frame) -> ast.Batch:
         return self._session.engine.parsed.parse(text, quoted_identifier=frame.options.quoted_identifier)

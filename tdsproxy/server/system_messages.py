@@ -18,6 +18,10 @@ FIRST_OF_USERS: Final = 50001
 FIRST_TO_RAISE: Final = 13000
 """Numbers below are the server's alone."""
 ENGLISH: Final = 1033
+LOGGED_SEVERITY: Final = 19
+"""From here on all of the server's own messages are logged."""
+_LOGGED: Final = frozenset({1101, 1105, 9002})
+"""Those below that are logged unless sp_altermessage says otherwise."""
 _FILE: Final = "messages.tsv"
 
 
@@ -38,6 +42,18 @@ def system_messages() -> Mapping[int, SystemMessage]:
         number, severity, text = line.split("\t")
         found[int(number)] = SystemMessage(int(number), int(severity), text)
     return found
+
+
+def is_logged(catalog: Catalog, number: int, severity: int) -> bool:
+    """Whether an error goes into the event log: by its severity, or as its message is marked there."""
+    marked = catalog.messages.of(number)
+    logged = marked[0].logged if marked else is_logged_by_itself(number, severity)
+    return logged or severity >= LOGGED_SEVERITY
+
+
+def is_logged_by_itself(number: int, severity: int) -> bool:
+    """As ``is_logged``, while nothing has been said of the message."""
+    return severity >= LOGGED_SEVERITY or number in _LOGGED
 
 
 def stored_message(catalog: Catalog, number: int) -> StoredMessage | None:

@@ -204,9 +204,9 @@ class Calls:
     ) -> Iterator[Reply]:
         """An error of the call itself: a statement's error of the caller. Always raises."""
         if frame.catches():
-            raise Caught(
-                self._interpreter.located(error, statement, frame), frame, own_frame_too=True, dooms=False
-            )
+            messages = self._interpreter.located(error, statement, frame)
+            self._interpreter.log(error, messages, statement, frame)
+            raise Caught(messages, frame, own_frame_too=True, dooms=False)
         yield from self._interpreter.report(error, frame, statement)
         raise _Failed(status)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tdsproxy.tsql import ast
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
-from tdsproxy.tsql.replies import Column, Reply
+from tdsproxy.tsql.replies import Column, Message, Reply
 from tdsproxy.tsql.scalar import TypedValue
 from tdsproxy.tsql.state import CursorRows, Frame, TableVariable
 from tdsproxy.tsql.types import SqlType
@@ -129,3 +129,10 @@ class Evaluator(Protocol):
 
     def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         """A message of sys.messages for RAISERROR(number, ...)."""
+
+    def may_log(self, frame: Frame) -> bool:
+        """Whether RAISERROR ... WITH LOG is allowed."""
+
+    def log(self, message: Message, statement: ast.Statement | None, frame: Frame, *, demanded: bool) -> None:
+        """A message that ``statement`` has raised, also for a CATCH block, goes into the event log when it is
+        ``demanded`` (WITH LOG) or belongs there."""

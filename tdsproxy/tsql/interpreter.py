@@ -586,6 +586,7 @@ class Interpreter:
         raised = isinstance(error, Raised)
         extent = Reach.BATCH if isinstance(error, Thrown) else reach(error)
         messages = self.located(error, statement, frame)
+        self.log(error, messages, statement, frame)
         dooms = extent is Reach.BATCH and not isinstance(error, Thrown)
         if not raised and frame.options.xact_abort and extent is Reach.STATEMENT:
             extent, dooms = Reach.BATCH, True
@@ -612,8 +613,18 @@ class Interpreter:
     def report(self, error: SqlError, frame: Frame, statement: ast.Statement | None) -> Iterator[Reply]:
         """Send an error's messages and set @@ERROR, without a token."""
         messages = self.located(error, statement, frame)
+        self.log(error, messages, statement, frame)
         yield from messages
         self._note(messages, frame)
+
+    def log(
+        self, error: SqlError, messages: Sequence[Message], statement: ast.Statement | None, frame: Frame
+    ) -> None:
+        """What of a new error belongs into the event log; THROW never writes there."""
+        if not isinstance(error, Thrown):
+            demanded = isinstance(error, Raised) and error.logged
+            for message in messages:
+                self.evaluator.log(message, statement, frame, demanded=demanded)
 
     def _note(self, messages: Sequence[Message], frame: Frame) -> None:
         for message in messages:

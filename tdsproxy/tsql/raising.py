@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tdsproxy.tsql import ast
@@ -21,7 +22,11 @@ RAISERROR = 246
 
 
 class Raised(SqlError):
-    """From RAISERROR: XACT_ABORT does not count."""
+    """From RAISERROR: XACT_ABORT does not count. ``logged``: WITH LOG."""
+
+    def __init__(self, message: Message, *, logged: bool = False) -> None:
+        super().__init__(message)
+        self.logged = logged
 
 
 class Thrown(SqlError):
@@ -63,21 +68,28 @@ def raiserror(interpreter: Interpreter, statement: ast.Raiserror, frame: Frame) 
     else:
         severity = max(severity, 0)
         template = str(convert(first.value, first.type, t.nvarchar(2048)) or "")
-    if severity > 18 and "LOG" not in options:
+    logged = "LOG" in options
+    if severity > 18 and not (logged and interpreter.evaluator.may_log(frame)):
         text = (
             "Error severity levels greater than 18 can only be specified by members of the "
             "sysadmin role, "
             "using the WITH LOG option."
         )
         raise SqlError.of(2754, 16, 1, text)
+    if logged and not interpreter.evaluator.may_log(frame):
+        raise SqlError.of(
+            2778, 16, 1, "Only System Administrator can specify WITH LOG option for RAISERROR command."
+        )
     text = format_message(template, [interpreter.scalar(arg, frame) for arg in statement.args])
     if severity > 10:
         message = Message(number, severity, state, text, statement.line, frame.procedure)
-        raise Raised(message)
+        raise Raised(message, logged=logged)
     frame.session.rowcount = 0
     frame.session.error = number if "SETERROR" in options else 0
     shown = 0 if severity == 10 else severity
-    yield Message(number, shown, state, text, statement.line, frame.procedure)
+    message = Message(number, severity, state, text, statement.line, frame.procedure)
+    interpreter.evaluator.log(message, statement, frame, demanded=logged)
+    yield replace(message, severity=shown)
     yield from interpreter.done(Done(RAISERROR), frame)
 
 

@@ -98,3 +98,39 @@ def test_what_nothing_can_raise_is_refused(world: World) -> None:
     world.sql("EXEC msdb.dbo.sp_add_alert 'p', @performance_condition = N'a|b||>|1'", fails=True)
     world.sql("EXEC msdb.dbo.sp_add_alert 'w', @wmi_namespace = N'x', @wmi_query = N'y'", fails=True)
     assert world.sql("SELECT COUNT(*) FROM msdb.dbo.sysalerts WHERE name IN ('p', 'w')") == [(0,)]
+
+
+def test_errors_of_statements_raise_alerts_when_they_are_logged(world: World) -> None:
+    world.sql(
+        "EXEC sp_addmessage 50010, 16, 'of a user', @with_log = 'true';"
+        " EXEC sp_addmessage 50011, 16, 'plain';"
+        " EXEC sp_altermessage 8134, 'WITH_LOG', 'true';"
+        " EXEC msdb.dbo.sp_add_alert 'marked', @message_id = 50010;"
+        " EXEC msdb.dbo.sp_add_alert 'plain', @message_id = 50011;"
+        " EXEC msdb.dbo.sp_add_alert 'zero', @message_id = 8134;"
+        " EXEC msdb.dbo.sp_add_alert 'severe', @severity = 19;"
+        " EXEC msdb.dbo.sp_add_alert 'words', @severity = 14, @event_description_keyword = 'lamp'"
+    )
+    world.sql("RAISERROR (50011, 16, 1)", fails=True)
+    world.sql("SELECT 1 / 0", fails=True)
+    world.sql("BEGIN TRY RAISERROR (50010, 16, 1) END TRY BEGIN CATCH END CATCH")
+    world.sql("RAISERROR ('the lamp', 14, 1)", fails=True)
+    world.sql("RAISERROR ('a lamp', 14, 1) WITH LOG", fails=True)
+    world.sql("RAISERROR ('a fan', 14, 1) WITH LOG", fails=True)
+    # Within a transaction that holds what alerts are written to: they are raised when it has ended.
+    world.sql(
+        "BEGIN TRANSACTION; UPDATE msdb.dbo.sysalerts SET enabled = enabled;"
+        " RAISERROR ('%d%% is much', 19, 1, 99) WITH LOG; COMMIT",
+        fails=True,
+    )
+    counts = (
+        "SELECT name, occurrence_count FROM msdb.dbo.sysalerts"
+        " WHERE name IN ('marked', 'plain', 'zero', 'severe', 'words') ORDER BY name"
+    )
+    _until(lambda: ("severe", 1) in world.sql(counts))
+    expected = [("marked", 1), ("plain", 0), ("severe", 1), ("words", 1), ("zero", 1)]
+    assert world.sql(counts) == expected
+    log = (world.server.store / "errorlog").read_text()
+    assert "Error: 50010, Severity: 16, State: 1." in log
+    assert "99% is much" in log
+    assert "the lamp" not in log

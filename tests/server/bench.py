@@ -192,6 +192,12 @@ class Bench:
     def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         return None
 
+    def may_log(self, frame: Frame) -> bool:
+        return True
+
+    def log(self, message: Message, statement: ast.Statement | None, frame: Frame, *, demanded: bool) -> None:
+        return
+
     # the evaluator's Host
 
     def database(self, frame: Frame) -> str:

@@ -14,7 +14,7 @@ from tdsproxy.tsql.functions.library import LIBRARY
 from tdsproxy.tsql.functions.registry import CaughtError, Functions
 from tdsproxy.tsql.interpreter import Interpreter, converted
 from tdsproxy.tsql.parser import parse
-from tdsproxy.tsql.replies import Column, Command, Done, Reply, ResultSet, Rows
+from tdsproxy.tsql.replies import Column, Command, Done, Message, Reply, ResultSet, Rows
 from tdsproxy.tsql.scalar import NeedsQuery, TypedValue, evaluate, test
 from tdsproxy.tsql.state import CursorRows, Frame, Options, SessionState
 from tdsproxy.tsql.values import DateTimeOffset
@@ -177,6 +177,12 @@ class FakeEvaluator:
 
     def stored_message(self, number: int, frame: Frame) -> StoredMessage | None:
         return None
+
+    def may_log(self, frame: Frame) -> bool:
+        return True
+
+    def log(self, message: Message, statement: ast.Statement | None, frame: Frame, *, demanded: bool) -> None:
+        return
 
 
 def _type_of(expr: ast.Expr, environment: FrameEnvironment) -> t.SqlType:

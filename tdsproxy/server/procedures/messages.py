@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tdsproxy.catalog.user_messages import UserMessage
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure
-from tdsproxy.server.system_messages import ENGLISH, FIRST_OF_USERS
+from tdsproxy.server.system_messages import ENGLISH, FIRST_OF_USERS, system_messages
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.state import Frame
@@ -83,7 +83,7 @@ def _alter(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Rep
     given = Parameters("sp_altermessage", "@message_id @parameter @parameter_value", arguments)
     session.rights.require_server_role("serveradmin")
     number = given.number("@message_id") or 0
-    found = _known(session, number)
+    found = _known(session, number) if number >= FIRST_OF_USERS else _of_system(session, number)
     logged = given.required("@parameter_value").lower() == "true"
     if given.required("@parameter").upper() != "WITH_LOG":
         text = "Invalid value given for parameter @parameter. Specify a valid parameter value."
@@ -122,6 +122,14 @@ def _known(session: Session, number: int) -> list[UserMessage]:
     if not found:
         raise SqlError.of(15179, 16, 1, f"The message number {number} does not exist.")
     return found
+
+
+def _of_system(session: Session, number: int) -> list[UserMessage]:
+    """One of the server's own: only whether it is logged is remembered of it. Raises SqlError 15179."""
+    known = system_messages().get(number)
+    if known is None:
+        return _known(session, number)
+    return [UserMessage(number, ENGLISH, known.severity, False, known.text)]
 
 
 def _language(name: str | None) -> int:

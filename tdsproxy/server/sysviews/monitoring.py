@@ -9,13 +9,16 @@ import resource
 from collections.abc import Iterator
 from typing import Final
 
-from tdsproxy.server.system_messages import ENGLISH, system_messages
+from tdsproxy.server.system_messages import (
+    ENGLISH,
+    FIRST_OF_USERS,
+    is_logged_by_itself,
+    system_messages,
+)
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
 from tdsproxy.tsql.functions.zones import zone, zone_names
 
-_LOGGED: Final = 19
-"""The severity from which SQL Server writes its own messages into the log."""
 _OLD_LOGGED: Final = 0x80
 """``dlevel`` of what is written there."""
 
@@ -260,15 +263,19 @@ _EMPTY: Final = {
 
 
 def _messages(scope: Scope) -> Iterator[Row]:
+    marked = {each.number: each.logged for each in scope.messages}
     for known in system_messages().values():
+        logged = marked.get(known.number, is_logged_by_itself(known.number, known.severity))
         yield {
             "message_id": known.number,
             "language_id": ENGLISH,
             "severity": known.severity,
-            "is_event_logged": int(known.severity >= _LOGGED),
+            "is_event_logged": int(logged),
             "text": known.text,
         }
     for added in scope.messages:
+        if added.number < FIRST_OF_USERS:
+            continue
         yield {
             "message_id": added.number,
             "language_id": added.language,

@@ -1,5 +1,6 @@
-"""Alerts and who is told of them: parameters and bodies. Backups and restores raise them, by their messages
-and by what fails (``agent.service``); there are no performance counters and no WMI that could."""
+"""Alerts and who is told of them: parameters and bodies. What is written to the event log raises them
+(``agent.service``): backups and restores, errors of statements that are logged. Performance conditions and
+WMI do not."""
 
 from __future__ import annotations
 
