@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from tdsproxy.server.sysviews import managed_backup
+from tdsproxy.server.sysviews import builtin_permissions, managed_backup
 from tdsproxy.server.sysviews.describing import COLUMNS as DESCRIBED
 from tdsproxy.server.sysviews.file_functions import (
     FILE_STATS_COLUMNS,
@@ -159,6 +159,13 @@ TABLE_FUNCTIONS: Final = {
             parse_columns("name sysname!, description nvarchar(1000)!"),
             (),
             lambda scope, arguments: COLLATION_ROWS,
+        ),
+        TableFunction(
+            "fn_builtin_permissions",
+            parse_columns(builtin_permissions.COLUMNS),
+            (t.nvarchar(60),),
+            builtin_permissions.builtin_permissions,
+            1,
         ),
         TableFunction(
             "fn_my_permissions",
