@@ -24,7 +24,7 @@ def test_its_columns(sql: Client) -> None:
 def test_default_null_and_nothing_ask_for_all(sql: Client) -> None:
     for argument in ("DEFAULT", "NULL", "''", "N''"):
         text = f"SELECT COUNT(*), COUNT(DISTINCT class_desc) FROM sys.fn_builtin_permissions({argument})"
-        assert sql.rows(text) == [(236, 26)]
+        assert sql.rows(text) == [(237, 26)]
 
 
 def test_a_class_in_any_case(sql: Client) -> None:
