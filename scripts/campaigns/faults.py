@@ -15,6 +15,8 @@ import errno
 import mmap
 import random
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,7 +55,14 @@ class Fault:
         return bool(self.delay_us or self.jump_seconds)
 
 
-_READ_MEDIA = ("full appended", "verify", "restore over", "restore new", "stop at")
+_HOLDER = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.execute("SELECT count(*) FROM page").fetchall()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+_READ_MEDIA = ("full appended", "verify", "restore over", "restore open", "restore new", "stop at")
 _READ_LOG = ("full appended", "differential", "log", "stop at")
 FAULTS = (
     Fault("one write EIO", WRITE, errno.EIO),
@@ -130,6 +139,7 @@ OPERATIONS = (
     Operation("log", "BACKUP LOG day TO DISK = 'log.bak' WITH NOINIT, NAME = '{label}'", "log.bak"),
     Operation("verify", "RESTORE VERIFYONLY FROM DISK = 'full.bak'"),
     Operation("restore over", "RESTORE DATABASE victim FROM DISK = 'victim.bak' WITH REPLACE"),
+    Operation("restore open", "RESTORE DATABASE held FROM DISK = 'held.bak' WITH REPLACE"),
     Operation(
         "restore new",
         "RESTORE DATABASE copy FROM DISK = 'victim.bak' WITH REPLACE,"
@@ -169,6 +179,7 @@ class Shop:
         self._begun = 0
         self._sets: dict[str, list[str]] = {}
         self._labels = 0
+        self._fork: object = None
 
     def build(self) -> None:
         with self.made.cursor() as cursor:
@@ -180,10 +191,29 @@ class Shop:
                 "INSERT INTO victim.dbo.page VALUES "
                 + ", ".join(f"({number}, REPLICATE('b', 4000))" for number in range(40)),
                 "BACKUP DATABASE victim TO DISK = 'victim.bak' WITH INIT, NAME = 'victim'",
+                "CREATE DATABASE held",
+                "CREATE TABLE held.dbo.page (id int PRIMARY KEY, body varchar(4000))",
+                "INSERT INTO held.dbo.page SELECT id, body FROM victim.dbo.page",
+                "BACKUP DATABASE held TO DISK = 'held.bak' WITH INIT, NAME = 'held'",
                 "BACKUP DATABASE day TO DISK = 'full.bak' WITH INIT, NAME = 'first'",
             ):
                 run(cursor, statement)
         self._sets = {"victim.bak": ["victim"], "full.bak": ["first"]}
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Another process has the database ``held`` open."""
+        with subprocess.Popen(
+            [sys.executable, "-c", _HOLDER, str(self.made.file("held"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as holder:
+            try:
+                assert holder.stdout is not None
+                check(holder.stdout.readline() == b"ready\n", "nobody can open the database")
+                yield
+            finally:
+                holder.kill()
 
     # ------------------------------------------------------------------ one case
 
@@ -192,6 +222,9 @@ class Shop:
         where = f"{operation.name}, {fault.name}, call {place}"
         with self.made.cursor() as cursor:
             sql, label, number = self._text(cursor, operation)
+            if operation.name == "restore open":
+                run(cursor, "UPDATE held.dbo.page SET body = 'former'")
+                self._fork = self._fork_of_held(cursor)
         connection = self.made.connect()
         self._control.arm(fault, place)
         failure: Exception | None = None
@@ -206,7 +239,7 @@ class Shop:
             check(not (fault.is_harmless and failure), "it fails")
             self._note(operation, failure, label, number)
             self._answers(failure)
-            self._whole(operation)
+            self._whole(operation, failure is not None)
             if failure is None:
                 self._result(operation)
             if operation.after:
@@ -274,7 +307,7 @@ class Shop:
 
     # ------------------------------------------------------------------ what must hold
 
-    def _whole(self, operation: Operation) -> None:
+    def _whole(self, operation: Operation, failed: bool) -> None:
         with self.made.cursor() as cursor:
             names = "'day', 'victim'"
 
@@ -293,9 +326,30 @@ class Shop:
             count = rows(cursor, "SELECT COUNT(*) FROM victim.dbo.page WHERE body = REPLICATE('b', 4000)")
             check(count == [(40,)], f"victim has {count}")
             self._media(cursor, operation)
-        paths = [self.made.file(name) for name in ("day", "victim", "master", "msdb")]
+            if operation.name == "restore open":
+                self._one_of_both(cursor, failed)
+        paths = [self.made.file(name) for name in ("day", "victim", "held", "master", "msdb")]
         answers = integrity(paths)
         check(set(answers) == {"ok"}, f"integrity_check: {answers}")
+
+    def _one_of_both(self, cursor: Any, failed: bool) -> None:
+        """The database that was restored while another process had it open has the former content or the
+        restored one, and what the catalog says of it is the same one's."""
+        state = rows(cursor, "SELECT state_desc FROM sys.databases WHERE name = 'held'")
+        if failed and state == [("RESTORING",)]:
+            # It says so, and can be restored again.
+            return
+        check(state == [("ONLINE",)], f"held is {state}")
+        found = rows(cursor, "SELECT MIN(LEFT(body, 6)), MAX(LEFT(body, 6)), COUNT(*) FROM held.dbo.page")
+        former = self._fork_of_held(cursor) == self._fork
+        wanted = "former" if former else "bbbbbb"
+        check(failed or not former, "held has still the former fork")
+        check(found == [(wanted, wanted, 40)], f"held has {found}, and the catalog says it is {wanted}")
+
+    @staticmethod
+    def _fork_of_held(cursor: Any) -> object:
+        text = "SELECT recovery_fork_guid FROM sys.database_recovery_status WHERE database_id = DB_ID('held')"
+        return rows(cursor, text)
 
     def _result(self, operation: Operation) -> None:
         """What was restored is right."""
@@ -372,15 +426,16 @@ def main(plan: Plan, tally: Tally) -> None:
     with failing_product() as (made, control):
         shop = Shop(made, control, tally)
         shop.build()
-        for operation, fault in pairs(plan):
-            tally.add("pairs of operation and fault")
-            for place in PLACES:
-                if time.monotonic() > end:
-                    print("no time left for all faults", flush=True)
-                    break
-                hit = guarded(lambda: shop.case(operation, fault, place), tally)  # noqa: B023
-                if not hit or fault.delay_us:
-                    break
+        with shop.held():
+            for operation, fault in pairs(plan):
+                tally.add("pairs of operation and fault")
+                for place in PLACES:
+                    if time.monotonic() > end:
+                        print("no time left for all faults", flush=True)
+                        break
+                    hit = guarded(lambda: shop.case(operation, fault, place), tally)  # noqa: B023
+                    if not hit or fault.delay_us:
+                        break
         guarded(lambda: shop.end() or True, tally)
         for traceback in made.tracebacks():
             tally.violated(f"in the logs: {traceback}")
