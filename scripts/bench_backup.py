@@ -13,7 +13,8 @@ name, beside ``zstd -d``, ``cp`` and ``sync`` * restore-live: over a database th
   compresses a copy
 
 All leave durable files: after each of theirs, the file is synced, too. Processor time, user and system,
-stands beside the times by the clock: on a busy machine it is the better guide. Contents: text rows with an
+stands beside the times by the clock: on a busy machine it is the better guide; so is what was written, in
+sizes of the database, where the disk is uneven. Contents: text rows with an
 index, about half of it random.
 """
 
@@ -124,10 +125,11 @@ def run(*command: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Times:
-    """One run: by the clock, and of the processors; seconds."""
+    """One run: by the clock, and of the processors, seconds; and the bytes given to the disk."""
 
     clock: float
     processor: float
+    written: int
 
 
 @contextmanager
@@ -140,9 +142,15 @@ def measured(into: list[Times]) -> Iterator[None]:
             for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         )
 
-    processor, clock = used(), time.perf_counter()
+    processor, written, clock = used(), _written(), time.perf_counter()
     yield
-    into.append(Times(time.perf_counter() - clock, used() - processor))
+    into.append(Times(time.perf_counter() - clock, used() - processor, _written() - written))
+
+
+def _written() -> int:
+    """Bytes that this process, and those that it waited for, gave to the disk; proc_pid_io(5)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
 
 
 class Bench:
@@ -178,10 +186,12 @@ class Bench:
         size = self.source.stat().st_size
         clocks = [statistics.median(item.clock for item in found) for found in (mine, other)]
         used = [statistics.median(item.processor for item in found) for found in (mine, other)]
+        written = [statistics.median(item.written for item in found) / size for found in (mine, other)]
         print(
             f"{title:14} ours {clocks[0]:7.2f} s ({size / clocks[0] / 1e6:5.0f} MB/s)  "
             f"theirs {clocks[1]:7.2f} s  ratio {clocks[0] / clocks[1]:.2f} (goal {goal})  "
-            f"processors {used[0]:.2f} / {used[1]:.2f} = {used[0] / max(used[1], 1e-9):.2f}",
+            f"processors {used[0]:.2f} / {used[1]:.2f} = {used[0] / max(used[1], 1e-9):.2f}  "
+            f"written {written[0]:.2f} / {written[1]:.2f}",
             flush=True,
         )
         detail = f"{clocks[0]:.2f} s beside {clocks[1]:.2f} s; {size / clocks[0] / 1e6:.0f} MB/s"
@@ -303,10 +313,14 @@ class Bench:
         mine, other = (statistics.median(found[who]) for who in ("ours", "theirs"))
         print(
             f"{'commits':14} p99 ours {mine * 1e3:7.2f} ms  theirs {other * 1e3:7.2f} ms  "
-            f"ratio {mine / other:.2f} (goal 1.2)",
+            f"ratio {mine / other:.2f} (goal 1.2)  single runs {_range(found['ours'])} / "
+            f"{_range(found['theirs'])}",
             flush=True,
         )
-        detail = f"{mine * 1e3:.2f} ms beside {other * 1e3:.2f} ms while zstd works"
+        detail = (
+            f"{mine * 1e3:.2f} ms beside {other * 1e3:.2f} ms while zstd works; single runs "
+            f"{_range(found['ours'])} beside {_range(found['theirs'])}"
+        )
         note("backup", "p99 of commits meanwhile", mine / other, "x", 1.2, detail=detail)
 
     def _latency(self, work: Callable[[], None]) -> float:
@@ -334,6 +348,11 @@ class Bench:
     def _zstd(self, source: Path, level: int) -> None:
         run("zstd", "-q", "-f", f"-{level}", "-T2", source, "-o", self._path("copy.zst"))
         run("sync", self._path("copy.zst"))
+
+
+def _range(seconds: list[float]) -> str:
+    """How far single runs lie apart, in ms: a ratio within it says nothing."""
+    return f"{min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f} ms"
 
 
 def _done(result: object) -> None:
