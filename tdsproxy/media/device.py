@@ -293,7 +293,9 @@ class _LockedFile:
                 os.close(self._writing.descriptor)
         published = self._writing is not None and self._writing.published
         if self._created and not published and os.fstat(self._descriptor).st_size == 0:
-            self._path.unlink(missing_ok=True)
+            # As in ``discard``; and the lock must not outlast this.
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 

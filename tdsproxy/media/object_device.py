@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdsproxy.media.device import LockedMedium, Part, ReadHandle, WriteHandle
-from tdsproxy.media.errors import DeviceCancelled, RemoteError
+from tdsproxy.media.errors import DeviceCancelled, RemoteError, from_os_error
 from tdsproxy.media.object_upload import UNKNOWN, Upload, UploadCancelled
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.store import Bucket
@@ -145,7 +145,10 @@ class ObjectDevice:
 
             def upload() -> Upload:
                 if self._note is not None:
-                    self._note.begin()
+                    try:
+                        self._note.begin()
+                    except OSError as error:
+                        raise from_os_error(self.name, "write", error) from error
                 size, concurrency = self._share.part_bytes, self._share.concurrency
                 return Upload(self._bucket, self._url.key, size, concurrency, cancelled, before)
 

@@ -133,7 +133,11 @@ class MediaReader:
     def __init__(self, handle: ReadHandle) -> None:
         self._handle = handle
         self.name = handle.name
-        self.header = self._read_media_header()
+        try:
+            self.header = self._read_media_header()
+        except BaseException:
+            handle.close()
+            raise
 
     def _read_media_header(self) -> MediaHeader:
         data = self._handle.read_at(0, layout.MEDIA_HEADER_SIZE)
