@@ -49,7 +49,7 @@ def main() -> None:
 def batches(writer: int, number: int) -> tuple[str, ...]:
     """The transaction; between two of its batches it is open."""
     return (
-        "BEGIN TRANSACTION;"
+        "SET XACT_ABORT ON; BEGIN TRANSACTION;"
         f" INSERT INTO bank.dbo.journal (writer, n, note) VALUES ({writer}, {number}, 'n{number}')",
         f"UPDATE bank.dbo.account SET balance = balance - {number} WHERE id = 1",
         f"UPDATE bank.dbo.account SET balance = balance + {number} WHERE id = 2; COMMIT",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +12,9 @@ from scripts.campaigns.kill import kill_at, named_points, settle_after
 from scripts.campaigns.kill_model import Commit, RestoreAttempt, VictimContent, check_chain, check_victim
 from scripts.campaigns.kill_statements import backup, restore_over
 from scripts.campaigns.kill_world import World
+from scripts.campaigns.kill_writers import BankWriter
 from scripts.campaigns.outcome import Violation
-from scripts.campaigns.product import product
+from scripts.campaigns.product import product, until
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +106,28 @@ def test_the_campaign_accepts_old_and_new() -> None:
     check_victim(OLD, commits, broken_off, VictimContent(1, frozenset({1, 2, 3, 4})))
     check_victim(OLD, commits, broken_off, VictimContent(7, frozenset({1, 4})))
     check_victim(OLD, commits, broken_off, VictimContent(7, frozenset({1})))
+
+
+class _Taken(BankWriter):
+    """Whose transactions all meet a number that is taken."""
+
+    def _commit(self) -> None:
+        self.began(Commit(self.number + 1, 0.0))
+        raise OSError("Violation of PRIMARY KEY constraint 'PK_journal'.")
+
+
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_a_commit_that_was_cut_off_may_be_found_committed_and_no_other(cut_off: bool) -> None:
+    writer = _Taken(cast(Any, None), 0)
+    if cut_off:
+        writer.began(Commit(8, 0.0))
+        writer.resume_after(7)
+    else:
+        writer.resume_after(8)
+    writer.start()
+    writer.release()
+    try:
+        assert until(lambda: bool(writer.errors))
+    finally:
+        writer.stop()
+    assert (writer.number, writer.acknowledged) == (8, 8)
