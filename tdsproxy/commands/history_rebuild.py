@@ -11,6 +11,7 @@ backups.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from typing import Final
 from uuid import UUID
 
 from tdsproxy.backup import operations
+from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.history import BackupRows
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
@@ -35,7 +37,7 @@ from tdsproxy.media.documents import MediaHeader
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.format import MEDIA_MAGIC
 from tdsproxy.media.object_device import Share
-from tdsproxy.media.reader import SetInfo
+from tdsproxy.media.reader import MediaReader, SetInfo
 from tdsproxy.objects.errors import ObjectError
 from tdsproxy.objects.store import Bucket, Found
 from tdsproxy.objects.url import is_url
@@ -184,21 +186,31 @@ def _media_sets(media: Iterator[_Medium]) -> list[list[_Medium]]:
 
 
 def _sets(media: list[_Medium]) -> list[tuple[SetInfo, BackupRows, str]]:
-    """The backup sets of one media set; a copied file is one too many and left out."""
+    """The backup sets of one media set. Of a medium and its copies the one that was written last stands for
+    all; of mirrors the first that holds all that any does, as one may be damaged or old."""
     members: dict[tuple[int, int], _Medium] = {}
     for medium in media:
         place = (medium.label.mirror_sequence, medium.label.family_sequence)
-        if place in members:
-            _log.warning("%s is a copy of %s", medium.device.name, members[place].device.name)
-        else:
-            members[place] = medium
+        other = members.setdefault(place, medium)
+        if other is medium:
+            continue
+        newer = _extent(medium) > _extent(other)
+        copy, kept = (other, medium) if newer else (medium, other)
+        members[place] = kept
+        _log.warning("%s is a copy of %s", copy.device.name, kept.device.name)
     labels = [(medium.device.name, medium.label) for medium in members.values()]
-    first = min(mirror for mirror, _ in members)
-    copy = tuple(medium.device for (mirror, _), medium in members.items() if mirror == first)
-    try:
-        info = operations.read_headers(DeviceSet(copy))
-    except MediaError as error:
-        _log.warning("%s is left out of the history: %s", copy[0].name, error)
+    info: MediaInfo | None = None
+    copy_name = ""
+    for mirror in sorted({mirror for mirror, _ in members}):
+        devices = tuple(medium.device for (number, _), medium in members.items() if number == mirror)
+        try:
+            found = operations.read_headers(DeviceSet(devices))
+        except MediaError as error:
+            _log.warning("%s is left out of the history: %s", devices[0].name, error)
+            continue
+        if info is None or len(found.sets) > len(info.sets):
+            info, copy_name = found, devices[0].name
+    if info is None:
         return []
     return [
         (
@@ -211,10 +223,23 @@ def _sets(media: list[_Medium]) -> list[tuple[SetInfo, BackupRows, str]]:
                 item.header.description.files,
                 labels,
             ),
-            copy[0].name,
+            copy_name,
         )
         for item in info.sets
     ]
+
+
+def _extent(medium: _Medium) -> tuple[dt.datetime, int]:
+    """When the last set on it was finished that can be read, and how many there are."""
+    last, number = dt.datetime.min.replace(tzinfo=dt.UTC), 0
+    try:
+        with MediaReader(medium.device.open_read()) as reader:
+            for place in reader.map().sets:
+                finished = reader.info(place).trailer.finished
+                last, number = max(last, finished.astimezone(dt.UTC)), number + 1
+    except MediaError as error:
+        _log.warning("%s can't be read to its end: %s", medium.device.name, error)
+    return last, number
 
 
 PROCEDURES: Final[dict[str, Procedure]] = {"sp_rebuild_history": _rebuild}

@@ -112,6 +112,27 @@ def test_the_history_equals_the_one_that_was_lost(made: Workshop) -> None:
     made.close()
 
 
+def test_an_old_or_damaged_copy_hides_nothing(tmp_path: Path) -> None:
+    """A copy that comes first by its name, and a first mirror that is cut off."""
+    shop = Workshop(tmp_path)
+    backup = shop.store / "backup"
+    assert not [m for m in messages(shop.run("CREATE DATABASE a")) if m.severity > 10]
+    shop.run("BACKUP DATABASE a TO DISK = 'x.bak'")
+    (backup / "old.bak").write_bytes((backup / "x.bak").read_bytes())
+    shop.run("BACKUP DATABASE a TO DISK = 'x.bak'")
+    cut = (backup / "x.bak").read_bytes()
+    (backup / "cut.bak").write_bytes(cut[: len(cut) // 3])
+    shop.run("BACKUP DATABASE a TO DISK = 'm1.bak' MIRROR TO DISK = 'm2.bak' WITH FORMAT")
+    mirror = (backup / "m1.bak").read_bytes()
+    (backup / "m1.bak").write_bytes(mirror[: len(mirror) // 3])
+    before = {str(row[0]) for row in shop.history("SELECT backup_set_uuid FROM backupset")}
+    forget(shop)
+    rows = rebuild(shop)
+    assert [(Path(str(row[3])).name, row[4]) for row in rows] == [("x.bak", 1), ("x.bak", 2), ("m2.bak", 1)]
+    assert {str(row[0]) for row in shop.history("SELECT backup_set_uuid FROM backupset")} == before
+    shop.close()
+
+
 @pytest.mark.slow
 def test_media_in_an_object_store_are_known_again(tmp_path: Path) -> None:
     """All that was known, also what kind of device it was and its URL: nothing of that is on a disk."""
