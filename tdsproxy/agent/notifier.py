@@ -12,7 +12,7 @@ import smtplib
 import threading
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """An SMTP server and who is written to. ``password_file`` holds the password of ``user``."""
+    """An SMTP server and who is written to. ``password_file`` holds the password of ``user``, or it is
+    ``password``."""
 
     host: str
     to: tuple[str, ...]
@@ -38,6 +39,13 @@ class Mail:
     user: str | None = None
     password_file: Path | None = None
     starttls: bool = False
+    password: str | None = field(default=None, repr=False)
+
+    def secret(self) -> str | None:
+        """The password. Raises OSError."""
+        if self.password_file is None:
+            return self.password
+        return self.password_file.read_text(encoding="utf-8").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +198,9 @@ class Notifier:
                     import ssl
 
                     server.starttls(context=ssl.create_default_context())
-                if mail.user is not None and mail.password_file is not None:
-                    server.login(mail.user, mail.password_file.read_text(encoding="utf-8").strip())
+                secret = mail.secret()
+                if mail.user is not None and secret is not None:
+                    server.login(mail.user, secret)
                 server.send_message(message)
 
         return post

@@ -1,4 +1,5 @@
-"""Database Mail: what sessions send goes through the mail server of the notices, and stands in msdb.
+"""Database Mail: what sessions send goes through the mail server of the notices, or that of an account which
+was added (``mail_book``), and stands in msdb.
 
 A mail is in msdb before it is queued, so one that an end of the process has cut off is sent by the next.
 """
@@ -11,20 +12,21 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
-from tdsproxy.agent.notifier import Letter, Notifier
-from tdsproxy.agent.settings import SETTINGS, MailSettings, Settings
+from tdsproxy.agent.notifier import Letter, Mail, Notifier
 from tdsproxy.catalog.agent_schema import MAIL_ITEMS, MAIL_LOG, MAIL_ROLE
 from tdsproxy.catalog.catalog import MSDB
 from tdsproxy.catalog.file import CatalogFile
 from tdsproxy.catalog.msdb_schema import HistoryTable
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
+from tdsproxy.keeper.mail_book import CONFIGURED, MailBook
 from tdsproxy.store.encoding import Stored, from_storage, to_storage
 from tdsproxy.tsql.values import DateTime, Value
 
@@ -34,13 +36,24 @@ _ERROR: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class Mailing:
-    """Usable from any thread. ``sender`` sends, ``settings`` are those of operation."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """An account, what sends through it, and where answers go unless the mail says so."""
 
-    def __init__(self, store: Path, sender: Callable[[], Notifier], settings: Callable[[], Settings]) -> None:
+    account: int
+    sender: Callable[[], Notifier]
+    reply_to: str | None = None
+
+
+class Mailing:
+    """Usable from any thread. ``sender`` sends through the server of the notices."""
+
+    def __init__(self, store: Path, sender: Callable[[], Notifier], book: MailBook, server: str) -> None:
         self._store = store
         self._sender = sender
-        self._settings = settings
+        self._book = book
+        self._server = server
+        self._senders: dict[int, Notifier] = {}
         self._guard = threading.Lock()
         self._waiting: set[int] = set()
 
@@ -49,14 +62,16 @@ class Mailing:
         """Of ``CommandEnvironment``."""
         return {
             "sp_mail_send": self._send,
-            "sp_mail_settings": self._shown,
+            "sp_mail_profile": self._profile,
+            "sp_mail_entries": self._entries,
+            "sp_mail_change": self._change,
             "sp_mail_items": self._items,
             "sp_mail_log": self._events,
         }
 
     def send_unsent(self) -> None:
-        """What an earlier process has not sent."""
-        if self._settings().notices.mail is None:
+        """What an earlier process has not sent, or sysmail_stop_sp has held back."""
+        if self._book.stopped or not self._book.entries("profile"):
             return
         with CatalogFile(self._store / MSDB) as file:
             names = [column.name for column in MAIL_ITEMS.columns]
@@ -70,10 +85,51 @@ class Mailing:
 
     def _queue(self, number: int, item: Mapping[str, Any]) -> None:
         """Once: the mail may be seen as unsent by who sent it and by who looks for what was left."""
+        if self._book.stopped:
+            return
         with self._guard:
             if number in self._waiting:
                 return
             self._waiting.add(number)
+        self._deliver(number, item, self._ways(int(item.get("profile_id") or CONFIGURED)))
+
+    def _ways(self, profile: int) -> list[_Way]:
+        """The accounts of a profile, in the order in which they are tried."""
+        if profile == CONFIGURED:
+            return [_Way(CONFIGURED, self._sender)]
+        return [
+            _Way(number, partial(self._sender_of, number, mail), reply_to)
+            for number, mail, reply_to in self._book.accounts_of(profile)
+        ]
+
+    def _sender_of(self, account: int, mail: Mail) -> Notifier:
+        with self._guard:
+            known = self._senders.get(account)
+            if known is None or known.goes_to != ((), mail):
+                self._senders[account] = Notifier((), mail, self._server)
+        if known is not None and known is not self._senders[account]:
+            known.close()
+        return self._senders[account]
+
+    def close(self) -> None:
+        with self._guard:
+            senders = list(self._senders.values())
+        for sender in senders:
+            sender.close()
+
+    def _deliver(self, number: int, item: Mapping[str, Any], ways: Sequence[_Way]) -> None:
+        """Through the first of the accounts; when that fails, through the others."""
+        if not ways:
+            self._ended(number, CONFIGURED, "the profile has no account")
+            return
+        account = ways[0].account
+
+        def ended(failure: str | None) -> None:
+            if failure is None or len(ways) == 1:
+                self._ended(number, account, failure)
+            else:
+                self._deliver(number, item, ways[1:])
+
         letter = Letter(
             _addresses(item.get("recipients")),
             str(item.get("subject") or ""),
@@ -81,16 +137,16 @@ class Mailing:
             _addresses(item.get("copy_recipients")),
             _addresses(item.get("blind_copy_recipients")),
             item.get("from_address"),
-            item.get("reply_to"),
+            item.get("reply_to") or ways[0].reply_to,
             html=item.get("body_format") == "HTML",
             importance=str(item.get("importance") or "NORMAL").upper(),
             sensitivity=str(item.get("sensitivity") or "NORMAL").upper(),
-            ended=partial(self._ended, number),
+            ended=ended,
         )
-        if not self._sender().post(letter):
-            self._ended(number, "the queue is full, or there is no mail server")
+        if not ways[0].sender().post(letter):
+            self._ended(number, account, "the queue is full, or there is no mail server")
 
-    def _ended(self, number: int, failure: str | None) -> None:
+    def _ended(self, number: int, account: int, failure: str | None) -> None:
         now = DateTime.of(dt.datetime.now())
         moment = to_storage(now, MAIL_ITEMS.column("sent_date").type)
         try:
@@ -98,7 +154,13 @@ class Mailing:
                 file.read(
                     "UPDATE sysmail_mailitems SET sent_status = ?, sent_date = ?, sent_account_id = ?,"
                     " last_mod_date = ?, last_mod_user = 'sa' WHERE mailitem_id = ?",
-                    (SENT if failure is None else FAILED, moment, None if failure else 1, moment, number),
+                    (
+                        SENT if failure is None else FAILED,
+                        moment,
+                        None if failure else account,
+                        moment,
+                        number,
+                    ),
                 )
                 if failure is not None:
                     text = (
@@ -111,7 +173,7 @@ class Mailing:
                         "description": text,
                         "process_id": os.getpid(),
                         "mailitem_id": number,
-                        "account_id": 1,
+                        "account_id": account,
                         "last_mod_date": now,
                         "last_mod_user": "sa",
                     }
@@ -133,7 +195,6 @@ class Mailing:
         now = DateTime.of(dt.datetime.now())
         row = {
             **item,
-            "profile_id": 1,
             "attachment_encoding": "MIME",
             "send_request_date": now,
             "send_request_user": context.session.login,
@@ -147,23 +208,38 @@ class Mailing:
         self._queue(number, item)
         return [(number,)]
 
-    def _shown(self, context: Context, values: Sequence[Value]) -> list[Row]:
-        """The mail server: profile, address, host, port, user, whether it is encrypted, since when; no row
-        without one."""
-        mail = self._settings().notices.mail
-        return [] if mail is None else [self._server(mail)]
+    def _profile(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """The number of the profile of a name, or of the default one (None); no row for one that is not
+        there, or not for the session."""
+        name = None if values[0] is None else str(values[0])
+        found = self._book.profile_for(name, admin=context.is_admin)
+        return [] if found is None else [(found,)]
 
-    def _server(self, mail: MailSettings) -> Row:
-        changed = dt.datetime.fromtimestamp((self._store / SETTINGS).stat().st_mtime)
-        return (
-            mail.profile,
-            mail.sender,
-            mail.host,
-            mail.port,
-            mail.user,
-            int(mail.starttls),
-            DateTime.of(changed),
-        )
+    def _entries(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """All of account, profile, profileaccount or principalprofile, a JSON object each; nothing but an
+        administrator's, but ``status`` (1 when mails are sent), which is everybody's."""
+        kind = str(values[0])
+        if kind == "status":
+            return [(int(not self._book.stopped and bool(self._book.entries("profile"))),)]
+        if not context.is_admin:
+            raise fail(229, "SELECT", f"sysmail_{kind}", "msdb", "dbo")
+        rows: list[Row] = []
+        for entry in self._book.entries(kind):
+            shown = {name: value for name, value in entry.items() if name != "credential"}
+            if kind == "account":
+                shown["credential_id"] = self._book.credential_id(entry)
+            rows.append((json.dumps(shown),))
+        return rows
+
+    def _change(self, context: Context, values: Sequence[Value]) -> list[Row]:
+        """See ``MailBook.change``: what, and a JSON object. The number of what was added."""
+        what = str(values[0])
+        if not context.is_admin:
+            raise fail(229, "EXECUTE", f"sysmail_{what.replace(' ', '_')}_sp", "msdb", "dbo")
+        made = self._book.change(what, json.loads(str(values[1])), context.session.login)
+        if what == "start":
+            self.send_unsent()
+        return [] if made is None else [(made,)]
 
     def _items(self, context: Context, values: Sequence[Value]) -> list[Row]:
         """sysmail_mailitems: all of it for an administrator, else what the session's login has sent."""

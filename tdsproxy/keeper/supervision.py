@@ -59,7 +59,14 @@ _ALARMING: Final = 17
 _SHOWN_PAGE: Final = 8192
 _PROCEDURE: Final = "EXEC"
 _QUESTIONS: Final = frozenset({"sp_metrics", "sp_status", "sp_doctor"})
-_MAIL: Final = ("sp_mail_send", "sp_mail_settings", "sp_mail_items", "sp_mail_log")
+_MAIL: Final = (
+    "sp_mail_send",
+    "sp_mail_profile",
+    "sp_mail_entries",
+    "sp_mail_change",
+    "sp_mail_items",
+    "sp_mail_log",
+)
 _TROUBLE: Final = (OSError, apsw.Error, StoreError, LogError, SqlError)
 _log = logging.getLogger(__name__)
 
@@ -268,6 +275,8 @@ class Supervision:
             self._alerting.join()
         if self._notifier is not None:
             self._notifier.close()
+        if self._mail is not None:
+            self._mail.close()
         logging.getLogger("tdsproxy").removeHandler(self._handler)
 
     def settings(self) -> Settings:
@@ -314,11 +323,14 @@ class Supervision:
         return self._sender().post(Letter(tuple(to), subject, text))
 
     def _mailer(self) -> Mailing:
+        from tdsproxy.keeper.mail_book import MailBook
         from tdsproxy.keeper.mailing import Mailing
 
+        assert self._env is not None
         with self._guard:
             if self._mail is None:
-                self._mail = Mailing(self._store, self._sender, self.settings)
+                book = MailBook(self._store, self._env.catalog, self.settings)
+                self._mail = Mailing(self._store, self._sender, book, self._env.identity.server_name)
             return self._mail
 
     def _mailing(self, name: str, context: Context, values: Sequence[Value]) -> list[tuple[Value, ...]]:
@@ -399,15 +411,18 @@ class Supervision:
             database = env.catalog.databases.find(item.name)
             if database is None or database.source is not None:
                 continue
+            age = (now - database.created).total_seconds()
+            tried = proven.get(item.name.lower())
             found.append(
                 DatabaseFacts(
                     item.name,
-                    (now - database.created).total_seconds(),
+                    age,
                     {kind: last.seconds_ago for kind, last in item.last.items()},
                     item.capture_lag is not None,
                     None if item.chain_ok else item.chain_reason or "commits may be missing",
                     item.capture_lag,
-                    proven.get(item.name.lower()),
+                    # What was tried before it was made was another database of its name.
+                    tried if tried is None or tried <= age else None,
                 )
             )
         free = {}

@@ -1,14 +1,16 @@
-"""Database Mail's views in msdb: what was sent, and the one profile, account and server that there are."""
+"""Database Mail's views in msdb: what was sent, and the profiles, accounts and servers."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tdsproxy.catalog.agent_schema import MAIL_ITEMS
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.scope import Scope
-from tdsproxy.tsql.values import Value
+from tdsproxy.tsql.values import DateTime, Value
 
 _STATUS: Final = {0: "unsent", 1: "sent", 3: "retrying"}
 _ITEMS: Final = """
@@ -46,17 +48,26 @@ def _events(scope: Scope) -> Iterator[Row]:
         yield {**row, "log_id": number, "event_type": _EVENTS.get(int(str(kind)), "error")}
 
 
-def _one(*columns: tuple[str, Value | str]) -> Callable[[Scope], Iterable[Row]]:
-    """A row, when there is a mail server: names with values, or ``=`` and what of the server it is."""
+def _entries(kind: str, **fixed: Value) -> Callable[[Scope], Iterable[Row]]:
+    """The entries of a kind (``keeper.mail_book``), and what all of them have."""
 
     def rows(scope: Scope) -> Iterator[Row]:
-        names = ("=profile", "=sender", "=host", "=port", "=user", "=tls", "=changed")
-        for found in scope.look("sp_mail_settings"):
-            known: dict[object, Value] = dict(zip(names, found, strict=True))
-            row = {name: known.get(value, value) for name, value in columns}
-            yield {**row, "last_mod_datetime": known["=changed"], "last_mod_user": "sa"}
+        for (text,) in scope.look("sp_mail_entries", kind):
+            entry = json.loads(str(text))
+            changed = DateTime.of(dt.datetime.fromisoformat(entry["last_mod_datetime"]))
+            yield {**entry, **fixed, "last_mod_datetime": changed}
 
     return rows
+
+
+def _server_types(scope: Scope) -> Iterator[Row]:
+    yield {
+        "servertype": "SMTP",
+        "is_incoming": 0,
+        "is_outgoing": 1,
+        "last_mod_datetime": scope.started,
+        "last_mod_user": "sa",
+    }
 
 
 VIEWS: Final[tuple[View, ...]] = (
@@ -78,42 +89,34 @@ VIEWS: Final[tuple[View, ...]] = (
     view(
         "dbo.sysmail_profile",
         f"profile_id int!, name sysname!, description nvarchar(256), {_CHANGED}",
-        _one(("profile_id", 1), ("name", "=profile")),
+        _entries("profile"),
     ),
     view(
         "dbo.sysmail_account",
         "account_id int!, name sysname!, description nvarchar(256), email_address nvarchar(128)!,"
         f" display_name nvarchar(128), replyto_address nvarchar(128), {_CHANGED}",
-        _one(("account_id", 1), ("name", "=profile"), ("email_address", "=sender")),
+        _entries("account"),
     ),
     view(
         "dbo.sysmail_servertype",
         f"servertype sysname!, is_incoming bit!, is_outgoing bit!, {_CHANGED}",
-        _one(("servertype", "SMTP"), ("is_incoming", 0), ("is_outgoing", 1)),
+        _server_types,
     ),
     view(
         "dbo.sysmail_server",
         "account_id int!, servertype sysname!, servername sysname!, port int!, username nvarchar(128),"
         " credential_id int, use_default_credentials bit!, enable_ssl bit!, flags int!, timeout int,"
         f" {_CHANGED}",
-        _one(
-            ("account_id", 1),
-            ("servertype", "SMTP"),
-            ("servername", "=host"),
-            ("port", "=port"),
-            ("username", "=user"),
-            ("enable_ssl", "=tls"),
-            ("timeout", 10),
-        ),
+        _entries("account", servertype="SMTP", timeout=10),
     ),
     view(
         "dbo.sysmail_profileaccount",
         f"profile_id int!, account_id int!, sequence_number int, {_CHANGED}",
-        _one(("profile_id", 1), ("account_id", 1), ("sequence_number", 1)),
+        _entries("profileaccount"),
     ),
     view(
         "dbo.sysmail_principalprofile",
         f"profile_id int!, principal_sid varbinary(85)!, is_default bit!, {_CHANGED}",
-        _one(("profile_id", 1), ("principal_sid", b"\x00"), ("is_default", 1)),
+        _entries("principalprofile", principal_sid=b"\x00"),
     ),
 )

@@ -1,7 +1,7 @@
-"""Database Mail: sp_send_dbmail and the sysmail_ procedures, over the mail server of the notices.
+"""Database Mail: sp_send_dbmail, and what the sysmail_ procedures show and delete.
 
-There is one profile with one account, which everybody may use who may send at all. Queries and files are not
-attached: a mail with them is refused.
+The mail server of the notices is a profile with one account, which everybody may use who may send at all;
+``mail_accounts`` adds others. Queries and files are not attached: a mail with them is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.procedures.asking import ask
-from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure
+from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
+from tdsproxy.server.procedures.jobs.mail_accounts import PROCEDURES as ACCOUNTS
 from tdsproxy.server.procedures.jobs.messages import refuse
 from tdsproxy.server.procedures.refused import mail_is_off
 from tdsproxy.tsql import types as t
@@ -59,8 +60,8 @@ def _send(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
     if not session.engine.catalog.configurations.in_use(_SWITCH):
         raise mail_is_off("sp_send_dbmail")
     profile = given.text("@profile_name")
-    known = ask(session, frame, "sp_mail_settings")
-    if profile is not None and (not known or str(known[0][0]).lower() != profile.strip().lower()):
+    known = ask(session, frame, "sp_mail_profile", profile)
+    if profile is not None and not known:
         raise SqlError.of(14607, 16, 1, "profile name is not valid")
     if not known:
         raise SqlError.of(
@@ -69,7 +70,8 @@ def _send(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Repl
             1,
             "No global profile is configured. Specify a profile name in the @profile_name parameter.",
         )
-    item: dict[str, object] = {name: given.value(f"@{name}", t.varchar(t.MAX)) for name in _ADDRESSES}
+    item: dict[str, object] = {"profile_id": known[0][0]}
+    item |= {name: given.value(f"@{name}", t.varchar(t.MAX)) for name in _ADDRESSES}
     if not any(str(item[name] or "").strip() for name in _ADDRESSES):
         raise SqlError.of(
             14624,
@@ -107,7 +109,19 @@ def _refuse_attachments(given: Parameters) -> None:
         raise SqlError.of(22051, 16, 1, f"Attachment file {files} is invalid.")
 
 
-PROCEDURES: Final[dict[str, SystemProcedure]] = {"sp_send_dbmail": _send}
+def _status(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """sysmail_help_status_sp."""
+    Parameters("sysmail_help_status_sp", "", arguments)
+    ((sends,),) = ask(session, frame, "sp_mail_entries", "status")
+    yield from result("Status nvarchar(7)", [{"Status": "STARTED" if sends else "STOPPED"}])
+    return 0
+
+
+PROCEDURES: Final[dict[str, SystemProcedure]] = {
+    "sp_send_dbmail": _send,
+    "sysmail_help_status_sp": _status,
+    **ACCOUNTS,
+}
 """By lower-case name; msdb's."""
 
 _OF_PROFILE: Final = "@profile_id int = NULL, @profile_name sysname = NULL"
@@ -124,11 +138,6 @@ IF @{kind}_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.sysmail_{kind} WHE
 
 
 BODIES: Final[dict[str, tuple[str, str]]] = {
-    "sysmail_help_status_sp": (
-        "",
-        "SELECT CAST(CASE WHEN EXISTS (SELECT * FROM dbo.sysmail_profile) THEN N'STARTED' ELSE N'STOPPED' END"
-        " AS nvarchar(7)) AS Status",
-    ),
     "sysmail_help_profile_sp": (
         _OF_PROFILE,
         f"""{_find("profile")}
