@@ -12,7 +12,7 @@ weeks are those of the time zone of ``now``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -26,7 +26,9 @@ from tdsproxy.backup.plan import (
     Plan,
     Point,
     TooEarly,
+    descends,
     find_plan,
+    leads_on,
 )
 
 _SECOND: Final = 10**9
@@ -90,9 +92,11 @@ def decide(
     forks: Mapping[UUID, Sequence[ForkLine]],
     policies: Policies,
     now: dt.datetime,
+    bases: Collection[UUID] = (),
 ) -> list[Decision]:
     """One decision a set, in the order of ``sets``, that of their recording. ``forks`` are those of each
-    database_guid; ``now`` has a time zone."""
+    database_guid; ``bases`` the full sets that databases go on from as they are now, which after a restore
+    need not be the newest; ``now`` has a time zone."""
     if now.tzinfo is None:
         raise ValueError("now has no time zone")
     whole = _Whole(sets)
@@ -107,6 +111,9 @@ def decide(
                 whole.keep(item, "no policy covers its database")
         else:
             _Database(whole, own, forks.get(owner, ()), policy, now).decide()
+    for item in sets:
+        if item.guid in bases and item.guid not in whole.reasons:
+            whole.keep(item, "the next differential backup builds on it")
     whole.close()
     return [whole.decision(item, policies(item.database), now) for item in sets]
 
@@ -184,7 +191,8 @@ class _Database:
             reverse=True,
         )
         family = {item.family for item in own}
-        self._chains = _Chains([item for item in whole.sets if item.family in family], forks)
+        kin = [item for item in whole.sets if item.family in family]
+        self._chains = _Chains(kin, {item.guid for item in own}, forks)
 
     def decide(self) -> None:
         policy = self._policy
@@ -295,16 +303,20 @@ class _Database:
 
 
 class _Chains:
-    """The ways to moments through the sets of a family, without the live archives: they come and go."""
+    """The ways to a database's moments through the sets of its family, without the live archives: they come
+    and go. Of another database of the family only what this one goes on from begins a way, never what
+    the other one did since."""
 
-    def __init__(self, sets: Sequence[StoredSet], forks: Sequence[ForkLine]) -> None:
+    def __init__(self, sets: Sequence[StoredSet], own: Collection[UUID], forks: Sequence[ForkLine]) -> None:
         readable = [item for item in sets if item.problem is None]
+        bases = {item.base_guid for item in readable if item.guid in own}
         self._forks = forks
         self._fulls = sorted(
             (
                 (item.reaches, item)
                 for item in reversed(readable)
                 if item.is_full and item.reaches is not None
+                if item.guid in own or item.guid in bases or descends(forks, item.reaches)
             ),
             key=lambda pair: (pair[0].consistent_ns, pair[0].lsn, pair[1].finished_ns),
             reverse=True,
@@ -313,19 +325,24 @@ class _Chains:
             DifferentialSource(item, item.base_guid, item.reaches)
             for item in readable
             if item.base_guid is not None and item.reaches is not None
+            if item.guid in own or descends(forks, item.reaches)
         ]
         self._logs = [_log_source(item) for item in readable if item.log is not None]
-        points = [item.reaches.through_ns for item in readable if item.reaches is not None]
-        self._end = max([*points, *(log.through_ns for log in self._logs)], default=0)
+        points = [
+            item.reaches.through_ns for item in readable if item.reaches is not None and item.guid in own
+        ]
+        logs = (item for item in readable if item.log is not None and item.guid in own)
+        self._end = max([*points, *(_log_source(item).through_ns for item in logs)], default=0)
 
     def edges(self, begin: int, end: int) -> list[int]:
         """The moments in between from which on another fork is the database's."""
         return sorted({line.created_ns for line in self._forks if begin < line.created_ns <= end})
 
     def leading_to(self, moment: int) -> list[StoredSet]:
-        """What restores the moment, or, where nothing does, the last state before it."""
+        """What restores the moment, or, where nothing does, the last state before it: of the fork that was
+        the database's, and of any."""
         wanted = Moment(time_ns=min(moment, self._end))
-        first: list[StoredSet] | None = None
+        found: list[tuple[bool, int, list[StoredSet]]] = []
         for start, item in self._fulls:
             try:
                 plan = find_plan(start, self._differentials, self._logs, self._forks, wanted)
@@ -334,8 +351,17 @@ class _Chains:
             used = [item, *_used(plan)]
             if plan.reached:
                 return used
-            first = first or used
-        return first or []
+            found.append((leads_on(start, self._forks, wanted), _reach(start, plan), used))
+        if not found:
+            return []
+        nearest = max(found, key=lambda way: way[:2])[2]
+        return [*nearest, *(item for item in max(found, key=lambda way: way[1])[2] if item not in nearest)]
+
+
+def _reach(start: Point, plan: Plan[StoredSet]) -> int:
+    if plan.logs:
+        return plan.logs[-1].source.through_ns
+    return start.through_ns if plan.differential is None else plan.differential.reaches.through_ns
 
 
 def _used(plan: Plan[StoredSet]) -> Iterable[StoredSet]:

@@ -25,6 +25,7 @@ from tdsproxy.catalog.operations import MediaRow, SetRow
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import known_medium
 from tdsproxy.commands.failure import CommandError, fail
+from tdsproxy.commands.lineage import fork_lines
 from tdsproxy.commands.log_sources import MediaPlace, point_of, sets_on
 from tdsproxy.commands.roll_rules import last_lsn_of
 from tdsproxy.commands.url_devices import find_secret
@@ -114,7 +115,8 @@ def run_retention(context: Context, policies: Policies, *, dry: bool, only: str 
         return policies(database) if chosen else None
 
     now = context.env.clock().astimezone()
-    decisions = {item.set.guid: item for item in decide(sets, _forks(context, sets), policy_of, now)}
+    decided = decide(sets, _forks(context, sets), policy_of, now, _bases(context))
+    decisions = {item.set.guid: item for item in decided}
     outcome.kept = [item for item in decisions.values() if item.keep]
     for media in known:
         going = [decisions[item.guid] for item in media.sets if item.guid in decisions]
@@ -127,15 +129,19 @@ def run_retention(context: Context, policies: Policies, *, dry: bool, only: str 
     return outcome
 
 
+def _bases(context: Context) -> set[UUID]:
+    """The full sets that the databases go on from: as they are, while they are restored, and by undo."""
+    found: set[UUID] = set()
+    for database in context.env.catalog.databases.all():
+        kept = None if database.kept is None else database.kept.chain
+        for state in (database.chain, database.redo, kept):
+            if state is not None and state.base_guid is not None:
+                found.add(state.base_guid)
+    return found
+
+
 def _forks(context: Context, sets: Sequence[StoredSet]) -> dict[UUID, list[ForkLine]]:
-    databases = context.env.catalog.databases
-    return {
-        owner: [
-            ForkLine(fork.fork, fork.parent, fork.point_lsn, fork.start_lsn, fork.created_ns)
-            for fork in databases.forks(owner)
-        ]
-        for owner in {item.owner for item in sets}
-    }
+    return {owner: fork_lines(context, owner) for owner in {item.owner for item in sets}}
 
 
 # --------------------------------------------------------------------------- what there is

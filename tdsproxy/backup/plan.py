@@ -134,11 +134,11 @@ def find_plan(
     path = _path(start, forks, moment)
     best: Plan[Place] | None = None
     furthest = -1
-    usable = [item for item in differentials if _usable(item, start, path, moment)]
+    usable = [item for item in differentials if _usable(item, start, path, forks, moment)]
     usable.sort(key=lambda item: item.reaches.lsn, reverse=True)
     for differential in (*usable, None):
         begin = differential.reaches if differential is not None else start
-        steps, reached, lsn = _roll(begin, logs, path, moment)
+        steps, reached, lsn = _roll(begin, logs, _from(begin, path), moment)
         found = Plan(differential, tuple(steps), reached)
         if reached:
             return found
@@ -146,6 +146,22 @@ def find_plan(
             best, furthest = found, lsn
     assert best is not None
     return best
+
+
+def leads_on(start: Point, forks: Sequence[ForkLine], moment: Moment) -> bool:
+    """Whether the fork that was the database's at the moment goes on from the state ``start``."""
+    begun = [line for line in forks if _has_begun(line, moment)]
+    if not begun:
+        return True
+    current = max(begun, key=lambda item: (item.created_ns, item.start_lsn))
+    return _descent(current, {line.fork: line for line in forks}, start) is not None
+
+
+def descends(forks: Sequence[ForkLine], point: Point) -> bool:
+    """Whether the database whose forks these are once was in the state ``point``, be it before its first
+    fork left the one of another database."""
+    known = {line.fork: line for line in forks}
+    return any(_descent(line, known, point) is not None for line in forks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +192,9 @@ def restorable(
         for end in (*edges, now_ns + 1):
             moment = Moment(time_ns=end - 1)
             path = _path(point, forks, moment)
-            nearer = [item.reaches for item in differentials if _usable(item, point, path, moment)]
+            nearer = [item.reaches for item in differentials if _usable(item, point, path, forks, moment)]
             for state in (point, *nearer):
-                through, archive = _furthest(state, logs, path)
+                through, archive = _furthest(state, logs, _from(state, path))
                 first, last = max(begin, state.consistent_ns), min(through, end - 1)
                 if last >= first:
                     found.append(TimeRange(first, last, place, archive))
@@ -254,14 +270,27 @@ def _descent(line: ForkLine, known: dict[UUID, ForkLine], start: Point) -> list[
     return path if until is None or start.lsn <= until else None
 
 
-def _usable(item: DifferentialSource[Place], start: Point, path: Sequence[_Stretch], moment: Moment) -> bool:
+def _usable(
+    item: DifferentialSource[Place],
+    start: Point,
+    path: Sequence[_Stretch],
+    forks: Sequence[ForkLine],
+    moment: Moment,
+) -> bool:
     reaches = item.reaches
     on_path = any(
         stretch.fork == reaches.fork and (stretch.until is None or reaches.lsn <= stretch.until)
         for stretch in path
     )
+    # Forks of a database without a log are not noted: what goes on from its base there names it, no more.
+    on_path = on_path or not any(reaches.fork in (line.fork, line.parent) for line in forks)
     fits = item.base_guid == start.base_guid and reaches.lsn >= start.lsn
     return fits and on_path and _may_begin(reaches, moment)
+
+
+def _from(begin: Point, path: Sequence[_Stretch]) -> Sequence[_Stretch]:
+    """The path, or, from a state on a fork of which nothing is known, that fork alone."""
+    return path if any(stretch.fork == begin.fork for stretch in path) else [_Stretch(begin.fork, None)]
 
 
 def _roll(

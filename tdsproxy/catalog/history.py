@@ -198,15 +198,16 @@ class History:
         """The backup sets of a database (any case) whose names begin so; oldest first."""
         return named_sets(self._file, database, prefix)
 
-    def family_of(self, database: str) -> UUID | None:
-        """The family of the last backup that was made of a database with this name (any case)."""
+    def owner_of(self, database: str) -> tuple[UUID, UUID] | None:
+        """GUID and family of the database with this name (any case) that was backed up last."""
         rows = self._file.read(
-            "SELECT family_guid FROM backupset WHERE database_name = ? COLLATE NOCASE"
+            "SELECT database_guid, family_guid FROM backupset WHERE database_name = ? COLLATE NOCASE"
             " ORDER BY backup_set_id DESC LIMIT 1",
             (database,),
         )
-        value = from_storage(rows[0][0], t.UNIQUEIDENTIFIER) if rows else None
-        return value if isinstance(value, UUID) else None
+        found = [from_storage(value, t.UNIQUEIDENTIFIER) for value in rows[0]] if rows else []
+        guid, family = found or (None, None)
+        return (guid, family) if isinstance(guid, UUID) and isinstance(family, UUID) else None
 
     def _devices(self, media_set: object) -> tuple[str, ...]:
         rows = self._file.read(

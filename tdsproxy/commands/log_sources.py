@@ -17,6 +17,7 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.devices import known_medium
 from tdsproxy.commands.failure import CommandError
 from tdsproxy.commands.key_encryption import keys_of
+from tdsproxy.commands.lineage import fork_lines, others
 from tdsproxy.commands.log_chain import start_log
 from tdsproxy.commands.roll_rules import consistent_ns_of, last_lsn_of
 from tdsproxy.log.archive import Archive
@@ -101,19 +102,18 @@ class Sources:
 
     @classmethod
     def _of(cls, context: Context, owner: Database | None, guid: UUID, family: UUID) -> Sources:
-        databases = context.env.catalog.databases
         found = cls()
-        for fork in databases.forks(guid):
-            line = ForkLine(fork.fork, fork.parent, fork.point_lsn, fork.start_lsn, fork.created_ns)
-            found.forks.append(line)
+        found.forks += fork_lines(context, guid)
         found.logs += _archives(context, owner, guid, found.forks)
         media = _Media(context)
         history = context.env.catalog.history
         for place in media.places(history.sets_of_family(family, "L")):
             found.logs.append(_log_of(place))
+        strangers = others(context, guid)
         for kind in ("I", "G", "Q"):
             for place in media.places(history.sets_of_family(family, kind)):
-                found.differentials += _differential_of(place)
+                if place.info.header.description.database_guid not in strangers:
+                    found.differentials += _differential_of(place)
         return found
 
     def without(self, source: LogSource[Place]) -> None:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from tdsproxy.backup.plan import LogStep, Moment, Plan, Point, TooEarly, find_plan
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.file_procedures import Procedure, Row
+from tdsproxy.commands.lineage import Lineage
 from tdsproxy.commands.log_sources import MediaPlace, Place, Sources, data_sets, point_of
 from tdsproxy.commands.stop_points import nanoseconds, read_moment, time_text
 from tdsproxy.media.documents import FULL as FULL_SET
@@ -43,7 +43,7 @@ def restore_plan(context: Context, values: Sequence[Value]) -> list[Row]:
     moment = read_moment(values[1]) if len(values) > 1 else None
     wanted = time.time_ns() if moment is None else nanoseconds(moment)
     best: _Way | None = None
-    for way in _ways(context, _family(context, name), wanted):
+    for way in _ways(context, _lineage(context, name), wanted):
         if way.plan.reached:
             return list(_rows(way))
         if best is None or way.reaches > best.reaches:
@@ -51,29 +51,35 @@ def restore_plan(context: Context, values: Sequence[Value]) -> list[Row]:
     return [] if best is None else list(_rows(best))
 
 
-def _family(context: Context, name: str) -> UUID:
+def _lineage(context: Context, name: str) -> Lineage:
     """Of the database with the name, or of the last one that msdb knows under it."""
     database = context.env.database(name)
     if database is not None:
         if context.roles_in(database) is None:
             raise fail(262, "RESTORE DATABASE", database.name)
-        return database.family
+        return Lineage.of(context, database)
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
-    family = context.env.catalog.history.family_of(name)
-    if family is None:
+    lineage = Lineage.of_name(context, name)
+    if lineage is None:
         raise fail(911, name)
-    return family
+    return lineage
 
 
-def _ways(context: Context, family: UUID, moment: int) -> Iterator[_Way]:
-    """From each full backup of the family, the newest first."""
-    for full in reversed(data_sets(context, family)):
+def _ways(context: Context, lineage: Lineage, moment: int) -> Iterator[_Way]:
+    """From each full backup of the database, the newest first."""
+    database = context.env.database(lineage.name)
+    for full in reversed(data_sets(context, lineage.family)):
         description = full.info.header.description
         if description.backup_type != FULL_SET:
             continue
         start = point_of(full.info, description.set_guid)
-        sources = Sources.find(context, None, description)
+        if not lineage.has(description, start):
+            continue
+        if database is not None:
+            sources = Sources.of(context, database)
+        else:
+            sources = Sources.find(context, None, description)
         try:
             plan = find_plan(start, sources.differentials, sources.logs, sources.forks, Moment(moment))
         except TooEarly:

@@ -12,6 +12,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.kept_content import kept_name
+from tdsproxy.commands.lineage import Lineage
 from tdsproxy.commands.log_sources import MediaPlace, Place, Sources, point_of, whole_sets
 from tdsproxy.commands.stop_points import time_text
 from tdsproxy.tsql.values import Value
@@ -37,10 +38,13 @@ def ranges_of(context: Context, database: Database) -> list[RestorableRange]:
     """Ascending, none touching the next."""
     sources = Sources.of(context, database)
     now = time.time_ns()
-    starts: list[tuple[Point, Place]] = [
-        (point_of(place.info, place.info.header.description.set_guid), place)
-        for place in whole_sets(context, database.family)
-    ]
+    lineage = Lineage.of(context, database)
+    starts: list[tuple[Point, Place]] = []
+    for place in whole_sets(context, database.family):
+        description = place.info.header.description
+        point = point_of(place.info, description.set_guid)
+        if lineage.has(description, point):
+            starts.append((point, place))
     found = restorable(starts, sources.differentials, sources.logs, sources.forks, now)
     return [
         RestorableRange(item.start_ns, item.end_ns, item.base, item.needs_archive)

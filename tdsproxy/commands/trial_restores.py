@@ -16,6 +16,7 @@ from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.key_databases import take_key
+from tdsproxy.commands.lineage import Lineage
 from tdsproxy.commands.log_sources import MediaPlace, Place, Sources, point_of, whole_sets
 from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.recovery import new_image
@@ -80,8 +81,13 @@ def _database(context: Context, name: Value, patterns: Sequence[str]) -> Databas
 def _way(context: Context, database: Database, moment: int | None) -> _Way | None:
     sources = Sources.of(context, database)
     logs = [source for source in sources.logs if not source.is_archive]
+    lineage = Lineage.of(context, database)
     wholes = sorted(
-        whole_sets(context, database.family),
+        (
+            place
+            for place in whole_sets(context, database.family)
+            if lineage.has(place.info.header.description, point_of(place.info, None))
+        ),
         key=lambda place: point_of(place.info, None).consistent_ns,
         reverse=True,
     )

@@ -241,6 +241,87 @@ def test_a_restore_back_keeps_what_the_new_fork_hangs_on() -> None:
     assert [item.keep for item in decisions] == [True, True, True, False, True, True, True, True]
 
 
+def copy_of(history: History, base: StoredSet) -> History:
+    """A full set of ``history`` restored under another name, without a log: no forks are noted."""
+    copy = History(dt.datetime.fromtimestamp(history.now_ns / SECOND, dt.UTC), "copy", UUID(int=70))
+    copy.family, copy.base, copy.lsn = history.family, base, history.lsn
+    return copy
+
+
+def test_backups_of_a_restored_copy_stand_in_for_none_of_the_original() -> None:
+    history = History(at("2026-01-01 02:00"))
+    first = history.full()
+    copy = copy_of(history, first)
+    copy.goes_on(3 * DAY)
+    copy.full()
+    history.goes_on(10 * DAY)
+    history.full()
+    sets = [*history.sets, *copy.sets]
+    sets.sort(key=lambda item: item.finished_ns)
+    decisions = decide(sets, {}, lambda name: replace(NOTHING, window_days=5), at("2026-01-12 02:00"))
+    assert {item.set.guid for item in decisions if item.keep} == {item.guid for item in sets}
+
+
+def test_the_log_of_a_copy_does_not_hang_on_later_backups_of_the_original() -> None:
+    history = History(at("2026-01-01 02:00"))
+    first = history.full()
+    assert first.reaches is not None
+    copy = copy_of(history, first)
+    copy.forks = [ForkLine(copy.fork, history.fork, first.reaches.lsn, history.lsn, history.now_ns + SECOND)]
+    copy.left, copy.log_start = (history.fork, first.reaches.lsn), first.reaches.lsn
+    for _ in range(10):
+        for work in (history.full, history.log):
+            history.goes_on(DAY // 2)
+            work()
+        copy.goes_on(DAY)
+        copy.log()
+    sets = [*history.sets, *copy.sets]
+    forks = {history.owner: history.forks, copy.owner: copy.forks}
+    decisions = decide(sets, forks, lambda name: replace(NOTHING, window_days=3), at("2026-01-11 03:00"))
+    present = {item.set.guid for item in decisions if item.keep}
+    assert first.guid in present
+    assert all(item.guid in present for item in copy.sets)
+
+
+def test_after_a_restore_without_a_log_the_newest_state_stays() -> None:
+    """An old full set was restored, and differentials build on it, not on the one that is newer."""
+    history = History(at("2026-01-01 02:00"))
+    first = history.full()
+    history.goes_on(4 * DAY)
+    history.full()
+    history.base = first
+    history.forks = [ForkLine(UUID(int=99), None, None, 0, 0)]
+    history.goes_on(DAY)
+    last = history.differential()
+    decisions = decide(history.sets, {}, lambda name: replace(NOTHING, window_days=3), at("2026-02-01 02:00"))
+    assert {first.guid, last.guid} <= {item.set.guid for item in decisions if item.keep}
+
+
+def test_what_the_next_differential_builds_on_is_what_the_database_says() -> None:
+    history = daily_fulls("2026-01-01 02:00", "2026-01-10 02:00")
+    restored = history.sets[2]
+    policy = replace(NOTHING, count=1)
+    decisions = decide(history.sets, {}, lambda name: policy, at("2026-01-10 12:00"), {restored.guid})
+    assert [item.set.guid for item in decisions if item.keep] == [restored.guid, history.sets[-1].guid]
+
+
+def test_the_begin_of_a_window_is_on_the_fork_that_was_the_databases() -> None:
+    """Between a restore back and the next full set there is a differential only."""
+    history = History(at("2026-01-01 02:00"))
+    first = history.full()
+    history.goes_on(4 * DAY)
+    history.full()
+    history.base = first
+    assert first.reaches is not None
+    history.restore_to(first.reaches.lsn)
+    history.goes_on(DAY)
+    middle = history.differential()
+    history.goes_on(10 * DAY)
+    history.full()
+    decisions = run(history, replace(NOTHING, window_days=5), at("2026-01-16 12:00"))
+    assert {first.guid, middle.guid} <= {item.set.guid for item in decisions if item.keep}
+
+
 def test_without_a_policy_all_stays() -> None:
     history = daily_fulls("2020-01-01 02:00", "2020-02-01 02:00")
     decisions = run(history, None, at("2026-01-01 00:00"))

@@ -74,6 +74,20 @@ def test_a_medium_goes_only_with_all_that_is_on_it(shop: Shop) -> None:
     assert [item.reasons for item in outcome.kept][:1] != []
 
 
+def test_the_full_set_that_was_restored_stays_for_its_differentials(shop: Shop) -> None:
+    back_up(shop, "a")
+    back_up(shop, "c")
+    shop.run("RESTORE DATABASE shop FROM DISK = '/tmp/a' WITH REPLACE")
+    shop.retain()
+    assert shop.names() == {"a", "c"}
+    back_up(shop, "d", more="WITH DIFFERENTIAL")
+    shop.run("RESTORE DATABASE shop FROM DISK = '/tmp/a' WITH REPLACE, NORECOVERY")
+    shop.run("RESTORE DATABASE shop FROM DISK = '/tmp/d'")
+    database = shop.catalog.databases.find("shop")
+    assert database is not None
+    assert database.redo is None
+
+
 def test_an_interrupted_deletion_is_finished(shop: Shop) -> None:
     back_up(shop, "a1", "a2")
     back_up(shop, "b")
