@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytds
 
 from scripts.campaigns.kill_model import BankContent, Medium, SetRecord, Span, VictimContent
-from scripts.campaigns.outcome import check
 from scripts.campaigns.product import LOST, rows, run
 
 if TYPE_CHECKING:
@@ -127,14 +126,17 @@ def backup(world: World, database: str, kind: str) -> Operation:
 
 
 def any_set(world: World, database: str | None = None) -> tuple[Medium, int, SetRecord]:
-    """One of the acknowledged full sets and its position."""
+    """One of the acknowledged full sets and its position; made when chance has left none of ``database``.
+    Only while held."""
     found = [
         (world.media[name], position, record)
         for name in FULLS
         for position, record in enumerate(world.media[name].sets, 1)
         if database is None or record.database == database
     ]
-    check(bool(found), f"no backup of {database} is left")
+    if not found:
+        world.perform(backup(world, database or "victim", "append"))
+        return any_set(world, database)
     return world.rng.choice(found)
 
 
