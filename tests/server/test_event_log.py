@@ -60,6 +60,17 @@ def test_messages_that_are_marked(sa: Client, world: World) -> None:
     assert sa.error("EXEC sp_altermessage 49999, 'WITH_LOG', 'true'") == 15179
 
 
+def test_xp_logevent_says_nothing_to_the_client(sa: Client, world: World) -> None:
+    text = "EXEC xp_logevent 60000, N'by hand', {}; EXEC master.dbo.xp_logevent 60001, 'said'"
+    spid = sa.session.spid
+    assert logged(world, sa, text.format("error")) == [
+        (60000, 16, 1, "by hand", spid),
+        (60001, 10, 1, "said", spid),
+    ]
+    assert infos(sa.replies(text.format("warning"))) == []
+    assert errors(world.login("clerk").replies(text.format("warning")))[0].number == 229
+
+
 def test_only_administrators_may_demand_it(world: World) -> None:
     clerk = world.login("clerk")
     for text, number in (("16", 2778), ("10", 2778), ("19", 2754)):

@@ -114,6 +114,12 @@ def test_the_states_of_the_services(sa: Client) -> None:
     ]
 
 
+def test_what_else_is_asked_of_the_server(sa: Client) -> None:
+    assert sa.rows("EXEC master.dbo.xp_loginconfig 'login mode'") == [("login mode", "Mixed")]
+    asked = "DECLARE @now int = 9; EXEC master.dbo.xp_sqlagent_is_starting @now OUTPUT; SELECT @now"
+    assert sa.rows(asked) == [(0,)]
+
+
 def test_services_are_no_business_of_others(sa: Client, world: World) -> None:
     sa.run("CREATE LOGIN clerk WITH PASSWORD = 'Sesame-1'")
     found = errors(world.login("clerk").replies("EXEC xp_servicecontrol 'QUERYSTATE', 'MSSQLServer'"))

@@ -114,6 +114,13 @@ def test_the_total_is_the_sum(sa: Client) -> None:
     assert counter(sa, name, "_Total") == parts
 
 
+def test_the_old_view_has_the_same(sa: Client) -> None:
+    one = "SELECT RTRIM(counter_name), RTRIM(instance_name) FROM {}"
+    assert sa.rows(one.format("master.dbo.sysperfinfo")) == sa.rows(
+        one.format("sys.dm_os_performance_counters")
+    )
+
+
 def test_backups_and_restores_move_bytes(sa: Client) -> None:
     name = "Backup/Restore Throughput/sec"
     assert counter(sa, name, "Shop") == 0

@@ -6,11 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from tdsproxy.server.event_log import log_event
 from tdsproxy.server.procedures.asking import ask
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.errors import SqlError
 from tdsproxy.tsql.evaluator import Argument
+from tdsproxy.tsql.replies import Message
 from tdsproxy.tsql.state import Frame
 from tdsproxy.tsql.values import DateTime, Value
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tdsproxy.server.session import Session
 
 _ERROR_LOG: Final = 1
+_LAST_OF_SYSTEM: Final = 50000
+_EVENT_SEVERITIES: Final = {"informational": 10, "warning": 10, "error": 16}
 
 
 def _exists(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
@@ -201,6 +205,26 @@ def _command_shell(session: Session, frame: Frame, arguments: Sequence[Argument]
     )
 
 
+def _log_event(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """xp_logevent: an entry of the error log, which alerts see, without a message to the client. Raises
+    SqlError 229, 22003."""
+    given = Parameters("xp_logevent", "@error_number @message @severity", arguments)
+    if not session.rights.is_sysadmin and "db_owner" not in session.rights.roles("master"):
+        raise SqlError.of(
+            229,
+            14,
+            5,
+            "The EXECUTE permission was denied on the object 'xp_logevent', database 'mssqlsystemresource',"
+            " schema 'sys'.",
+        )
+    number, word = given.number("@error_number"), (given.text("@severity") or "informational").lower()
+    if number is None or number <= _LAST_OF_SYSTEM or word not in _EVENT_SEVERITIES:
+        raise SqlError.of(22003, 16, 1, "Error executing extended stored procedure: Invalid Parameter")
+    log_event(session, Message(number, _EVENT_SEVERITIES[word], 1, given.required("@message")))
+    yield from ()
+    return 0
+
+
 PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "xp_fileexist": _exists,
     "xp_dirtree": _tree,
@@ -214,4 +238,5 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "sp_enumerrorlogs": _list_error_logs,
     "sp_cycle_errorlog": _cycle_error_log,
     "xp_cmdshell": _command_shell,
+    "xp_logevent": _log_event,
 }

@@ -38,6 +38,11 @@ _LOG_SHIPPING: Final = {
         " @overwrite @ignoreremotemonitor"
     ),
     "sp_add_log_shipping_alert_job": "@alert_job_id",
+    "sp_delete_log_shipping_alert_job": "",
+    "sp_delete_log_shipping_primary_database": "@database @ignoreremotemonitor",
+    "sp_delete_log_shipping_primary_secondary": "@primary_database @secondary_server @secondary_database",
+    "sp_delete_log_shipping_secondary_primary": "@primary_server @primary_database",
+    "sp_delete_log_shipping_secondary_database": "@secondary_database @ignoreremotemonitor",
 }
 
 

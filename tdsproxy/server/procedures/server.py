@@ -209,6 +209,30 @@ def _service_control(session: Session, frame: Frame, arguments: Sequence[Argumen
     return 0
 
 
+def _agent_is_starting(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """xp_sqlagent_is_starting: the agent is there as soon as the keeper is."""
+    given = Parameters("xp_sqlagent_is_starting", "@retval", arguments)
+    given.give("@retval", 0, t.INT)
+    yield from ()
+    return 0
+
+
+def _login_configuration(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
+    """xp_loginconfig: what of it holds here."""
+    wanted = Parameters("xp_loginconfig", "@config_name", arguments).text("@config_name")
+    session.rights.require_server_role("securityadmin")
+    known = {"login mode": "Mixed", "set hostname": "false"}
+    yield from result(
+        "name sysname, config_value sysname",
+        [
+            {"name": name, "config_value": value}
+            for name, value in known.items()
+            if wanted is None or name == wanted.lower()
+        ],
+    )
+    return 0
+
+
 def _server_info(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     wanted = Parameters("sp_server_info", "@attribute_id", arguments).number("@attribute_id")
     facts = (
@@ -245,4 +269,6 @@ PROCEDURES: Final[dict[str, SystemProcedure]] = {
     "xp_instance_regread": _registry,
     "xp_regread": _registry,
     "xp_servicecontrol": _service_control,
+    "xp_sqlagent_is_starting": _agent_is_starting,
+    "xp_loginconfig": _login_configuration,
 }

@@ -56,6 +56,23 @@ _SYSTEM: Final = {
     " plan_handle varbinary(64), physical_operator_name nvarchar(256), node_id int, thread_id int,"
     " row_count bigint, estimate_row_count bigint, elapsed_time_ms bigint, cpu_time_ms bigint,"
     " database_id int, object_id int, index_id int",
+    "sys.dm_hadr_cluster_networks": "member_name nvarchar(128)!, network_subnet_ip nvarchar(48),"
+    " network_subnet_ipv4_mask nvarchar(45), network_subnet_prefix_length int, is_public bit!, is_ipv4 bit!",
+    "sys.dm_hadr_name_id_map": "ag_name nvarchar(256), ag_id uniqueidentifier, ag_resource_id nvarchar(256),"
+    " ag_group_id nvarchar(256)",
+    "sys.dm_hadr_instance_node_map": "ag_resource_id nvarchar(256), instance_name nvarchar(256),"
+    " node_name nvarchar(256)",
+    "sys.dm_db_tuning_recommendations": "name nvarchar(4000), type nvarchar(4000), reason nvarchar(4000),"
+    " valid_since datetime, last_refresh datetime, state nvarchar(4000), is_executable_action bit,"
+    " is_revertable_action bit, execute_action_start_time datetime, execute_action_duration time,"
+    " execute_action_initiated_by nvarchar(4000), execute_action_initiated_time datetime,"
+    " revert_action_start_time datetime, revert_action_duration time,"
+    " revert_action_initiated_by nvarchar(4000), revert_action_initiated_time datetime, score int,"
+    " details nvarchar(max)",
+    "sys.database_event_sessions": "event_session_id int!, name sysname!, event_retention_mode nchar(1),"
+    " event_retention_mode_desc sysname, max_dispatch_latency int, max_memory int, max_event_size int,"
+    " memory_partition_mode nchar(1), memory_partition_mode_desc sysname, track_causality bit,"
+    " startup_state bit",
     "sys.dm_tran_version_store": "transaction_sequence_num bigint, version_sequence_num bigint,"
     " database_id smallint, rowset_id bigint, status tinyint, min_length_in_bytes smallint,"
     " record_length_first_part_in_bytes smallint, record_image_first_part varbinary(8000),"

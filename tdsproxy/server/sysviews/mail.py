@@ -70,6 +70,22 @@ def _server_types(scope: Scope) -> Iterator[Row]:
     }
 
 
+def _configuration(scope: Scope) -> Iterator[Row]:
+    """What is fixed here: how often ``agent.notifier`` tries, what mails are made of."""
+    known = (
+        ("AccountRetryAttempts", "4", "Number of attempts to send a mail through an account"),
+        ("DefaultAttachmentEncoding", "MIME", "Default attachment encoding"),
+    )
+    for name, value, text in known:
+        yield {
+            "paramname": name,
+            "paramvalue": value,
+            "description": text,
+            "last_mod_datetime": scope.started,
+            "last_mod_user": "sa",
+        }
+
+
 VIEWS: Final[tuple[View, ...]] = (
     view("dbo.sysmail_allitems", _ITEMS, _items()),
     view("dbo.sysmail_sentitems", _ITEMS, _items("sent")),
@@ -90,6 +106,11 @@ VIEWS: Final[tuple[View, ...]] = (
         "dbo.sysmail_profile",
         f"profile_id int!, name sysname!, description nvarchar(256), {_CHANGED}",
         _entries("profile"),
+    ),
+    view(
+        "dbo.sysmail_configuration",
+        f"paramname nvarchar(256)!, paramvalue nvarchar(256), description nvarchar(256), {_CHANGED}",
+        _configuration,
     ),
     view(
         "dbo.sysmail_account",

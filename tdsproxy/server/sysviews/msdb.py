@@ -83,6 +83,12 @@ VIEWS: Final[dict[str, View]] = {
             " target_query_expression_with_id nvarchar(400)!, target_query_expression nvarchar(max)!,"
             " result bit!",
         ),
+        view(
+            "dbo.sysdac_instances",
+            "instance_id uniqueidentifier!, instance_name sysname!, type_name sysname!,"
+            " type_version nvarchar(64)!, description nvarchar(4000), type_stream varbinary(max),"
+            " date_created datetime!, created_by sysname!, database_name sysname!",
+        ),
         view("dbo.sysjobs_view", f"{_JOBS}, originating_server sysname, master_server bit", _jobs),
         view(
             "dbo.sysproxies",

@@ -9,6 +9,7 @@ from tdsproxy.catalog.configurations import CONFIGURATIONS
 from tdsproxy.server.sysviews import databases, objects, security, server
 from tdsproxy.server.sysviews.model import Row, View, view
 from tdsproxy.server.sysviews.objects import constraint_kind
+from tdsproxy.server.sysviews.performance import counters
 from tdsproxy.server.sysviews.scope import Scope
 
 _MODERN: Final = {
@@ -259,6 +260,7 @@ VIEWS: Final[tuple[View, ...]] = (
         "sys.sysperfinfo",
         "object_name nchar(128)!, counter_name nchar(128)!, instance_name nchar(128), cntr_value bigint!,"
         " cntr_type int!",
+        counters,
     ),
     view(
         "sys.syscacheobjects",

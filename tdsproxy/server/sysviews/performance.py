@@ -34,7 +34,7 @@ _DATABASES: Final = {
 }
 
 
-def _counters(scope: Scope) -> Iterator[Row]:
+def counters(scope: Scope) -> Iterator[Row]:
     counts = scope.counts()
     sessions = scope.sessions()
     active: dict[int, int] = {}
@@ -92,6 +92,6 @@ VIEWS: Final[tuple[View, ...]] = (
         "sys.dm_os_performance_counters",
         "object_name nchar(128)!, counter_name nchar(128)!, instance_name nchar(128), cntr_value bigint!,"
         " cntr_type int!",
-        _counters,
+        counters,
     ),
 )

@@ -138,6 +138,17 @@ IF @{kind}_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.sysmail_{kind} WHE
 
 
 BODIES: Final[dict[str, tuple[str, str]]] = {
+    "sysmail_help_configure_sp": (
+        "@parameter_name nvarchar(256) = NULL",
+        """
+SELECT paramname, paramvalue, description FROM dbo.sysmail_configuration
+WHERE @parameter_name IS NULL OR paramname = @parameter_name
+""",
+    ),
+    "sysmail_configure_sp": (
+        "@parameter_name nvarchar(256), @parameter_value nvarchar(256), @description nvarchar(256) = NULL",
+        "RAISERROR(N'The parameters of Database Mail are fixed.', 16, 1) RETURN 1",
+    ),
     "sysmail_help_profile_sp": (
         _OF_PROFILE,
         f"""{_find("profile")}
