@@ -6,6 +6,15 @@ transaction: other processes' connections see the old content until it commits, 
 Between taking the write lock and committing, the old content is copied aside (``.undo/``), so the copy is
 exactly what the restore replaced.
 
+So with others each page is written four times, each for a reason of its own. The image: nothing is replaced
+before the whole set has been checked, and a restore that is killed goes on from it. The copy in ``.undo``:
+the file keeps its inode, so what is kept must lie elsewhere, durable before the commit. The WAL: it alone
+makes the change visible at once to readers in other processes, whether this one lives or dies, and leaves
+them the old pages until they end. The main file: the checkpoint, for a WAL may not stay that big. To write
+the main file directly, under locks, would save the WAL; but a kill lets go of the locks, and others would
+read a mixture until the restore goes on. To leave out equal pages SQLite would have to be told so; its
+backup API copies all.
+
 Cases that the backup API does not do by itself:
 
 * Page sizes differ and the live file is in WAL mode, where a page size cannot change: the image is
