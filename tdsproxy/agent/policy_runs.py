@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
+from tdsproxy.agent.managed import PREFIX
 from tdsproxy.agent.policies import SYSTEM_NAMES, Policy, Retention
 from tdsproxy.agent.policy_book import CHANGE
 from tdsproxy.agent.running import Zoned
@@ -26,6 +27,14 @@ NativeRunner = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
 SPID: Final = 9
 """The session number of what policies run: below those of clients and of jobs."""
 _ERROR: Final = 11
+_USABLE: Final = frozenset({DatabaseState.ONLINE})
+_BACKED_UP: Final = _USABLE | {
+    DatabaseState.RECOVERY_PENDING,
+    DatabaseState.SUSPECT,
+    DatabaseState.EMERGENCY,
+}
+"""With those that cannot be: nobody took them out of use, so their backups fail, and the job with them."""
+_PATTERN: Final = frozenset("*?[")
 _NO_BASE: Final = frozenset({3035, 4214})
 """No full backup to build on."""
 _WORDS: Final = {"full": ("DATABASE", "FULL", "bak"), "differential": ("DATABASE", "DIFF", "bak")}
@@ -56,7 +65,8 @@ class PolicyRuns:
         if action == CHANGE and policy.after_change is not None:
             action = policy.after_change.kind
         wanted = None if only is None else {name.lower() for name in only}
-        for database in self._covered(policy):
+        backs_up = action not in ("verify", "retention")
+        for database in self._covered(policy, _BACKED_UP if backs_up else _USABLE):
             if cancelled.is_set() or (wanted is not None and database.name.lower() not in wanted):
                 continue
             if action == "verify":
@@ -65,16 +75,27 @@ class PolicyRuns:
                 yield from self._retain(policy, database.name, cancelled)
             else:
                 yield from self._back_up(policy, action, database, cancelled)
+        if backs_up and only is None:
+            yield from self._missing(policy)
 
-    def _covered(self, policy: Policy) -> list[Database]:
+    def _covered(self, policy: Policy, states: frozenset[DatabaseState]) -> list[Database]:
         return [
             database
             for database in self._databases()
             if database.name.lower() != "tempdb"
             and policy.covers(database.name)
-            and database.state is DatabaseState.ONLINE
+            and database.state in states
             and database.standby is None
         ]
+
+    def _missing(self, policy: Policy) -> Iterator[Message]:
+        """What a policy names and nobody has, be it renamed, is not backed up: that is no success."""
+        if policy.name.startswith(PREFIX):
+            return
+        names = {database.name.lower() for database in self._databases()}
+        for name in policy.databases:
+            if not _PATTERN.intersection(name) and name.lower() not in names:
+                yield Message(911, 16, 1, f"Policy '{policy.name}': database '{name}' does not exist.")
 
     # ------------------------------------------------------------------ backups
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
 from tdsproxy.catalog.file import CatalogFile, Row
 from tdsproxy.store.encoding import from_storage
@@ -30,6 +31,8 @@ class ListedSet:
     first_lsn: int
     last_lsn: int
     devices: tuple[str, ...]
+    family: UUID | None = None
+    """The family_guid: a database that was made anew under the same name has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class NamedSet:
 _SETS: Final = (
     "SELECT b.database_name, b.type, b.backup_finish_date, b.position, b.backup_size,"
     " b.compressed_backup_size, b.is_copy_only, b.key_algorithm, b.first_lsn, b.last_lsn,"
-    " b.media_set_id FROM backupset b"
+    " b.media_set_id, b.family_guid FROM backupset b"
 )
 _DEVICES: Final = (
     "SELECT physical_device_name FROM backupmediafamily WHERE media_set_id = ?"
@@ -111,6 +114,7 @@ def named_sets(file: CatalogFile, database: str, prefix: str) -> list[NamedSet]:
 
 
 def _listed(row: Row, devices: Sequence[str]) -> ListedSet:
+    family = from_storage(row[11], t.UNIQUEIDENTIFIER)
     finished = from_storage(row[2], t.DATETIME)
     return ListedSet(
         str(row[0]),
@@ -124,6 +128,7 @@ def _listed(row: Row, devices: Sequence[str]) -> ListedSet:
         _whole(row, 8, t.numeric(25, 0)),
         _whole(row, 9, t.numeric(25, 0)),
         tuple(devices),
+        family if isinstance(family, UUID) else None,
     )
 
 

@@ -23,6 +23,7 @@ from tdsproxy.commands.restore_ranges import ranges_of
 from tdsproxy.commands.stop_points import time_text
 from tdsproxy.log.records import LogError
 from tdsproxy.log.service import ChainState, ChainStatus
+from tdsproxy.media.null_device import is_null
 from tdsproxy.tsql.values import DateTime, Value
 
 KINDS: Final = {"D": "full", "I": "differential", "L": "log"}
@@ -84,6 +85,7 @@ def _status(env: CommandEnvironment, database: Database, sets: Sequence[ListedSe
     chain = status_of(env, database)
     path = database.path(env.catalog.store)
     last = {}
+    sets = [item for item in sets if _brings_back(item, database)]
     for kind, word in KINDS.items():
         newest = next(
             (item for item in reversed(sets) if item.type == kind and not (kind != "L" and item.copy_only)),
@@ -103,6 +105,12 @@ def _status(env: CommandEnvironment, database: Database, sets: Sequence[ListedSe
         last=last,
         at_risk=0.0 if last and _all_backed_up(chain) else _at_risk(chain.last_committed_ns, last, now),
     )
+
+
+def _brings_back(item: ListedSet, database: Database) -> bool:
+    """Not the backups of another database that had the name before, nor what was written to nowhere."""
+    kept = not item.devices or not all(map(is_null, item.devices))
+    return kept and item.family in (None, database.family)
 
 
 def _on_disk(path: Path) -> int:
