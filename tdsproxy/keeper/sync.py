@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +23,7 @@ import msgspec
 from tdsproxy.catalog.databases import Database
 from tdsproxy.commands.elsewhere import STATE_FILE, SYNC_DIRECTORY, read_sync_state
 from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.log_chain import wants_log
 from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.options import SyncOptions
@@ -36,11 +39,12 @@ from tdsproxy.keeper.sync_claim import (
 from tdsproxy.keeper.sync_files import CATALOG, CatalogSender, FileSender, store_files
 from tdsproxy.keeper.sync_log import LogSender
 from tdsproxy.log.records import CaptureStopped
+from tdsproxy.media.null_device import is_null
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.lease import LeaseTaken
 from tdsproxy.objects.secret import read_secret
 from tdsproxy.objects.store import Bucket, open_bucket
-from tdsproxy.objects.url import below, parse_url
+from tdsproxy.objects.url import below, is_url, parse_url
 from tdsproxy.store.key_wrapping import wrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
 from tdsproxy.store.threads import lasting_thread
@@ -188,6 +192,8 @@ class _Sender:
         self.unprotected: list[str] = []
         # Databases of which a full backup has arrived from which the log goes on.
         self._based: set[UUID] = set()
+        # For which full backup it was looked up where one lies, and what came of it.
+        self._looked: dict[UUID, tuple[UUID, bool]] = {}
         # Media that were sent once and are not here any more.
         self._gone: dict[str, layout.FileEntry] = {}
         self._begin()
@@ -217,7 +223,7 @@ class _Sender:
     def round(self, begun_ns: int, *, last: bool = False) -> None:
         """Everything that was there when it began, but for large files that are still on their way."""
         # Looked up first: a backup is noted when its media are complete.
-        bases = {found.guid for found in _of_users(self._env) if found.chain.base_guid is not None}
+        bases = {found.guid for found in _of_users(self._env) if self._has_base(found)}
         changed = self._files.send()
         if last:
             changed |= self._files.settle()
@@ -233,6 +239,25 @@ class _Sender:
         self._write_manifest(begun_ns)
         self.through_ns = begun_ns
 
+    def _has_base(self, database: Database) -> bool:
+        """Whether a full backup of it lies where media are sent from, or in an object store itself: from
+        elsewhere, be it NUL, none arrives. Looked up once for each full backup."""
+        base = database.chain.base_guid
+        if base is None:
+            return False
+        if self._looked.get(database.guid, (None, False))[0] != base:
+            sets = self._env.catalog.history.sets_of_family(database.family, "D")
+            found = any(all(map(self._is_sent, known.devices)) for known in sets)
+            self._looked[database.guid] = (base, found)
+        return self._looked[database.guid][1] or database.guid in self._based
+
+    def _is_sent(self, device: str) -> bool:
+        if is_url(device):
+            return True
+        path = self._env.paths.locate(device, ())
+        root = Path(os.path.realpath(self._backup_directory))
+        return not is_null(device) and path is not None and path.is_relative_to(root)
+
     def _capture(self) -> None:
         """What was committed before is in the log; ``unprotected`` are the databases of which that cannot be
         said, or of which no backup is there from which the log goes on."""
@@ -240,6 +265,8 @@ class _Sender:
         without: list[str] = []
         for database in _of_users(self._env):
             if logs is None or not logs.is_kept(database.guid):
+                if wants_log(database):
+                    without.append(database.name)
                 continue
             try:
                 logs.capture_now(database.guid)

@@ -18,7 +18,9 @@ store; media lie below ``backup/`` wherever the backup directory is.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import msgspec
@@ -70,6 +72,16 @@ class Manifest(msgspec.Struct, frozen=True):
 
 class ManifestDamaged(Exception):
     """It is not one, or of a newer version; or it names a place outside the store."""
+
+
+def is_file(entry: FileEntry, path: Path) -> bool:
+    """Whether the file at ``path`` is the one that was sent. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            same = os.fstat(file.fileno()).st_size == entry.size
+            return same and hashlib.file_digest(file, "sha256").hexdigest() == entry.digest
+    except FileNotFoundError:
+        return False
 
 
 def encode(manifest: Manifest) -> bytes:
