@@ -56,6 +56,8 @@ Run = Callable[[NativeRequest, threading.Event], Iterator[Reply]]
 _ERROR: Final = 11
 _ALARMING: Final = 17
 """The severity from which errors of native statements are events for alerts."""
+_ALERT_SECONDS: Final = 5.0
+"""How long the end waits for alerts: a session may hold what they are written to."""
 _SHOWN_PAGE: Final = 8192
 _PROCEDURE: Final = "EXEC"
 _QUESTIONS: Final = frozenset({"sp_metrics", "sp_status", "sp_doctor"})
@@ -272,7 +274,7 @@ class Supervision:
             self._thread.join()
         if self._alerting is not None:
             self._events.put(None)
-            self._alerting.join()
+            self._alerting.join(_ALERT_SECONDS)
         if self._notifier is not None:
             self._notifier.close()
         if self._mail is not None:
