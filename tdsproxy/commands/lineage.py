@@ -55,7 +55,8 @@ class Lineage:
             return True
         if description.database_guid in self.others:
             # Without a log nothing but its differentials leads on from there.
-            return description.set_guid == self.base and description.recovery_model == "SIMPLE"
+            builds_on = description.set_guid == self.base and description.recovery_model == "SIMPLE"
+            return builds_on or descends(self.forks, state)
         same = description.database_name.lower() == self.name or description.set_guid == self.base
         return same or descends(self.forks, state)
 
