@@ -54,9 +54,9 @@ class Lineage:
         if description.database_guid == self.guid:
             return True
         if description.database_guid in self.others:
-            # Without a log nothing but its differentials leads on from there.
-            builds_on = description.set_guid == self.base and description.recovery_model == "SIMPLE"
-            return builds_on or descends(self.forks, state)
+            # Without a log nothing but its differentials leads on from there. With one, RESTORE .. STOPAT
+            # from that set follows what the other database did, whatever the name of the target.
+            return description.set_guid == self.base and description.recovery_model == "SIMPLE"
         same = description.database_name.lower() == self.name or description.set_guid == self.base
         return same or descends(self.forks, state)
 
