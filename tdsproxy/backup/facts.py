@@ -92,8 +92,9 @@ class FactCounter:
         self._thread.start()
 
     def _count(self) -> None:
-        # A schema that SQLite cannot read, or an end that came too early: what is known then is all.
-        with contextlib.suppress(apsw.Error):
+        # A schema that SQLite cannot read, or whose text is not UTF-8, or an end that came too early: what is
+        # known then is all.
+        with contextlib.suppress(apsw.Error, UnicodeDecodeError):
             self._objects = schema_objects(self._connection)
             for table in countable_tables(self._connection):
                 if self._over.is_set():

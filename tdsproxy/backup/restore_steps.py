@@ -8,6 +8,7 @@ was written before does no harm. Who keeps the image notes that before the step 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def restore_image(
         place = reader.find(position)
         info = _expect(reader.info(place), WHOLE)
         begun_before = restart is not None and restart.at.records > 0
-        there = image.stat().st_blocks * _BLOCK if begun_before else 0
+        there = _allocated(image) if begun_before else 0
         check_space(image, info.header.image, False, there)
         try:
             build_image(reader, place, info, image, progress, cancel, on_damage, restart)
@@ -96,7 +97,9 @@ def restore_image(
             crashpoints.reach("restore.image-rolled")
         except BaseException as error:
             if restart is None or not restart.keeps(error):
-                image.unlink(missing_ok=True)
+                # What went wrong is to be seen.
+                with contextlib.suppress(OSError):
+                    image.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise target_error(image, error) from error
             raise
@@ -201,6 +204,14 @@ def _applied(
     if consistent is None and complete:
         consistent = trailer.consistent_ns
     return LogApplied(info, end, consistent, reached, result.transactions, result.pages_written, seconds)
+
+
+def _allocated(image: Path) -> int:
+    """Bytes that the file has of its file system."""
+    try:
+        return image.stat().st_blocks * _BLOCK
+    except OSError as error:
+        raise target_error(image, error) from error
 
 
 def _expect(info: SetInfo, kinds: frozenset[int]) -> SetInfo:

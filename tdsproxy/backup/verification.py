@@ -32,6 +32,8 @@ from tdsproxy.store.table_files import OWN
 
 _MOST_TOLD: Final = 100
 _PROGRESS_STEPS: Final = 100_000
+# SQLite does not look whether text is UTF-8.
+_UNREADABLE: Final = (apsw.Error, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ def verify_restore(
         raise OperationCancelled("the verification was cancelled") from error
     finally:
         for path in (scratch, Path(f"{scratch}-journal"), Path(f"{scratch}-wal"), Path(f"{scratch}-shm")):
-            path.unlink(missing_ok=True)
+            # What else went wrong is to be seen.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
     return Verified(
         info, tuple(problems[:_MOST_TOLD]), len(tables), rows, compared, counted, time.monotonic() - begun
     )
@@ -160,7 +164,7 @@ def compare(connection: apsw.Connection, facts: ContentFacts, info: SetInfo) -> 
         tables = {key(name): name for name in countable_tables(connection)}
     except apsw.InterruptError:
         raise
-    except apsw.Error as error:
+    except _UNREADABLE as error:
         return [f"The schema cannot be read: {error}."]
     problems: list[str] = []
     for noted, digest in facts.objects.items():
@@ -185,7 +189,7 @@ def _users_tables(connection: apsw.Connection) -> list[str]:
         return [name for name in countable_tables(connection) if not name.startswith(OWN)]
     except apsw.InterruptError:
         raise
-    except apsw.Error:
+    except _UNREADABLE:
         return []
 
 
@@ -210,7 +214,7 @@ def foreign_key_problems(connection: apsw.Connection) -> Iterator[str]:
             yield f"Foreign key: {where} of table {table} refers to a row that {parent} does not have."
     except apsw.InterruptError:
         raise
-    except apsw.Error as error:
+    except _UNREADABLE as error:
         yield f"Foreign keys cannot be checked: {error}."
 
 
@@ -228,9 +232,16 @@ def run_checks(connection: apsw.Connection, checks: str) -> list[str]:
     cursor = connection.cursor()
     cursor.exec_trace = note
     try:
-        for row in cursor.execute(checks):
+        rows = cursor.execute(checks)
+        while True:
+            try:
+                told = f"gave {next(rows)!r}"
+            except StopIteration:
+                break
+            except UnicodeDecodeError:
+                told = "gave a row with text that is not UTF-8"
             if len(problems) < _MOST_TOLD:
-                problems.append(f"Check: {current} gave {row!r}.")
+                problems.append(f"Check: {current} {told}.")
     except apsw.InterruptError:
         raise
     except apsw.Error as error:
