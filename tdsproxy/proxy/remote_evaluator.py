@@ -422,6 +422,9 @@ class RemoteEvaluator:
         self._own(variable, name, frame)
         return TableVariable(variable, ())
 
+    def statement_begins(self, frame: Frame) -> None:
+        """The upstream's functions are asked each time."""
+
     def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
         tables_of(inner)[variable.lower()] = tables_of(caller)[source.lower()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -25,6 +25,7 @@ from tdsproxy.server.options import begin_reading, set_option
 from tdsproxy.server.permissions import require_permission
 from tdsproxy.server.procedures import find_procedure, scripted_procedure
 from tdsproxy.server.procedures.configuration import reconfigure
+from tdsproxy.server.procedures.define import Replies
 from tdsproxy.server.procedures.jobs import agent_procedure, asking_procedure
 from tdsproxy.server.schema import DatabaseSchema, ModuleInfo, TableInfo
 from tdsproxy.server.scope import SessionFunctions
@@ -36,7 +37,14 @@ from tdsproxy.tsql import types as t
 from tdsproxy.tsql.calling import split_name
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SqlError
-from tdsproxy.tsql.evaluator import Procedure, PythonProcedure, ResultRows, StoredMessage, StoredProcedure
+from tdsproxy.tsql.evaluator import (
+    Argument,
+    Procedure,
+    PythonProcedure,
+    ResultRows,
+    StoredMessage,
+    StoredProcedure,
+)
 from tdsproxy.tsql.functions.registry import FunctionContext, Functions
 from tdsproxy.tsql.interpreter import Interpreter
 from tdsproxy.tsql.parser import parse
@@ -275,6 +283,9 @@ class Dispatcher:
     def user_functions(self) -> UserFunctions:
         return self._functions
 
+    def statement_begins(self, frame: Frame) -> None:
+        self._session.statement_begins(frame)
+
     def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> TableVariable | None:
         return self.sql.types.table(variable, type_name.name, frame)
 
@@ -302,7 +313,11 @@ class Dispatcher:
     def procedure(self, name: ast.Name, frame: Frame) -> Procedure | None:
         system = find_procedure(name.object, name.schema)
         if system is not None:
-            return PythonProcedure(name.object.lower(), partial(system, self._session))
+            run = partial(system, self._session)
+            extended = name.object.lower().startswith("xp_")
+            if name.database and not extended and name.database.lower() != self._session.database.lower():
+                run = partial(self._elsewhere, name.database, run)
+            return PythonProcedure(name.object.lower(), run)
         where = name.database or self._session.database
         scripted = agent_procedure(name.object, name.schema, where)
         if scripted is not None:
@@ -333,6 +348,17 @@ class Dispatcher:
             return None
         self._session.rights.require("EXECUTE", database, module.schema, module.name)
         return self._stored(module, database if database.lower() != self._session.database.lower() else None)
+
+    def _elsewhere(
+        self,
+        database: str,
+        run: Callable[[Frame, Sequence[Argument]], Replies],
+        frame: Frame,
+        arguments: Sequence[Argument],
+    ) -> Replies:
+        """DB.sys.sp_...: of that database."""
+        with self._session.elsewhere(database):
+            return (yield from run(frame, arguments))
 
     @staticmethod
     def _stored(module: ModuleInfo, database: str | None) -> StoredProcedure:

@@ -452,6 +452,20 @@ class Session:
         """Makes ``name`` the current database for a frame, unseen by the client. Raises as ``use``."""
         self._enter(name)
 
+    @contextmanager
+    def elsewhere(self, name: str) -> Iterator[None]:
+        """Within it ``name`` is the current database. Raises as ``use``."""
+        caller = self._database_id
+        self.move(name)
+        try:
+            yield
+        finally:
+            # By its number: it may have another name by now, and the way back asks for nothing.
+            found = self.engine.catalog.databases.by_id(caller)
+            if found is not None:
+                self._database_id, self._database = found.id, found.name
+                self._note()
+
     def _enter(self, name: str) -> None:
         database = self.engine.catalog.databases.find(name)
         if database is None:

@@ -75,6 +75,10 @@ class Evaluator(Protocol):
     def context(self, frame: Frame) -> FunctionContext:
         """What functions may ask, as the frame sees it."""
 
+    def statement_begins(self, frame: Frame) -> None:
+        """Before each leaf statement and each condition: what GETDATE() and functions of the server's state
+        say is constant within it, and within the functions that it calls, and anew in the next."""
+
     def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         """Run one leaf statement (SELECT also with assignment to the frame's variables, DML, DDL, USE,
         transactions, SET options, native statements) and yield its replies with its ``Done``.

@@ -224,6 +224,7 @@ class Interpreter:
         """Run a statement that is no control flow; turn its SqlError into what it ends."""
         began = False
         try:
+            self.evaluator.statement_begins(frame)
             for reply in self._leaf(statement, frame):
                 began = began or isinstance(reply, ResultSet)
                 yield reply
@@ -255,6 +256,7 @@ class Interpreter:
     ) -> Generator[Reply, None, bool | None]:
         """The truth of a condition (UNKNOWN is False), with its token; None when evaluating it failed."""
         try:
+            self.evaluator.statement_begins(frame)
             truth = bool(self.predicate(condition, frame))
         except SqlError as error:
             yield from self.failed(error, statement, frame)

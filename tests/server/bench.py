@@ -165,6 +165,9 @@ class Bench:
     def table_type(self, variable: str, type_name: ast.TypeName, frame: Frame) -> None:
         return None
 
+    def statement_begins(self, frame: Frame) -> None:
+        return
+
     def share_table(self, variable: str, source: str, caller: Frame, inner: Frame) -> None:
         return
 

@@ -404,3 +404,12 @@ def test_sql_variant_property(sa: Client, value: str, expected: tuple[Value, ...
     names = ("BaseType", "Precision", "Scale", "TotalBytes", "MaxLength")
     [row] = sa.rows("SELECT " + ", ".join(f"SQL_VARIANT_PROPERTY({value}, '{name}')" for name in names))
     assert tuple(cell.value if isinstance(cell, Variant) else cell for cell in row) == expected
+
+
+def test_a_system_procedure_named_with_a_database_is_of_that_database(sa: Client) -> None:
+    sa.run("CREATE DATABASE far")
+    for name in ("far.sys.sp_helpfile", "far..sp_helpfile", "[far].dbo.[sp_helpfile]"):
+        assert [row[0] for row in sa.rows(f"EXEC {name}")] == ["far", "far_log"]
+        assert sa.value("SELECT DB_NAME()") == "master"
+    refused = errors(sa.replies("EXEC nowhere.sys.sp_helpfile"))
+    assert [item.number for item in refused] == [911]

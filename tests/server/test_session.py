@@ -345,3 +345,40 @@ def test_close_frees_the_session(sa: Client, world: World) -> None:
     assert world.engine.session(spid) is None
     assert spid not in world.keeper.current
     assert world.login().session.spid == spid
+
+
+def test_time_goes_on_between_statements_and_stands_still_within_one(sa: Client) -> None:
+    waited = sa.value(
+        "DECLARE @s datetime2 = SYSDATETIME(), @n int = 0;"
+        " WHILE SYSDATETIME() = @s AND @n < 500"
+        " BEGIN WAITFOR DELAY '00:00:00.010'; SET @n += 1 END; SELECT @n"
+    )
+    assert waited < 500
+    waited = sa.value(
+        "DECLARE @s datetime2, @e datetime2, @n int = 0; SET @s = SYSDATETIME(); SET @e = @s;"
+        " WHILE @e = @s AND @n < 500"
+        " BEGIN WAITFOR DELAY '00:00:00.010'; SET @n += 1; SET @e = SYSDATETIME() END;"
+        " SELECT @n"
+    )
+    assert waited < 500
+    same = "DECLARE @a int = DATEDIFF(NANOSECOND, SYSDATETIME(), SYSDATETIME()); SELECT @a"
+    assert {sa.value(same) for _ in range(5)} == {0}
+
+
+def test_a_condition_sees_what_other_sessions_did_since(sa: Client, world: World) -> None:
+    """DB_ID asks no table: what a statement before it saw must not stand in for what is there now."""
+    waits = threading.Event()
+
+    def make() -> None:
+        waits.wait(60)
+        world.login().run("CREATE DATABASE appears")
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    waits.set()
+    seen = sa.value(
+        "DECLARE @n int = 0; WHILE DB_ID(N'appears') IS NULL AND @n < 3000"
+        " BEGIN WAITFOR DELAY '00:00:00.010'; SET @n += 1 END; SELECT @n"
+    )
+    maker.join()
+    assert seen < 3000

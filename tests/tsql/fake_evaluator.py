@@ -53,6 +53,9 @@ class FakeEvaluator:
     def context(self, frame: Frame) -> FakeContext:
         return FakeContext(frame, self.transactions)
 
+    def statement_begins(self, frame: Frame) -> None:
+        return
+
     def execute(self, statement: ast.Statement, frame: Frame) -> Iterator[Reply]:
         match statement:
             case ast.QueryStatement(query=ast.Select() as select):
