@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ from tdsproxy.backup.operations import LogTail
 from tdsproxy.catalog.databases import Database
 from tdsproxy.catalog.recovery import Fork
 from tdsproxy.commands.environment import CommandEnvironment
+from tdsproxy.commands.log_chain import wants_log
 from tdsproxy.commands.set_description import LogRange
 from tdsproxy.log.archive import Archive
+from tdsproxy.log.records import LogError
 from tdsproxy.log.service import LogService
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,12 @@ class DataLog:
                 return cls(database, previous, *given[-1])
             forks = tuple(env.catalog.databases.forks(database.guid))
             return cls(database, previous, captured, captured, captured, logs, forks)
-        return cls(database, previous, *_numbers(env, database, 0))
+        if not wants_log(database):
+            return cls(database, previous, *_numbers(env, database, 0))
+        # It could not be started: what is captured once it can be is of before and after this backup.
+        numbers = _numbers(env, database, _archived(env, database))
+        _note_unlogged(env, database, numbers[-1])
+        return cls(database, previous, *numbers)
 
     @property
     def kept(self) -> bool:
@@ -101,6 +111,17 @@ class DataLog:
             if begins_here or line is None or came_from is None:
                 return _pages(ranges)
             current, end = came_from, line.point_lsn
+
+
+def _archived(env: CommandEnvironment, database: Database) -> int:
+    """Where the log of a database that is not captured ends, as far as it can be read."""
+    if env.logs is None:
+        return 0
+    try:
+        return max((archive.last_lsn() for archive in env.logs.archives(database.guid)), default=0)
+    except (LogError, OSError) as error:
+        _log.error("the log of %s cannot be read: %s", database.name, error)
+        return 0
 
 
 def _numbers(env: CommandEnvironment, database: Database, end: int) -> tuple[int, int, int]:

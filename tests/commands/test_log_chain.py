@@ -7,6 +7,7 @@ import os
 import time
 from uuid import UUID
 
+import apsw
 import msgspec
 import pytest
 
@@ -688,6 +689,54 @@ def test_a_backup_while_the_log_is_not_captured_is_no_base_of_log_backups(
         shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY, REPLACE, {MOVE}")
         assert (4305 in numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn'"))) is refused
     assert content(shop, "b") == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("options", ["INIT", "INIT, COPY_ONLY", "INIT, DIFFERENTIAL"])
+def test_a_backup_while_the_log_could_not_be_started_is_no_base_of_log_backups(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    """Commits of before and after it are captured later, and numbered from where the log ended."""
+    # Whose WAL stays, so that nothing of it is missed.
+    holder = apsw.Connection(str(shop.store / "a.db"))
+    holder.execute("SELECT * FROM t").fetchall()
+    put(shop, 1)
+    full(shop)
+    log(shop)
+    put(shop, 2)
+    logs = shop.env.logs
+    assert logs is not None
+    logs.stop(find(shop).guid)
+    with monkeypatch.context() as patch:
+
+        def start(database: object) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch.setattr(logs, "start", start)
+        begin(shop.env)
+        put(shop, 3)
+        full(shop, "unlogged.bak", options)
+        put(shop, 4)
+        assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    begin(shop.env)
+    put(shop, 5)
+    logs.capture_now(find(shop).guid)
+    assert logs.status(find(shop).guid).state is ChainState.BROKEN
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop, "anew.bak")
+    put(shop, 6)
+    log(shop, "anew.trn")
+    holder.close()
+    assert header(shop, "unlogged.bak")["LastLSN"] < header(shop, "anew.trn")["FirstLSN"]
+    for base, refused in (("unlogged.bak", True), ("anew.bak", False)):
+        if base == "unlogged.bak" and "DIFFERENTIAL" in options:
+            shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, REPLACE, {MOVE}")
+            assert (
+                numbers(shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY")) == BACKED_UP
+            )
+        else:
+            shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY, REPLACE, {MOVE}")
+        assert (4305 in numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn'"))) is refused
+    assert content(shop, "b") == [1, 2, 3, 4, 5, 6]
 
 
 class _Ended(Exception):
