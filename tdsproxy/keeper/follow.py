@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 class StatementFailed(Exception):
-    """A statement of our own; the text is SQL Server's."""
+    """A database does not follow. Of a statement of our own the text is SQL Server's."""
 
 
 class Follow:
@@ -177,8 +177,7 @@ class Follow:
         known = self._databases.setdefault(database.name, {"lsn": None, "ns": None, "error": None})
         if database.redo is None:
             if database.state is not DatabaseState.RESTORING:
-                known["error"] = "it is not a copy any more"
-                return
+                raise StatementFailed("it is not a copy any more")
             self._restore_base(database)
         if database.recovery_model is RecoveryModel.SIMPLE:
             return
