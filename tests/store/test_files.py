@@ -118,3 +118,23 @@ def test_a_database_is_found_by_the_name_that_it_was_made_with(tmp_path: Path) -
     for name in ("sales.db", "Sales.db"):
         (tmp_path / name).touch()
     assert files.find_database(tmp_path, "Sales") == tmp_path / "Sales.db"
+
+
+def test_what_an_earlier_database_left_beside_a_file_goes(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    files.clear_sidecars(path)
+    for sidecar in files.sidecars(path):
+        sidecar.write_bytes(b"x")
+    (tmp_path / "a.db.other").write_bytes(b"x")
+    files.clear_sidecars(path)
+    assert [found.name for found in tmp_path.iterdir()] == ["a.db.other"]
+
+
+def test_commits_lie_in_a_wal_that_is_not_empty(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    assert not files.has_wal(path)
+    wal = tmp_path / "a.db-wal"
+    wal.write_bytes(b"")
+    assert not files.has_wal(path)
+    wal.write_bytes(b"x")
+    assert files.has_wal(path)

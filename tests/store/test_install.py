@@ -384,3 +384,51 @@ def test_what_is_no_database_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"no database" * 1000)
     with pytest.raises(DatabaseUnreadable):
         wait_for_release(tmp_path / "x.db", 60)
+
+
+def test_a_database_holds_an_image_but_for_counters(tmp_path: Path) -> None:
+    target, image = tmp_path / "a.db", tmp_path / "image"
+    connection = apsw.Connection(str(target))
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(9000))")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    shutil.copyfile(target, image)
+    assert install.holds(target, image)
+    pages = image.read_bytes()
+    image.write_bytes(pages[:24] + b"\x01\x02\x03\x04" + pages[28:])
+    assert install.holds(target, image)
+    for changed in (
+        pages[:-1] + bytes([pages[-1] ^ 1]),
+        pages + bytes(4096),
+        pages[:16] + bytes([2, 0]) + pages[18:],
+        b"no database",
+        b"",
+    ):
+        image.write_bytes(changed)
+        assert not install.holds(target, image)
+    image.unlink()
+    assert not install.holds(target, image)
+    image.write_bytes(pages)
+    connection.execute("INSERT INTO t VALUES (1)")
+    assert not install.holds(target, image)
+    connection.close()
+
+
+def test_what_was_kept_with_its_wal_is_settled_or_told_to_be_unreadable(tmp_path: Path) -> None:
+    live, copy = tmp_path / "a.db", tmp_path / "copy.undo"
+    install.settle_copy(copy)
+    connection = apsw.Connection(str(live))
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+    shutil.copyfile(live, copy)
+    shutil.copyfile(tmp_path / "a.db-wal", tmp_path / "copy.undo-wal")
+    connection.close()
+    install.settle_copy(copy)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.db", "copy.undo"]
+    settled = apsw.Connection(str(copy))
+    assert settled.execute("SELECT x FROM t").fetchall() == [(1,)]
+    settled.close()
+    copy.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    (tmp_path / "copy.undo-journal").write_bytes(b"x")
+    with pytest.raises(DatabaseUnreadable):
+        install.settle_copy(copy)
