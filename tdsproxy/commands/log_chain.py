@@ -80,7 +80,7 @@ def end_chain(env: CommandEnvironment, database: Database) -> None:
         env.logs.stop(database.guid)
         _note_lsn(env, database)
         env.catalog.databases.end_fork(database, time.time_ns())
-        env.logs.end_chain(database.guid)
+        env.logs.end_chain(database.guid, database.fork)
     chain = msgspec.structs.replace(
         database.chain, log_backup_lsn=None, first_fork=None, fork_point_lsn=None, begins=True
     )
@@ -123,7 +123,8 @@ def _logged(env: CommandEnvironment, database: Database) -> LoggedDatabase:
 def _note_lsn(env: CommandEnvironment, database: Database) -> None:
     """Numbers given from now on lie above the log's."""
     if env.logs is not None:
-        last = env.logs.archive(database.guid).last_lsn()
+        # Of all, without the note of the chain, which may be damaged.
+        last = max((archive.last_lsn() for archive in env.logs.archives(database.guid)), default=0)
         env.catalog.databases.advance_lsn(database.id, Decimal(last))
 
 

@@ -207,10 +207,14 @@ def _end_log(env: CommandEnvironment, database: Database) -> int | None:
     logs = env.logs
     if logs is None or not logs.is_kept(database.guid):
         return None
-    whole = logs.archive(database.guid).unbroken_since()
+    captured = logs.archive(database.guid)
+    fork, whole = captured.fork, captured.unbroken_since()
     stop_log(env, database)
-    archive = logs.archive(database.guid)
-    return archive.last_lsn() if archive.unbroken_since() == whole else None
+    # Without the note of the chain, which may be damaged.
+    archive = next((one for one in logs.archives(database.guid) if one.fork == fork), None)
+    if archive is None or archive.unbroken_since() != whole:
+        return None
+    return archive.last_lsn()
 
 
 def _kept(

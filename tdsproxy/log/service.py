@@ -192,12 +192,12 @@ class LogService:
                 )
             )
 
-    def end_chain(self, guid: uuid.UUID) -> None:
-        """The log chain ends (SET RECOVERY SIMPLE): pseudo-simple when it is started again."""
+    def end_chain(self, guid: uuid.UUID, fork: uuid.UUID) -> None:
+        """The log chain of the database, which is on ``fork``, ends (SET RECOVERY SIMPLE): pseudo-simple when
+        it is started again."""
         with self._lock:
-            chain = self._read_chain(guid)
-            if chain is not None:
-                self._write_chain(guid, Chain(chain.fork))
+            if self._damage(guid) is not None or self._read_chain(guid) is not None:
+                self._write_chain(guid, Chain(fork))
 
     def drop(self, guid: uuid.UUID) -> None:
         """The database is dropped: stop without capturing more and remove its archives."""

@@ -770,6 +770,40 @@ def test_a_kill_while_a_chain_begins_is_mended_by_the_next_full_backup(
     assert header(shop, "log.trn")["FirstLSN"] == header(shop, "full.bak")["FirstLSN"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER DATABASE a SET RECOVERY SIMPLE",
+        "ALTER DATABASE a SET OFFLINE",
+        "RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE",
+        "BACKUP LOG a TO DISK='/tmp/tail.trn' WITH NORECOVERY, NO_TRUNCATE",
+        "DROP DATABASE a",
+    ],
+)
+def test_a_damaged_note_of_the_chain_stops_no_other_statement(shop: Workshop, statement: str) -> None:
+    put(shop, 1)
+    full(shop)
+    (note,) = (shop.store / "log").glob("*/chain.json")
+    note.write_bytes(note.read_bytes()[:-9])
+    found = numbers(shop.run(statement))
+    if "BACKUP LOG" in statement:
+        assert found == [4214, 3013]
+        return
+    assert not set(found) - {*BACKED_UP}
+    if "DROP" in statement:
+        assert shop.catalog.databases.find("a") is None
+        return
+    shop.run("ALTER DATABASE a SET ONLINE")
+    shop.run("ALTER DATABASE a SET RECOVERY FULL")
+    # A restored database goes on from the backup that it was restored from.
+    goes_on = "RESTORE" in statement
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == (LOGGED if goes_on else [4214, 3013])
+    full(shop)
+    put(shop, 2)
+    log(shop)
+    assert content(shop) == [1, 2]
+
+
 @pytest.mark.parametrize("restarts", [False, True], ids=["runs", "restarts"])
 def test_a_full_backup_mends_a_damaged_note_of_the_chain(shop: Workshop, restarts: bool) -> None:
     logs = shop.env.logs

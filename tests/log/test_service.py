@@ -80,7 +80,7 @@ def test_the_states_of_a_chain(tmp_path: Path, service: LogService, database: Lo
     healed = again.capture_now(GUID)
     again.chain_begun(GUID, healed)
     assert again.status(GUID).state is ChainState.UNBROKEN
-    again.end_chain(GUID)
+    again.end_chain(GUID, database.fork)
     assert again.status(GUID).state is ChainState.PSEUDO_SIMPLE
     again.close()
 
@@ -235,7 +235,7 @@ def test_what_is_not_kept_is_refused_or_passed_over(
     tmp_path: Path, service: LogService, database: LoggedDatabase
 ) -> None:
     service.stop(GUID)
-    service.end_chain(GUID)
+    service.end_chain(GUID, database.fork)
     service.tidy(GUID)
     service.drop(GUID)
     service.note_commit(GUID, 1, 2)
@@ -317,7 +317,7 @@ def test_a_chain_whose_log_does_not_reach_back_far_enough_is_broken(
     service.log_backed_up(GUID, lsns.FIRST - 1)
     status = service.status(GUID)
     assert (status.state, status.reason) == (ChainState.BROKEN, "the archive does not reach back far enough")
-    service.end_chain(GUID)
+    service.end_chain(GUID, database.fork)
     assert service.status(GUID).state is ChainState.PSEUDO_SIMPLE
 
 
