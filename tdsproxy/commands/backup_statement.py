@@ -21,11 +21,12 @@ from tdsproxy.commands.file_selection import backup_type, completed
 from tdsproxy.commands.history_rows import SHOWN_PAGE
 from tdsproxy.commands.locks import Part
 from tdsproxy.commands.log_backup import back_up_log
-from tdsproxy.commands.log_chain import data_backed_up, start_log
+from tdsproxy.commands.log_chain import data_backed_up, lose_chain, start_log
 from tdsproxy.commands.log_ranges import DataLog
 from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.set_description import describe
+from tdsproxy.log.records import ArchiveDamaged
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import FILE_DIFFERENTIAL
 from tdsproxy.media.errors import MediaError
@@ -175,6 +176,11 @@ def _back_up(
             )
         except MediaError as error:
             raise backup_media_failure(error, options.compression) from error
+        except ArchiveDamaged:
+            # A full backup reads nothing but the log's end: behind the damage the next one can be made.
+            if base is None:
+                lose_chain(env, database)
+            raise
         except BaseMissing as error:
             raise _no_base(kind, database) from error
         except SourceDamaged as error:

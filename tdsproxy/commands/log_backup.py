@@ -16,13 +16,13 @@ from tdsproxy.commands.context import Context
 from tdsproxy.commands.environment import CommandEnvironment
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE
-from tdsproxy.commands.log_chain import log_backed_up, start_log, status_of, stop_log
+from tdsproxy.commands.log_chain import log_backed_up, lose_chain, start_log, status_of, stop_log
 from tdsproxy.commands.media_failures import backup_media_failure, sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import show_standby
 from tdsproxy.commands.set_description import LogRange, describe
 from tdsproxy.commands.undo_files import undo_file
-from tdsproxy.log.records import CaptureStopped, LogError, LogGap, Transaction
+from tdsproxy.log.records import ArchiveDamaged, CaptureStopped, LogError, LogGap, Transaction
 from tdsproxy.log.service import ChainState, LogService
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.documents import LOG
@@ -140,6 +140,10 @@ def _write(
             )
         except MediaError as error:
             raise backup_media_failure(error, options.compression) from error
+        except ArchiveDamaged as error:
+            if not options.copy_only:
+                lose_chain(env, database)
+            raise fail(4214) from error
         except LogError as error:
             raise fail(4214) from error
 

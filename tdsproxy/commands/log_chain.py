@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from decimal import Decimal
@@ -17,6 +18,7 @@ from tdsproxy.log.records import LogError
 from tdsproxy.log.service import ChainState, ChainStatus, LoggedDatabase
 from tdsproxy.store.errors import StoreError
 
+_LOST: Final = "what the next log backup would begin with is damaged or was not noted"
 NOT_KEPT: Final = ChainStatus(ChainState.NOT_KEPT)
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,10 @@ def status_of(env: CommandEnvironment, database: Database) -> ChainStatus:
     """How the database's log chain is."""
     if env.logs is None or not env.logs.is_kept(database.guid):
         return NOT_KEPT
-    return env.logs.status(database.guid)
+    status = env.logs.status(database.guid)
+    if status.state is ChainState.UNBROKEN and database.chain.log_backup_lsn is None:
+        return dataclasses.replace(status, state=ChainState.BROKEN, log_start=None, reason=_LOST)
+    return status
 
 
 def start_log(env: CommandEnvironment, database: Database) -> bool:
@@ -85,6 +90,19 @@ def end_chain(env: CommandEnvironment, database: Database) -> None:
         database.chain, log_backup_lsn=None, first_fork=None, fork_point_lsn=None, begins=True
     )
     env.catalog.databases.update(database.id, chain=chain)
+
+
+def lose_chain(env: CommandEnvironment, database: Database) -> None:
+    """What the next log backup would hold is damaged: the chain is broken until the next full or differential
+    backup, which begins another one behind it. The archive is opened anew, and goes on behind the damage."""
+    current = env.catalog.databases.by_id(database.id) or database
+    chain = msgspec.structs.replace(
+        current.chain, log_backup_lsn=None, first_fork=None, fork_point_lsn=None, begins=True
+    )
+    noted = env.catalog.databases.update(database.id, chain=chain)
+    if env.logs is not None and env.logs.is_kept(database.guid):
+        stop_log(env, noted)
+        start_log(env, noted)
 
 
 def drop_log(env: CommandEnvironment, database: Database) -> None:

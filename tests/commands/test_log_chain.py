@@ -13,6 +13,7 @@ import pytest
 
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.commands.dispatch import run
+from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
@@ -768,6 +769,51 @@ def test_a_kill_while_a_chain_begins_is_mended_by_the_next_full_backup(
     put(shop, 2)
     log(shop)
     assert header(shop, "log.trn")["FirstLSN"] == header(shop, "full.bak")["FirstLSN"]
+
+
+@pytest.mark.parametrize("options", ["INIT", "INIT, DIFFERENTIAL"])
+@pytest.mark.parametrize("found_by", ["log backup", "log backup, restarts", "full backup"])
+def test_a_damaged_log_breaks_the_chain_and_the_next_data_backup_begins_another(
+    shop: Workshop, options: str, found_by: str
+) -> None:
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    middle = logs.capture_now(find(shop).guid)
+    (segment,) = (shop.store / "log").glob("*/*/*.seg")
+    size = segment.stat().st_size
+    put(shop, 3, 4)
+    assert logs.capture_now(find(shop).guid) > middle
+    with segment.open("r+b") as file:
+        file.seek(size + 60)
+        byte = file.read(1)
+        file.seek(size + 60)
+        file.write(bytes([byte[0] ^ 0x40]))
+    if found_by == "full backup":
+        assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/no.bak'")) == [0, 3013]
+    else:
+        assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    if found_by == "log backup, restarts":
+        logs.stop(find(shop).guid)
+        begin(shop.env)
+    status = status_of(shop.env, find(shop))
+    assert (status.state, status.log_start) == (ChainState.BROKEN, None)
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop, "anew.bak", options)
+    assert status_of(shop.env, find(shop)).state is ChainState.UNBROKEN
+    put(shop, 5)
+    log(shop, "anew.trn")
+    put(shop, 6)
+    log(shop, "more.trn")
+    base = "full.bak" if "DIFFERENTIAL" in options else "anew.bak"
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/{base}' WITH NORECOVERY, {MOVE}")
+    if "DIFFERENTIAL" in options:
+        shop.run("RESTORE DATABASE b FROM DISK='/tmp/anew.bak' WITH NORECOVERY")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/more.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
