@@ -2,8 +2,9 @@
 
 Segments (``segment.py``) are named by the LSN with which they begin. Records are only ever appended to the
 last one; what is given up goes away by whole segments, oldest first. The end of the last segment may be
-torn by a crash: what has no right seal there is dropped when the archive is opened, and the position noted
-with the last whole record says from where the WAL has to be captured again.
+torn by a crash: what has no right seal there is dropped when the archive is opened to append, and the
+position noted with the last whole record says from where the WAL has to be captured again. Who only reads
+leaves everything as it is: somebody else may be writing there just now.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import zstandard
 from tdsproxy.log import codec, segment
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.ahead import ahead
+from tdsproxy.log.portions import Portion, load
 from tdsproxy.log.reach import reach_of
 from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
@@ -71,11 +73,13 @@ class Archive:
 
         A torn end of the last segment is dropped; no LSN that was in it is given again. When the archive ends
         before ``promised_lsn``, up to which it had been durable, a Gap is recorded. Without a ``base_lsn`` it
-        is only read, and nothing is appended. Raises ArchiveDamaged, OSError.
+        is only read, up to the last whole record there is now, and nothing is changed: an end without one is
+        passed over, and no directory is made. Raises ArchiveDamaged, OSError.
         """
         self.directory = directory
         self.database = database
         self.fork = fork
+        self._appends = base_lsn > 0
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
@@ -101,12 +105,15 @@ class Archive:
         self.break_at: int | None = None
         # LSNs below may have been given; a damaged archive ends before.
         self.reach = base_lsn
-        self._open(promised_lsn, base_lsn > 0)
+        self._open(promised_lsn)
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self, promised_lsn: int, appends: bool) -> None:
-        self._make_directory()
+    def _open(self, promised_lsn: int) -> None:
+        if self._appends:
+            self._make_directory()
+        elif not self.directory.exists():
+            return
         names = sorted(path for path in self.directory.iterdir() if path.suffix == segment.SUFFIX)
         self._segments = [_Segment(path, int(path.stem), path.stat().st_size) for path in names]
         while self._segments and not self._adopt_last():
@@ -115,6 +122,8 @@ class Archive:
             self._base_lsn = self._segments[0].first_lsn
             # Gaps of the earlier segments are looked up when somebody asks.
             self._gaps = None if len(self._segments) > 1 else self._gaps
+        if not self._appends:
+            return
         end = max(self.reach, self._last_lsn)
         if self._last_lsn < promised_lsn:
             after = lsns.advance(max(end, promised_lsn), 1)
@@ -123,7 +132,7 @@ class Archive:
                 self.append_gap(gap, self._position)
             else:
                 self._base_lsn = self._last_lsn = self._unbroken_since = after
-        elif end > self._last_lsn and appends:
+        elif end > self._last_lsn:
             from_lsn, self._last_lsn = self._last_lsn, end
             if self._segments:
                 self._jump(from_lsn)
@@ -163,23 +172,31 @@ class Archive:
         finally:
             reader.close()
         if whole == segment.HEADER_SIZE:
-            self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
-            last.path.unlink()
-            fsync_directory(self.directory)
+            if self._appends:
+                self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
+                last.path.unlink()
+                fsync_directory(self.directory)
             return False
-        self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
-        if whole < last.end:
-            self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
-            os.ftruncate(self._descriptor, whole)
-            os.fsync(self._descriptor)
+        if self._appends:
+            self._cut(last, whole, last_lsn)
         last.end = whole
         self._gaps = gaps
         self._position, self._unbroken_since = position, unbroken_since
         self._last_lsn, self._last_ns = last_lsn, last_ns
         return True
 
+    def _cut(self, last: _Segment, whole: int, last_lsn: int) -> None:
+        """Go on behind the last whole record."""
+        self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
+        if whole < last.end:
+            self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
+            os.ftruncate(self._descriptor, whole)
+            os.fsync(self._descriptor)
+
     def _refuse(self, last: _Segment, size: int) -> None:
         """A file that is no segment of ours: a creation that a crash interrupted, or damage."""
+        if not self._appends:
+            return
         self.reach = max(self.reach, reach_of(last.path, 0, last.first_lsn))
         if size <= segment.HEADER_SIZE:
             last.path.unlink()
@@ -313,7 +330,7 @@ class Archive:
 
     def _transactions(self, first_lsn: int, last_lsn: int) -> Iterator[Transaction]:
         parts: list[codec.Part] = []
-        loaded = ahead(self._portions(first_lsn, last_lsn), _load)
+        loaded = ahead(self._portions(first_lsn, last_lsn), load)
         with contextlib.closing(loaded):
             for portion, contents in loaded:
                 for (at, record), (entries, images) in zip(portion.records, contents, strict=True):
@@ -329,15 +346,15 @@ class Archive:
                             yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
                         offset += entry.page_size * len(entry.numbers)
 
-    def _portions(self, first_lsn: int, last_lsn: int) -> Iterator[_Portion]:
+    def _portions(self, first_lsn: int, last_lsn: int) -> Iterator[Portion]:
         """The records in portions of about 1 MiB before compression, each of one segment."""
-        portion: _Portion | None = None
+        portion: Portion | None = None
         size = 0
         for reader, at, record in self._records(first_lsn, last_lsn):
             if portion is None or portion.path != reader.path or size >= codec.BLOCK_BYTES:
                 if portion is not None:
                     yield portion
-                portion, size = _Portion(reader.path, reader.end, []), 0
+                portion, size = Portion(reader.path, reader.end, []), 0
             portion.records.append((at, record))
             size += record.raw_length
         if portion is not None:
@@ -541,6 +558,7 @@ class Archive:
         self._unsynced_directory = True
 
     def _write(self, header: RecordHeader, directory: bytes, stored: bytes) -> None:
+        assert self._appends
         if header.kind is not Kind.POSITION:
             self._rotate()
         with self._lock:
@@ -657,39 +675,6 @@ class Archive:
             with self._sync_lock:
                 os.close(self._descriptor)
                 self._descriptor = -1
-
-
-@dataclass(slots=True)
-class _Portion:
-    """Some records of a segment, read at once."""
-
-    path: Path
-    end: int
-    records: list[tuple[int, RecordHeader]]
-
-    def images(self, at: int, record: RecordHeader) -> Callable[[], memoryview]:
-        """Reads the images of one again, when they are needed: all parts of a transaction may be too many."""
-
-        def images() -> memoryview:
-            again = SegmentReader(self.path, self.end)
-            try:
-                return again.entries(at, record)[1]
-            finally:
-                again.close()
-
-        return images
-
-
-def _load(portion: _Portion) -> list[tuple[list[codec.Entry], memoryview]]:
-    """Raises OSError, ArchiveDamaged, LogGap."""
-    try:
-        reader = SegmentReader(portion.path, portion.end)
-    except FileNotFoundError as error:
-        raise LogGap(f"the log before {portion.path.name} has been given up") from error
-    try:
-        return [reader.entries(at, record) for at, record in portion.records]
-    finally:
-        reader.close()
 
 
 def _gap(reader: SegmentReader, at: int, record: RecordHeader) -> Gap:

@@ -130,7 +130,7 @@ class LogService:
         idle = self._idle.pop((guid, fork), None)
         if idle is not None:
             idle.close()
-            base_lsn = max(base_lsn, idle.reach, idle.last_lsn())
+            base_lsn = max(base_lsn, idle.last_lsn())
         directory = self._directory(guid) / str(fork).upper()
         return Archive(directory, guid, fork, base_lsn, promised_lsn=promised_lsn)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tdsproxy.keeper import fetch, sync_log
 from tdsproxy.keeper.elsewhere_metrics import elsewhere_metrics
 from tdsproxy.keeper.exposition import exposition
 from tdsproxy.keeper.fetch import NotFetched, Origin
@@ -129,6 +130,41 @@ def test_segments_arrive_piece_by_piece(tmp_path: Path, s3: S3Server) -> None:
     after = sender.entries().get(name)
     assert after is None or after.generation != before[name].generation
     assert sender.take_obsolete()
+    archive.close()
+
+
+def test_a_segment_may_be_read_while_it_arrives(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large piece ends within a record. Who looks then must leave what is there: what follows it is
+    appended."""
+    url, bucket = _bucket(s3, "half")
+    archive = support.open_archive(tmp_path / "log")
+    _append(archive, 6)
+    archive.sync()
+    monkeypatch.setattr(sync_log, "_PIECE_BYTES", 1000)
+    sender = _sender(tmp_path / "log", bucket)
+    sender.send()
+    ((name, entry),) = sender.entries().items()
+    origin = Origin(parse_url(f"{url}/one", object_needed=False), CREDENTIAL, Reaching())
+    target = tmp_path / "there" / name
+    found: list[int] = []
+    read = type(origin._bucket).read
+
+    def looked_at(self: Bucket, *arguments: Any, **options: Any) -> bytes:
+        if target.exists():
+            reading = Archive(target.parent, support.DATABASE, support.FORK, 0)
+            found.append(len(list(reading.read(reading.first_lsn()))))
+            reading.close()
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(type(origin._bucket), "read", looked_at)
+    # Unbuffered, as a piece of 8 MiB is: it is in the file before the next one is asked for.
+    monkeypatch.setattr(fetch, "_private", lambda path, flags: path.open("ab", buffering=0))
+    origin.segment(name, entry, target)
+    assert len(found) > 3
+    (sent,) = (tmp_path / "log").rglob("*.seg")
+    assert target.read_bytes() == sent.read_bytes()
     archive.close()
 
 

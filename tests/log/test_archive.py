@@ -377,6 +377,73 @@ def test_a_segment_of_a_later_version_is_neither_read_nor_touched(tmp_path: Path
     assert path.read_bytes() == data
 
 
+def _files(directory: Path) -> dict[str, tuple[bytes, int]]:
+    """What lies there, and when it was changed."""
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.iterdir()}
+
+
+def test_a_reader_changes_nothing_and_the_writer_cuts_the_torn_end(tmp_path: Path) -> None:
+    """A standby's log arrives while it is read: a cut there would remove what is just being written."""
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 6)
+    archive.close()
+    (path,) = archive.directory.iterdir()
+    whole = path.read_bytes()
+    reader = segment.SegmentReader(path)
+    last = [at for at, _ in reader.records()][-1]
+    reader.close()
+    for end in (last + 10, last + segment.RECORD_SIZE, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        before = _files(archive.directory)
+        reading = Archive(archive.directory, support.DATABASE, support.FORK, 0)
+        assert same(list(reading.read(lsns.FIRST)), made[:-1])
+        assert reading.last_lsn() == made[-1].lsn
+        reading.close()
+        assert _files(archive.directory) == before
+        # Whoever was writing it goes on.
+        with path.open("ab") as file:
+            file.write(whole[end:])
+        reading = Archive(archive.directory, support.DATABASE, support.FORK, 0)
+        assert same(list(reading.read(lsns.FIRST)), made)
+        reading.close()
+        path.write_bytes(whole[:end])
+        writing = support.open_archive(tmp_path)
+        assert len(path.read_bytes()) >= last
+        assert path.read_bytes()[:last] == whole[:last]
+        assert path.read_bytes()[last:end] != whole[last:end]
+        # No number that the torn record may have had is given again.
+        assert writing.last_lsn() >= made[-1].next_lsn
+        again = fill(writing, 1)
+        writing.close()
+        reading = Archive(archive.directory, support.DATABASE, support.FORK, 0)
+        assert same(list(reading.read(lsns.FIRST)), made[:-1] + again)
+        reading.close()
+
+
+def test_a_reader_leaves_a_segment_that_is_just_begun(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 3)
+    archive.append_part(part(archive.last_lsn(), {1: bytes(512)}))
+    header = segment.SegmentHeader(support.DATABASE, support.FORK, archive.last_lsn(), 5, lsns.FIRST).pack()
+    for content in (header, header[:40], b"", bytes(2000)):
+        begun = archive_module._path(archive.directory, lsns.advance(archive.last_lsn(), 512))
+        begun.write_bytes(content)
+        before = _files(archive.directory)
+        reading = Archive(archive.directory, support.DATABASE, support.FORK, 0)
+        assert same(list(reading.read(lsns.FIRST)), made)
+        assert reading.size() < sum(len(data) for data, _ in before.values())
+        reading.close()
+        assert _files(archive.directory) == before
+    archive.close()
+
+
+def test_a_reader_makes_no_directory(tmp_path: Path) -> None:
+    reading = Archive(tmp_path / "log" / "none", support.DATABASE, support.FORK, 0)
+    assert (reading.first_lsn(), reading.last_lsn(), reading.size()) == (0, 0, 0)
+    reading.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("harm", ["the header", "the end"])
 def test_damage_of_an_earlier_segment_is_told(tmp_path: Path, harm: str) -> None:
     archive = support.open_archive(tmp_path, segment_bytes=3000)
