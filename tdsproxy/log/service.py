@@ -330,12 +330,18 @@ class LogService:
 
     def log_backed_up(self, guid: uuid.UUID, last_lsn: int) -> None:
         """A log backup (not COPY_ONLY) that ends at ``last_lsn`` is complete: the next one begins there, and
-        the archive may give up what lies before."""
+        the archive may give up what lies before. A note that was damaged meanwhile is written anew: the
+        backup holds all that it stood for."""
         with self._lock:
-            chain = self._read_chain(guid)
-            if chain is None:
-                raise CaptureStopped("the log of the database is not kept")
-            self._write_chain(guid, Chain(chain.fork, last_lsn))
+            kept = self._kept.get(guid)
+            if kept is not None and self._damage(guid) is not None:
+                fork = kept.database.fork
+            else:
+                chain = self._read_chain(guid)
+                if chain is None:
+                    raise CaptureStopped("the log of the database is not kept")
+                fork = chain.fork
+            self._write_chain(guid, Chain(fork, last_lsn))
         self.tidy(guid)
 
     def tidy(self, guid: uuid.UUID) -> None:

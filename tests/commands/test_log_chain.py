@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
+from typing import Any
 from uuid import UUID
 
 import apsw
 import msgspec
 import pytest
 
+from tdsproxy.backup import operations
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.log_chain import status_of
@@ -848,6 +850,31 @@ def test_a_damaged_note_of_the_chain_stops_no_other_statement(shop: Workshop, st
     put(shop, 2)
     log(shop)
     assert content(shop) == [1, 2]
+
+
+def test_a_note_of_the_chain_that_is_damaged_during_a_log_backup_fails_none(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    (note,) = (shop.store / "log").glob("*/chain.json")
+    backup_log = operations.backup_log
+
+    def damaging(*arguments: Any, **options: Any) -> operations.BackupResult:
+        result = backup_log(*arguments, **options)
+        note.write_bytes(note.read_bytes()[:-9])
+        return result
+
+    with monkeypatch.context() as changed:
+        changed.setattr(operations, "backup_log", damaging)
+        log(shop)
+    put(shop, 3)
+    log(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn' WITH FILE=2")) == BACKED_UP
+    assert content(shop, "b") == [1, 2, 3]
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["runs", "restarts"])

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from tdsproxy.log import lsn as lsns
-from tdsproxy.log.chain_note import Chain, write_chain
+from tdsproxy.log.chain_note import Chain, read_chain, write_chain
 from tdsproxy.log.records import CaptureStopped
 from tdsproxy.log.service import ChainState, LoggedDatabase, LogService
 from tdsproxy.store.errors import DatabaseMissing
@@ -339,6 +339,20 @@ def test_a_damaged_note_of_the_chain_is_told(
     first = service.capture_now(GUID)
     service.chain_begun(GUID, first)
     assert (service.status(GUID).state, service.status(GUID).log_start) == (ChainState.UNBROKEN, first)
+
+
+def test_a_log_backup_that_is_complete_mends_a_note_that_was_damaged_meanwhile(
+    tmp_path: Path, service: LogService, database: LoggedDatabase
+) -> None:
+    service.start(database)
+    service.chain_begun(GUID, service.capture_now(GUID))
+    commit(database)
+    end = service.capture_now(GUID)
+    (note,) = (tmp_path / "log").glob("*/chain*")
+    note.write_bytes(note.read_bytes()[:-9])
+    service.log_backed_up(GUID, end)
+    assert (service.status(GUID).state, service.status(GUID).log_start) == (ChainState.UNBROKEN, end)
+    assert read_chain(note, GUID) == Chain(database.fork, end)
 
 
 def test_any_changed_byte_of_the_note_of_the_chain_is_noticed(
