@@ -209,10 +209,9 @@ class _Sender:
         sweep(self._bucket, self._key, self._claim, self._protected)
         self._files.adopt(manifest.files)
         self._former = [entry.key for name, entry in manifest.files.items() if name in CATALOG]
-        # The log is sent anew, under other keys; the pieces from before go when the manifest is written.
         for path, entry in manifest.segments.items():
             folder = self._key(layout.segment_folder(path, entry.generation))
-            self._former += [found.key for found in self._bucket.list(folder)]
+            self._log.adopt(path, entry, [found.key for found in self._bucket.list(folder)])
         kept = {entry.key for entry in self._files.entries().values()}
         self._gone = {
             name: entry

@@ -30,12 +30,14 @@ _PIECE_BYTES: Final = 8 << 20
 
 @dataclass(slots=True)
 class _Sent:
-    """What is there of a segment: ``digest`` of its last piece shows whether the file was rewritten since."""
+    """What is there of a segment: ``digest`` of its last piece shows whether the file was rewritten since.
+    ``former``: an earlier session sent it."""
 
     generation: str
     size: int = 0
     last: tuple[int, bytes] = (0, b"")
     keys: list[str] = field(default_factory=list)
+    former: bool = False
 
 
 class LogSender:
@@ -51,6 +53,13 @@ class LogSender:
         self._obsolete: list[str] = []
         # Segments that were given up here, and in how many looks they were missing.
         self._missing: dict[str, int] = {}
+
+    def adopt(self, name: str, entry: SegmentEntry, keys: list[str]) -> None:
+        """A segment of the manifest that was there, in these objects. It is sent anew, under other keys; what
+        was given up here stays there as long as it is needed, as if this session had sent it."""
+        self._sent[name.removeprefix(f"{layout.LOG}/")] = _Sent(
+            entry.generation, entry.size, keys=keys, former=True
+        )
 
     def send(self, *, may_forget: bool = True) -> bool:
         """Whether there was anything new, or something is gone. What was given up here goes there only if it
@@ -90,7 +99,7 @@ class LogSender:
         try:
             size = os.fstat(descriptor).st_size
             sent = self._sent.get(name)
-            if sent is None or not _goes_on(descriptor, size, sent):
+            if sent is None or sent.former or not _goes_on(descriptor, size, sent):
                 if sent is not None:
                     self._obsolete += sent.keys
                 sent = self._sent[name] = self._anew()

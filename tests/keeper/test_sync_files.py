@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from tdsproxy.keeper.follow import Follow
 from tdsproxy.keeper.options import SyncOptions
-from tdsproxy.keeper.sync import Sync
+from tdsproxy.keeper.sync import Sync, _Sender
+from tdsproxy.keeper.sync_claim import Identity, claim, read_manifest
 from tdsproxy.keeper.sync_files import FileSender
 from tdsproxy.objects.folder import FolderBucket
 from tests.commands.support import Workshop, messages
 from tests.keeper.shop import read_state
+from tests.log import support
 
 
 def test_all_is_there_when_each_file_has_arrived_as_it_is(tmp_path: Path) -> None:
@@ -93,4 +97,71 @@ def test_a_full_backup_that_is_not_sent_protects_nothing(tmp_path: Path) -> None
     run("BACKUP DATABASE elsewhere TO DISK = 'elsewhere.bak'")
     run("BACKUP DATABASE fine TO DISK = '/tmp/fine.bak'")
     assert unprotected() == ["nowhere"]
+    shop.close()
+
+
+class SlowBucket(FolderBucket):
+    """Log backups wait on their way."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.open = threading.Event()
+
+    def write(self, key: str, data: bytes, *, only: str | None = None, new: bool = False) -> str | None:
+        assert not key.endswith(".trn") or self.open.wait(60)
+        return super().write(key, data, only=only, new=new)
+
+
+def test_a_new_session_keeps_what_was_given_up_here_until_its_log_backup_is_there(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path)
+    (shop.store / "backup").mkdir(exist_ok=True)
+    archive = support.open_archive(shop.store / "log" / "one", segment_bytes=3000)
+    for _ in range(12):
+        lsn = archive.last_lsn()
+        page = random.Random(lsn).randbytes(512)
+        archive.append([support.transaction(lsn, {1: page}, 50, lsn)], [support.POSITION])
+    archive.close()
+    first, *others = sorted((shop.store / "log").rglob("*.seg"))
+    assert others
+    bucket = SlowBucket(tmp_path / "there")
+
+    def session() -> _Sender:
+        claimed = claim(bucket, str, Identity(shop.store))
+        return _Sender(shop.env, SyncOptions(f"file://{tmp_path}/there"), bucket, str, claimed)
+
+    def there() -> tuple[bool, bool, bool]:
+        """Whether the manifest names the first segment, whether it lies there, and whether the log backup
+        does."""
+        manifest, _ = read_manifest(bucket, str)
+        assert manifest is not None
+        name = first.relative_to(shop.store).as_posix()
+        assert {path.relative_to(shop.store).as_posix() for path in others} <= set(manifest.segments)
+        for path, entry in manifest.segments.items():
+            assert sum(found.size for found in bucket.list(f"{path}/{entry.generation}")) == entry.size
+        return name in manifest.segments, bool([*bucket.list(name)]), "backup/shop.trn" in manifest.files
+
+    sender = session()
+    sender.round(1, last=True)
+    sender.close()
+    assert there() == (True, True, False)
+    (shop.store / "backup" / "shop.trn").write_bytes(b"what the first segment held")
+    first.unlink()
+    # The connection was cut when it was sent; another session, and yet another.
+    for _ in range(2):
+        sender = session()
+        try:
+            for number in range(4):
+                sender.round(2 + number)
+            assert there() == (True, True, False)
+        finally:
+            bucket.open.set()
+            sender.close()
+        bucket.open.clear()
+    bucket.open.set()
+    sender = session()
+    sender.round(9, last=True)
+    assert there() == (True, True, True)
+    sender.round(10)
+    assert there() == (False, False, True)
+    sender.close()
     shop.close()
