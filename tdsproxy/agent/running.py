@@ -13,7 +13,8 @@ from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from tdsproxy.agent.book import MESSAGE_LIMIT, HistoryRow, Job, RunStatus, Step
+from tdsproxy.agent.book import MESSAGE_LIMIT
+from tdsproxy.agent.records import HistoryRow, Job, RunStatus, Step
 from tdsproxy.agent.tokens import Tokens
 from tdsproxy.tsql.replies import Message
 

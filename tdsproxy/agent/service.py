@@ -18,7 +18,8 @@ from uuid import UUID
 
 import apsw
 
-from tdsproxy.agent.book import Alert, Attachment, HistoryRow, Job, JobBook, JobSummary, RunStatus, Unfinished
+from tdsproxy.agent.book import JobBook
+from tdsproxy.agent.records import Alert, Attachment, HistoryRow, Job, JobSummary, RunStatus, Unfinished
 from tdsproxy.agent.running import Invocation, JobRun, Outcome, RunState, Source, StepRunner, Zoned
 from tdsproxy.agent.schedule import Frequency, date_of, instant, next_run, seconds_of
 from tdsproxy.agent.timetable import CRON, next_cron

@@ -10,7 +10,7 @@ from uuid import UUID
 from tdsproxy.agent.schedule import date_number, time_number
 
 if TYPE_CHECKING:
-    from tdsproxy.agent.book import Step
+    from tdsproxy.agent.records import Step
 
 _TOKEN: Final = re.compile(r"\$\((?:ESCAPE_(SQUOTE|DQUOTE|RBRACKET|NONE)\((\w+)\)|(\w+))\)", re.IGNORECASE)
 _ESCAPES: Final = {"SQUOTE": "'", "DQUOTE": '"', "RBRACKET": "]"}

@@ -225,7 +225,7 @@ class StoreAgent:
 
     def _tell_of_managed(self, finished: Finished) -> None:
         """Failures of managed backup go to the addresses of its parameter."""
-        from tdsproxy.agent.book import RunStatus
+        from tdsproxy.agent.records import RunStatus
         from tdsproxy.keeper.managed_procedures import FLAG, JOB_PREFIX, NOTIFIED
 
         if finished.status is not RunStatus.FAILED or not finished.job.startswith(JOB_PREFIX):

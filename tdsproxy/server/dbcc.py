@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tdsproxy.server.checkdb import check_tables
 from tdsproxy.server.options import ISOLATION
 from tdsproxy.server.scope import DatabaseScope
+from tdsproxy.server.session_facts import facts_of, visible_sessions
 from tdsproxy.server.shrink import shrink_database, shrink_file
 from tdsproxy.server.sysviews.log_space import log_spaces
 from tdsproxy.server.workspace import quoted
@@ -180,7 +181,7 @@ def _open_transaction(session: Session, statement: ast.Dbcc, frame: Frame) -> It
     wanted = session.workspace.database(name).database_id
     found = [
         (held.transaction.number, held)
-        for held in session.visible_sessions()
+        for held in visible_sessions(session)
         if held.transaction is not None and wanted in held.transaction.writes
     ]
     if not found:
@@ -239,7 +240,7 @@ def _input_buffer(session: Session, statement: ast.Dbcc, frame: Frame) -> Iterat
             Column("EventInfo", t.nvarchar(4000)),
         )
     )
-    yield Rows([("Language Event", 0, other.facts().request_text[:4000])])
+    yield Rows([("Language Event", 0, facts_of(other).request_text[:4000])])
     yield Done(Command.SELECT, 1)
 
 

@@ -19,6 +19,7 @@ from tdsproxy.server.grants import Grant
 from tdsproxy.server.identity import ServerIdentity
 from tdsproxy.server.procedures.asking import look
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
+from tdsproxy.server.session_facts import facts_of, visible_sessions
 from tdsproxy.server.system_messages import stored_message
 from tdsproxy.server.sysviews.scope import DatabaseFacts, LoginFacts, SessionFacts, UserFacts
 from tdsproxy.store.file_keys import StoredKey
@@ -132,7 +133,7 @@ class DatabaseScope:
         return self._session.visible_databases()
 
     def sessions(self) -> Sequence[SessionFacts]:
-        return self._session.visible_sessions()
+        return visible_sessions(self._session)
 
     def logins(self) -> Sequence[LoginFacts]:
         return self._session.logins()
@@ -242,7 +243,7 @@ class SessionFunctions:
 
     @property
     def session(self) -> SessionFacts:
-        return self._session.facts()
+        return facts_of(self._session)
 
     @property
     def database_name(self) -> str:

@@ -16,7 +16,7 @@ import apsw
 
 from tdsproxy.catalog.databases import Database, DatabaseState
 from tdsproxy.catalog.logins import Login
-from tdsproxy.commands.request import NativeRequest, SessionOrigin, StatementProgress
+from tdsproxy.commands.request import NativeRequest, SessionOrigin
 from tdsproxy.frontend.bulk import BulkData
 from tdsproxy.frontend.handler import LoginRequest, RpcRequest, TransactionAction, TransactionRequest
 from tdsproxy.keeper.port import NativeReplies
@@ -28,19 +28,17 @@ from tdsproxy.server.grants import Grant, Grants, verdict
 from tdsproxy.server.identity import LANGUAGE
 from tdsproxy.server.impersonation import Impersonation
 from tdsproxy.server.marks import KeeperMarks
-from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, begin_reading, initial_options, isolation
-from tdsproxy.server.other_sessions import sessions_elsewhere
+from tdsproxy.server.options import ISOLATION, ISOLATION_LEVELS, begin_reading, initial_options
 from tdsproxy.server.quick import QuickQueries
 from tdsproxy.server.rights import Rights
 from tdsproxy.server.rpc import run_rpc
 from tdsproxy.server.schema import DatabaseSchema, TableInfo
 from tdsproxy.server.scope import DatabaseScope
+from tdsproxy.server.session_facts import Activity
 from tdsproxy.server.sysviews.catalog import VirtualCatalog
 from tdsproxy.server.sysviews.scope import (
     DatabaseFacts,
     LoginFacts,
-    SessionFacts,
-    TransactionFacts,
     UserFacts,
 )
 from tdsproxy.server.users import Users
@@ -59,7 +57,6 @@ from tdsproxy.tsql.interpreter import (
     SessionState,
 )
 from tdsproxy.tsql.replies import Command, DatabaseChanged, Done, Message, Reply
-from tdsproxy.tsql.secrets import masked
 from tdsproxy.tsql.values import DateTime, DateTimeOffset, Value
 
 if TYPE_CHECKING:
@@ -91,12 +88,9 @@ class Session:
         self.next_handle = 1
         self.batch_identity: Decimal | None = None
         self._active: Options = self.options
-        self._logged_in = self._now()
-        self._request_text = ""
-        self._request_start = time.time()
-        self._request_end: float | None = None
+        self.logged_in = self._now()
+        self.activity = Activity()
         self._busy = threading.RLock()
-        self._running = False
         self._cancelled = threading.Event()
         self._killed = False
         self._ended: Callable[[], None] = lambda: None
@@ -131,6 +125,10 @@ class Session:
     @property
     def database(self) -> str:
         return self._database
+
+    @property
+    def database_id(self) -> int:
+        return self._database_id
 
     @property
     def language(self) -> str:
@@ -205,7 +203,7 @@ class Session:
         return replies
 
     def cancel(self) -> None:
-        if self._running:
+        if self.activity.running:
             self._cancelled.set()
             self.workspace.interrupt()
             replies = self._keeper_replies
@@ -271,18 +269,18 @@ class Session:
             except apsw.Error:
                 with sqlite_errors(1, "master"):
                     raise
-            self._request_text = text
             self.counts.requests += 1
-            self._request_start = time.time()
-            self._running = True
+            self.activity.text = text
+            self.activity.began = time.time()
+            self.activity.running = True
         except BaseException:
             self._busy.release()
             raise
 
     def end_request(self) -> None:
         try:
-            self._running = False
-            self._request_end = time.time()
+            self.activity.running = False
+            self.activity.ended = time.time()
             self.workspace.arm()
             self._undo_if_killed()
         finally:
@@ -328,7 +326,7 @@ class Session:
 
     def _abort_cancelled(self) -> list[Reply]:
         """Under XACT_ABORT a cancelled request takes its transaction with it."""
-        self._running = False  # another cancel must not interrupt the rollback
+        self.activity.running = False  # another cancel must not interrupt the rollback
         if self._cancelled.is_set() and self._active.xact_abort and self.transaction_count():
             return list(self.evaluator.rollback(self.batch_frame("")))
         return []
@@ -358,7 +356,7 @@ class Session:
         word = request.action.name
         statement = ast.Transaction(word, request.name or None)
         yield from self._run_statement(statement, fallback=_TRANSACTION_COMMANDS[request.action])
-        if request.action in (TransactionAction.BEGIN,) and request.isolation:
+        if request.action is TransactionAction.BEGIN and request.isolation:
             self._set_isolation(request.isolation)
         if request.begin_after:
             if request.isolation:
@@ -494,7 +492,7 @@ class Session:
             self.request.application,
             self.request.client_pid,
             self.request.address,
-            self._logged_in.to_python().isoformat(),
+            self.logged_in.to_python().isoformat(),
         )
 
     def _resolve(self, name: str) -> DatabaseFile | None:
@@ -590,74 +588,15 @@ class Session:
     def logins(self) -> list[LoginFacts]:
         return self._once("logins", self.engine.logins)  # type: ignore[return-value]
 
-    def visible_sessions(self) -> list[SessionFacts]:
-        """All sessions for those who may see the server's state, otherwise only this one."""
-        seen = self.engine.sessions() if self.rights.is_sysadmin else [self]
-        keeper = self.engine.keeper
-        working = keeper is not None and any(session.is_in_keeper for session in seen)
-        progress = {found.spid: found for found in keeper.running()} if keeper and working else {}
-        own = [session.facts(progress.get(session.spid)) for session in seen]
-        if keeper is None or not self.rights.is_sysadmin:
-            return own
-        return sorted([*own, *sessions_elsewhere(self, keeper, own)], key=lambda found: found.spid)
-
     @property
     def is_in_keeper(self) -> bool:
         """Whether a native statement of the session runs."""
         return self._keeper_replies is not None
 
-    def facts(self, work: StatementProgress | None = None) -> SessionFacts:
-        """``work`` is the native statement that the session runs."""
-        options = self._active if self._running else self.options
-        return SessionFacts(
-            spid=self._spid,
-            login=self.rights.login.name,
-            login_sid=self.rights.login.sid,
-            original_login=self.impersonation.original.name,
-            database_id=self._database_id,
-            login_time=self._logged_in,
-            host=self.request.host,
-            application=self.request.application,
-            library=self.request.library,
-            client_pid=self.request.client_pid,
-            address=self.request.address,
-            encrypted=self.request.encrypted,
-            running=self._running,
-            request_text=masked(self._request_text),
-            request_command=self._request_text.lstrip()[:32].split(" ")[0].upper() or "SELECT",
-            request_start=_moment(self._request_start),
-            request_end=None if self._request_end is None else _moment(self._request_end),
-            isolation=isolation(options),
-            language=options.language,
-            date_format=options.date_format,
-            date_first=options.date_first,
-            text_size=int(options.others.get("TEXTSIZE", "2147483647")),
-            lock_timeout=int(options.others.get("LOCK_TIMEOUT", "-1")),
-            quoted_identifier=options.quoted_identifier,
-            arithabort=options.others.get("ARITHABORT") == "ON",
-            ansi_defaults=options.others.get("ANSI_WARNINGS") == "ON",
-            context_info=self.context_info,
-            open_transactions=self.evaluator.transaction_count(),
-            row_count=self.state.rowcount,
-            last_error=self.state.error,
-            command="" if work is None else work.command,
-            percent=0.0 if work is None else work.percent,
-            milliseconds_left=0 if work is None else work.milliseconds_left,
-            transaction=self._transaction_facts(),
-        )
-
-    def _transaction_facts(self) -> TransactionFacts | None:
-        current = self.evaluator.sql.transactions.current
-        if current is None:
-            return None
-        return TransactionFacts(
-            current.number,
-            current.name,
-            _moment(current.began),
-            current.descriptor,
-            current.by_user,
-            {number: _moment(since) for number, since in self.workspace.locked().items()},
-        )
+    @property
+    def active_options(self) -> Options:
+        """Those of the frame that runs, else the session's own."""
+        return self._active if self.activity.running else self.options
 
     @staticmethod
     def _now() -> DateTime:
@@ -706,10 +645,6 @@ class _Request:
 
     def __exit__(self, *_error: object) -> None:
         self._session.end_request()
-
-
-def _moment(seconds: float) -> DateTime:
-    return DateTime.of(dt.datetime.fromtimestamp(seconds))
 
 
 def _compare(left: str, right: str) -> int:

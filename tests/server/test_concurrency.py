@@ -369,7 +369,7 @@ def test_an_attention_takes_the_running_statement_back(
     if explicit:
         client.run("BEGIN TRAN; INSERT many VALUES (-1, 0)")
     running = pool.submit(client.replies, "WHILE 1 = 1 UPDATE many SET v = v + 1")
-    until(lambda: client.session._running)
+    until(lambda: client.session.activity.running)
     time.sleep(0.05)
     client.session.cancel()
     assert not errors(running.result(LIMIT))
@@ -520,7 +520,7 @@ def test_a_cancelled_rebuild_leaves_the_table_as_it_was(
     altering = pool.submit(
         client.replies, "ALTER TABLE big ADD n int NOT NULL DEFAULT 1; WAITFOR DELAY '00:00:20'"
     )
-    until(lambda: client.session._running)
+    until(lambda: client.session.activity.running)
     time.sleep(0.03)
     client.session.cancel()
     assert not errors(altering.result(LIMIT))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tdsproxy.server.procedures.define import Parameters, Replies, SystemProcedure, result
+from tdsproxy.server.session_facts import visible_sessions
 from tdsproxy.server.sysviews.sessions import command_of
 from tdsproxy.tsql.evaluator import Argument
 from tdsproxy.tsql.replies import Command, Done, Message
@@ -22,7 +23,7 @@ _IF: Final = 192
 def _wanted(session: Session, name: str | None) -> list[dict[str, Value]]:
     databases = {d.id: d.name for d in session.visible_databases()}
     rows: list[dict[str, Value]] = []
-    for facts in session.visible_sessions():
+    for facts in visible_sessions(session):
         status = "runnable" if facts.running else "sleeping"
         if name is not None:
             word = name.strip().lower()
