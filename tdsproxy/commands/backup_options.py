@@ -153,7 +153,7 @@ def _read(option: ast.Option, operands: Operands, *, to_url: bool) -> Mapping[st
         case "MEDIADESCRIPTION":
             return {"media_description": operands.text(first_value(option))}
         case "EXPIREDATE":
-            return {"expires": operands.moment(first_value(option))}
+            return {"expires": operands.moment(first_value(option), option.name)}
         case "STATS":
             return {"stats": stats_of("BACKUP", option, operands)}
         case "BLOCKSIZE":

@@ -49,11 +49,11 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     """BACKUP. Raises CommandError, SyntaxError_."""
     if context.session.in_transaction:
         raise fail(3021)
+    if statement.kind not in ("DATABASE", "LOG"):
+        raise fail(3015, f"BACKUP {statement.kind}")
     retention = context.env.catalog.configurations.in_use(MEDIA_RETENTION)
     options = read_backup_options(statement, context.operands, context.env.clock(), retention)
     database = _database(context, statement, options)
-    if statement.kind not in ("DATABASE", "LOG"):
-        raise fail(3015, f"BACKUP {statement.kind}")
     if options.differential and name_key(database.name) == "master":
         raise fail(3024)
     kind = backup_type(context, database, statement, differential=options.differential)

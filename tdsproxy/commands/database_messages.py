@@ -97,6 +97,12 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
         'operation. Complete the restore sequence involving file "{}" before attempting to transition to '
         "SIMPLE.",
     ),
+    5105: (
+        16,
+        2,
+        "A file activation error occurred. The physical file name '{}' may be incorrect. Diagnose and correct"
+        " additional errors, and retry the operation.",
+    ),
     5114: (
         16,
         1,

@@ -49,6 +49,8 @@ class _Form:
 _BACKUP: Final = {
     "DATABASE": _Form(Command.BACKUP_DATABASE, "BACKUP DATABASE"),
     "LOG": _Form(Command.BACKUP_LOG, "BACKUP LOG"),
+    "GROUP": _Form(Command.BACKUP_DATABASE, "BACKUP GROUP"),
+    "SERVER": _Form(Command.BACKUP_DATABASE, "BACKUP SERVER"),
 }
 # No capture shows the codes of these two: 236 follows BACKUP LOG as 229 follows 228, 375 is the one in
 # front of FILELISTONLY.
@@ -62,6 +64,7 @@ _RESTORE: Final = {
     "LABELONLY": _Form(_RESTORE_LABELONLY, "RESTORE LABELONLY"),
     "VERIFYONLY": _Form(Command.RESTORE_VERIFYONLY, "VERIFY DATABASE"),
     "REWINDONLY": _Form(_RESTORE_LABELONLY, "RESTORE REWINDONLY"),
+    "BACKUPSETONLY": _Form(_RESTORE_LABELONLY, "RESTORE BACKUPSETONLY"),
 }
 _CREATE_DATABASE: Final = _Form(Command.CREATE_DATABASE)
 _ALTER_DATABASE: Final = _Form(Command.ALTER_DATABASE, closing=5069)

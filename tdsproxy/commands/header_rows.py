@@ -179,6 +179,7 @@ def flags_of(description: SetDescription, damaged: bool) -> int:
         (8, description.is_single_user),
         (16, description.has_checksums),
         (32, damaged),
+        (64, description.is_force_offline),
         (128, description.has_incomplete_metadata),
         (256, description.is_force_offline),
         (1024, description.is_copy_only),

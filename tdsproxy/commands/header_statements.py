@@ -23,6 +23,7 @@ from tdsproxy.commands.media_failures import media_failure, sql_failures
 from tdsproxy.commands.messages import message
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.restore_options import RestoreOptions, read_restore_options
+from tdsproxy.commands.restore_target import check_media_name, relocations
 from tdsproxy.media.device_set import DeviceSet
 from tdsproxy.media.errors import SetMissing
 from tdsproxy.media.reader import SetInfo
@@ -36,6 +37,8 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
     options = read_restore_options(statement, context.operands)
     if statement.kind == "REWINDONLY":
         raise fail(3216)
+    if statement.kind == "BACKUPSETONLY":
+        raise fail(3015, "RESTORE BACKUPSETONLY")
     if not context.may_create_databases:
         raise fail(262, "CREATE DATABASE", "master")
     device = restore_devices(context, statement.devices, statement.options)
@@ -44,6 +47,7 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
             yield from _headers(context, device, options)
         case "FILELISTONLY":
             with sql_failures("", device.name):
+                _check_name(device, options)
                 info = operations.read_set(device, options.file or 1)
             require_key(context, info)
             files = info.header.description.files
@@ -51,6 +55,7 @@ def read_media(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         case "LABELONLY":
             with sql_failures("", device.name):
                 media = operations.read_headers(device)
+            check_media_name(media, device.name, options)
             yield from _result(context, LABEL_COLUMNS, [label_row(label) for _, label in media.labels])
         case _:
             yield from _verify(context, device, options)
@@ -69,10 +74,17 @@ def _rows(columns: tuple[Column, ...], rows: Sequence[tuple[Value, ...]]) -> Ite
     yield Done(Command.RESTORE_ROWS, len(rows))
 
 
+def _check_name(device: DeviceSet, options: RestoreOptions) -> None:
+    """Raises CommandError 4037, MediaError."""
+    if options.media_name is not None:
+        check_media_name(operations.read_headers(device), device.name, options)
+
+
 def _headers(context: Context, device: DeviceSet, options: RestoreOptions) -> Iterator[Reply]:
     """A row for each set; of a damaged medium those that can be read, and then the error."""
     with sql_failures("", device.name):
         media = operations.read_headers(device)
+    check_media_name(media, device.name, options)
     sets: Sequence[SetInfo] = media.sets
     if options.file is not None:
         sets = [item for item in sets if item.position == options.file]
@@ -91,7 +103,9 @@ def _headers(context: Context, device: DeviceSet, options: RestoreOptions) -> It
 def _verify(context: Context, device: DeviceSet, options: RestoreOptions) -> Iterator[Reply]:
     position = options.file or 1
     with sql_failures("", device.name):
+        _check_name(device, options)
         info = operations.read_whole_set(device, position)
+    relocations(info, options, info.header.description.database_name)
     if options.checksum and not info.header.description.has_checksums:
         raise fail(3187)
 

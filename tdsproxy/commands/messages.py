@@ -355,15 +355,17 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "File '{}' is claimed by '{}'({}) and '{}'({}). The WITH MOVE clause can be used to relocate one or "
         "more files.",
     ),
+    3170: (16, 1, "The STANDBY filename is invalid."),
+    3182: (
+        16,
+        1,
+        "The backup set cannot be restored because the database was damaged when the backup occurred. "
+        "Salvage attempts may exploit WITH CONTINUE_AFTER_ERROR.",
+    ),
     3183: (
         16,
         1,
         'RESTORE detected an error on page ({}:{}) in database "{}" as read from the backup set.',
-    ),
-    3186: (
-        16,
-        1,
-        "The backup set has been damaged. RESTORE will not attempt to apply this backup set.",
     ),
     3187: (
         16,
@@ -659,6 +661,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "problem {} pages were correctly identified. The problem was hit at character offset {}. Check that "
         "all pages are identified by numeric <file>:<page> pairs with commas separating each pair. For "
         "example: PAGE='1:57,2:31'.",
+    ),
+    4353: (
+        16,
+        1,
+        "Conflicting file relocations have been specified for file '{}'. Only a single WITH MOVE clause "
+        "should be specified for any logical file name.",
     ),
     4355: (
         16,

@@ -46,8 +46,9 @@ class Operands:
             raise fail(3217, option) from None
         raise fail(3217, option)
 
-    def moment(self, operand: ast.Operand) -> dt.datetime | None:
-        """The value as a date and time, strings as SQL Server reads them. Raises SqlError 241, 242."""
+    def moment(self, operand: ast.Operand, option: str) -> dt.datetime | None:
+        """The value as a date and time, strings as SQL Server reads them. Raises SqlError 241, 242,
+        CommandError 3217 for what is none."""
         value = self.value(operand)
         if value is None:
             return None
@@ -55,4 +56,4 @@ class Operands:
             value = convert(value, t.nvarchar(4000), t.DATETIME)
         if isinstance(value, DateTime):
             return value.to_python()
-        raise fail(3217, "date")
+        raise fail(3217, option)

@@ -37,15 +37,20 @@ class Target:
         )
 
 
-def check_set(info: SetInfo, media: MediaInfo, device: str, options: RestoreOptions) -> None:
-    """Raises CommandError 4037, 3187, 3186, 3145."""
+def check_media_name(media: MediaInfo, device: str, options: RestoreOptions) -> None:
+    """Raises CommandError 4037."""
     if options.media_name is not None and options.media_name != (media.header.name or ""):
         raise fail(4037, options.media_name, media.header.name or "", device)
+
+
+def check_set(info: SetInfo, media: MediaInfo, device: str, options: RestoreOptions) -> None:
+    """Raises CommandError 4037, 3187, 3182, 3145."""
+    check_media_name(media, device, options)
     description = info.header.description
     if options.checksum and not description.has_checksums:
         raise fail(3187)
     if info.trailer.is_damaged and not options.continue_after_error:
-        raise fail(3186)
+        raise fail(3182)
     if options.stop is not None and description.recovery_model == "SIMPLE":
         raise fail(3145)
 
@@ -64,18 +69,27 @@ def plan_target(context: Context, name: str, info: SetInfo, options: RestoreOpti
         if snapshots:
             raise fail(3709, "restore", snapshots[0].name)
     files = info.header.description.files
-    known = {name_key(file.logical_name) for file in files}
-    moves: dict[str, str] = {}
-    for logical, path in options.moves:
-        if name_key(logical) not in known:
-            raise fail(3234, logical, name)
-        moves[name_key(logical)] = path
+    moves = relocations(info, options, name)
     if existing is not None:
         check_free(context, existing)
         _check_overwrite(context, existing, info, options)
     paths = tuple(moves.get(name_key(file.logical_name), file.physical_name) for file in files)
     _check_paths(context, existing, files, paths)
     return Target(existing.name if existing else name, existing, files, paths)
+
+
+def relocations(info: SetInfo, options: RestoreOptions, name: str) -> dict[str, str]:
+    """The targets of MOVE by the files' names in lower case. Raises CommandError 3234, 4353."""
+    known = {name_key(file.logical_name) for file in info.header.description.files}
+    moves: dict[str, str] = {}
+    for logical, path in options.moves:
+        key = name_key(logical)
+        if key not in known:
+            raise fail(3234, logical, name)
+        if key in moves:
+            raise fail(4353, logical)
+        moves[key] = path
+    return moves
 
 
 def check_free(context: Context, existing: Database) -> None:
@@ -114,6 +128,8 @@ def _check_paths(
     problems: list[Message] = []
     claimed: dict[str, FileEntry] = {}
     for file, path in zip(files, paths, strict=True):
+        if not path.strip():
+            problems += [message(5105, path), message(3156, file.logical_name, path)]
         if path in claimed:
             other = claimed[path]
             problems.append(

@@ -23,7 +23,7 @@ from tdsproxy.commands.media_failures import sql_failures
 from tdsproxy.commands.progress import Report, reported
 from tdsproxy.commands.recovery import image_name, image_path, recover, show_standby, take_image
 from tdsproxy.commands.restore_options import RestoreOptions
-from tdsproxy.commands.restore_target import check_free, check_set
+from tdsproxy.commands.restore_target import check_free, check_set, relocations
 from tdsproxy.commands.roll_rules import (
     check_differential,
     check_full_stop,
@@ -70,6 +70,7 @@ def roll_forward(
     kind = info.header.description.backup_type
     check_kind(info, device.name, (LOG,) if what == "RESTORE LOG" else CHANGES)
     check_set(info, media, device.name, options)
+    relocations(info, options, name)
     redo = database.redo
     if redo is None:
         raise fail(3117, state=_NEW_STATE)

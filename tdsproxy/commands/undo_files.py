@@ -26,7 +26,9 @@ _LONGEST: Final = 1 << 16
 
 
 def undo_file(context: Context, name: str, database: str) -> Path:
-    """Where the undo file that a statement names lies. Raises CommandError 3057, 3201."""
+    """Where the undo file that a statement names lies. Raises CommandError 3170, 3057, 3201."""
+    if not name.strip():
+        raise fail(3170)
     env = context.env
     store = env.catalog.store
     path = env.paths.for_undo(name, context.database_files(), store)

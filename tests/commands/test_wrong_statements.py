@@ -1,0 +1,77 @@
+"""Statements that name what is not there, or say a thing twice: refused with SQL Server's numbers, not
+accepted silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.support import Workshop, messages, numbers, table
+
+DATABASE = "RESTORE DATABASE r FROM DISK = 'full.bak' WITH MOVE 'd_log' TO 'r.ldf'"
+READ_ONLY = ("HEADERONLY", "FILELISTONLY", "LABELONLY", "VERIFYONLY")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """A database ``d`` in FULL with a full and a log backup; ``s`` is being restored from them."""
+    workshop = Workshop(tmp_path_factory.mktemp("wrong"), logged=True)
+    assert numbers(workshop.run("CREATE DATABASE d")) == []
+    full = "BACKUP DATABASE d TO DISK = 'full.bak' WITH MEDIANAME = 'ours'"
+    assert 3014 in numbers(workshop.run(full))
+    assert 3014 in numbers(workshop.run("BACKUP DATABASE d TO DISK = 'diff.bak' WITH DIFFERENTIAL"))
+    assert 3014 in numbers(workshop.run("BACKUP LOG d TO DISK = 'log.trn'"))
+    begun = (
+        "RESTORE DATABASE s FROM DISK = 'full.bak' WITH NORECOVERY, MOVE 'd' TO 's', MOVE 'd_log' TO 's_log'"
+    )
+    assert 3014 in numbers(workshop.run(begun))
+    yield workshop
+    workshop.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "told"),
+    [
+        (f"{DATABASE}, MOVE 'd' TO 'r.mdf', MOVE 'D' TO 'r2.mdf'", [4353], "for file 'D'. Only a single"),
+        (f"{DATABASE}, MOVE 'd' TO ''", [5105, 3156, 3119], "The physical file name '' may be incorrect."),
+        ("RESTORE LOG s FROM DISK = 'log.trn' WITH NORECOVERY, MOVE 'x' TO 'y'", [3234], "'x' is not part"),
+        ("RESTORE DATABASE s FROM DISK = 'diff.bak' WITH MOVE 'x' TO 'y'", [3234], "of database 's'"),
+        ("RESTORE VERIFYONLY FROM DISK = 'full.bak' WITH MOVE 'x' TO 'y'", [3234], "of database 'd'"),
+        (f"{DATABASE}, MOVE 'd' TO 'r.mdf', STANDBY = ''", [3170], "The STANDBY filename is invalid."),
+        ("BACKUP LOG d TO DISK = 'tail.trn' WITH STANDBY = ' '", [3170], "The STANDBY filename is invalid."),
+        ("BACKUP DATABASE d TO DISK = 'x.bak' WITH EXPIREDATE = 5", [3217], "for EXPIREDATE parameter."),
+        ("BACKUP GROUP d TO DISK = 'x.bak'", [3015], "BACKUP GROUP is not"),
+        ("BACKUP SERVER TO DISK = 'x.bak'", [3015], "BACKUP SERVER is not"),
+        ("RESTORE BACKUPSETONLY FROM DISK = 'full.bak'", [3015], "RESTORE BACKUPSETONLY is not"),
+        *(
+            (f"RESTORE {form} FROM DISK = 'full.bak' WITH MEDIANAME = 'theirs'", [4037], '"theirs" does not')
+            for form in READ_ONLY
+        ),
+    ],
+)
+def test_refused(shop: Workshop, text: str, expected: list[int], told: str) -> None:
+    replies = shop.run(text)
+    assert numbers(replies) == [*expected, 3013]
+    assert told in messages(replies)[0].text
+
+
+@pytest.mark.parametrize("form", READ_ONLY)
+def test_the_right_media_name_is_accepted(shop: Workshop, form: str) -> None:
+    replies = shop.run(f"RESTORE {form} FROM DISK = 'full.bak' WITH MEDIANAME = 'ours'")
+    assert numbers(replies) == ([3262] if form == "VERIFYONLY" else [])
+
+
+def test_a_tail_says_so_in_its_flags(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, logged=True)
+    try:
+        shop.run("CREATE DATABASE d")
+        shop.run("BACKUP DATABASE d TO DISK = 'full.bak'")
+        assert 3014 in numbers(shop.run("BACKUP LOG d TO DISK = 'log.trn'"))
+        assert 3014 in numbers(shop.run("BACKUP LOG d TO DISK = 'log.trn' WITH NORECOVERY"))
+        headers = table(shop.run("RESTORE HEADERONLY FROM DISK = 'log.trn'"))
+        assert [header["Flags"] for header in headers] == [512, 512 | 64 | 256]
+        assert shop.history("SELECT flags FROM backupset WHERE type = 'L'") == [(512,), (832,)]
+    finally:
+        shop.close()
