@@ -5,10 +5,12 @@ Everything is a native statement that the keeper runs, with names and values as 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Final
 
@@ -43,19 +45,25 @@ _log = logging.getLogger(__name__)
 
 
 class PolicyRuns:
-    """Usable from any thread. ``databases`` are those of the store, ``sets`` one's backup sets by msdb."""
+    """Usable from any thread. ``databases`` are those of the store, ``sets`` one's backup sets by msdb, and
+    ``is_used`` tells whether a medium of this name, in whatever place, is in msdb."""
 
     def __init__(
         self,
         native: NativeRunner,
         databases: Callable[[], Iterable[Database]],
         sets: Callable[[str], Sequence[ListedSet]],
+        is_used: Callable[[str], bool],
         clock: Zoned,
     ) -> None:
         self._native = native
         self._databases = databases
         self._sets = sets
+        self._is_used = is_used
         self._clock = clock
+        self._guard = threading.Lock()
+        # The names of media that are being written.
+        self._writing: set[str] = set()
 
     def run(
         self, policy: Policy, action: str, cancelled: threading.Event, only: Iterable[str] | None = None
@@ -125,10 +133,11 @@ class PolicyRuns:
         self, policy: Policy, action: str, database: str, cancelled: threading.Event
     ) -> Iterator[Message]:
         what, word, extension = _WORDS.get(action, _LOG)
-        stamp = self._clock.local(self._clock.now())
-        name = f"{database}_{word}_{stamp:%Y%m%d_%H%M%S}_{stamp.microsecond // 1000:03d}.{extension}"
+        # A backup never takes the place of another one: without INIT, what lies under its name is appended to
+        # or in the way. Mirrors can only be begun with FORMAT.
         options = ["CHECKSUM", "NAME = @name"]
-        options.append("FORMAT" if len(policy.destinations) > 1 else "INIT")
+        if len(policy.destinations) > 1:
+            options.append("FORMAT")
         if action == "differential":
             options.append("DIFFERENTIAL")
         if policy.compression == "default":
@@ -141,30 +150,60 @@ class PolicyRuns:
                 f"ENCRYPTION (ALGORITHM = {policy.encryption_algorithm},"
                 f" SERVER {policy.encryptor} = [{quoted}])"
             )
-            options.append("FORMAT")
-        variables: dict[str, Value] = {"@database": database, "@name": f"{policy.name}: {action} backup"}
-        devices = []
-        for place, destination in enumerate(policy.destinations):
-            variables[f"@device{place}"] = self._device(destination, database, name, cancelled)
-            kind = "URL" if "://" in destination else "DISK"
-            devices.append(f"{'MIRROR TO' if place else 'TO'} {kind} = @device{place}")
-        unique = list(dict.fromkeys(options))
-        if "FORMAT" in unique and "INIT" in unique:
-            unique.remove("INIT")
-        text = f"BACKUP {what} @database {' '.join(devices)} WITH {', '.join(unique)}"
-        for reply in self._ask(text, variables, cancelled):
-            if isinstance(reply, Message):
-                yield reply
+        folders = [self._folder(destination, database, cancelled) for destination in policy.destinations]
+        with self._name(f"{database}_{word}", extension, folders, cancelled) as name:
+            variables: dict[str, Value] = {"@database": database, "@name": f"{policy.name}: {action} backup"}
+            devices = []
+            for place, folder in enumerate(folders):
+                variables[f"@device{place}"] = f"{folder}{name}"
+                kind = "URL" if "://" in folder else "DISK"
+                devices.append(f"{'MIRROR TO' if place else 'TO'} {kind} = @device{place}")
+            text = f"BACKUP {what} @database {' '.join(devices)} WITH {', '.join(options)}"
+            for reply in self._ask(text, variables, cancelled):
+                if isinstance(reply, Message):
+                    yield reply
 
-    def _device(self, destination: str, database: str, name: str, cancelled: threading.Event) -> str:
+    @contextmanager
+    def _name(
+        self, stem: str, extension: str, folders: Sequence[str], cancelled: threading.Event
+    ) -> Iterator[str]:
+        """Of a medium that is not there yet, whatever the clock says, and nobody else writes meanwhile."""
+        moment = self._clock.local(self._clock.now())
+        while True:
+            name = f"{stem}_{moment:%Y%m%d_%H%M%S}_{moment.microsecond // 1000:03d}.{extension}"
+            with self._guard:
+                taken = name.lower() in self._writing
+                self._writing.add(name.lower())
+            if not taken:
+                try:
+                    if not self._is_used(name) and not self._is_there(name, folders, cancelled):
+                        yield name
+                        return
+                finally:
+                    with self._guard:
+                        self._writing.discard(name.lower())
+            moment += dt.timedelta(milliseconds=1)
+
+    def _is_there(self, name: str, folders: Sequence[str], cancelled: threading.Event) -> bool:
+        return any(
+            row[0] == 1
+            for folder in folders
+            if "://" not in folder
+            for reply in self._ask("EXEC xp_fileexist @a1", {"@a1": f"{folder}{name}"}, cancelled)
+            if isinstance(reply, Rows)
+            for row in reply.rows
+        )
+
+    def _folder(self, destination: str, database: str, cancelled: threading.Event) -> str:
+        """Where the backup goes, up to its name."""
         folder = destination.replace("{database}", database).rstrip("/")
         if not folder:
-            return name
+            return ""
         if "://" not in folder:
             for reply in self._ask("EXEC xp_create_subdir @a1", {"@a1": folder}, cancelled):
                 if isinstance(reply, Message) and reply.severity >= _ERROR:
                     _log.debug("%s", reply.text)  # the backup itself will say what is wrong, if something is
-        return f"{folder}/{name}"
+        return f"{folder}/"
 
     # ------------------------------------------------------------------ trial restores, retention
 

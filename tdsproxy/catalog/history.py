@@ -198,6 +198,15 @@ class History:
         """The backup sets of a database (any case) whose names begin so; oldest first."""
         return named_sets(self._file, database, prefix)
 
+    def has_device(self, name: str) -> bool:
+        """Whether a backup set lies on a medium whose path or URL ends so, in any case."""
+        found = self._file.read(
+            "SELECT 1 FROM backupmediafamily"
+            " WHERE substr(physical_device_name, ?) = ? COLLATE NOCASE LIMIT 1",
+            (-len(name), name),
+        )
+        return bool(found)
+
     def owner_of(self, database: str) -> tuple[UUID, UUID] | None:
         """GUID and family of the database with this name (any case) that was backed up last."""
         rows = self._file.read(

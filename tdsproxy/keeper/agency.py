@@ -205,7 +205,10 @@ class StoreAgent:
             clock = SystemClock()
             catalog = environment.catalog
             self._policies = PolicyBook(catalog.store, lambda: clock.local(clock.now()))
-            self._policy_runs = PolicyRuns(self._run, catalog.databases.all, catalog.history.listed, clock)
+            history = catalog.history
+            self._policy_runs = PolicyRuns(
+                self._run, catalog.databases.all, history.listed, history.has_device, clock
+            )
             self._server = ServerProcess(self._command())
             steps = AgentSteps(self._run, self._server, self._login, self._write, self._run_policy)
             book = JobBook(catalog.store, environment.identity.server_name)

@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tdsproxy.agent.policy_runs import PolicyRuns
 from tdsproxy.catalog.databases import Database, DatabaseState, new_database
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.tsql.replies import Message, Reply
+from tests.commands.support import Workshop
 
 STATES = {
     "fine": DatabaseState.ONLINE,
@@ -39,7 +41,7 @@ def run(policy: Policy, action: str, only: list[str] | None = None) -> tuple[lis
             asked.append(str(request.variables["@database"]))
         yield Message(0, 0, 1, "done")
 
-    runs = PolicyRuns(native, databases, lambda name: [], SystemClock(dt.UTC))
+    runs = PolicyRuns(native, databases, lambda name: [], lambda name: False, SystemClock(dt.UTC))
     found = list(runs.run(policy, action, threading.Event(), only))
     return asked, [message for message in found if message.severity > 10]
 
@@ -57,3 +59,67 @@ def test_a_database_that_is_named_and_is_not_there_is_an_error() -> None:
     ]
     assert run(Policy("p", ("gone", "fine")), "full", ["fine"]) == (["fine"], [])
     assert run(Policy("managed backup of gone", ("gone",)), "full") == ([], [])
+
+
+class StoppedClock(SystemClock):
+    """It is the same millisecond all the time, as it may be an hour later when summer time ends."""
+
+    def now(self) -> dt.datetime:
+        return dt.datetime(2027, 10, 31, 2, 30, 0, 7000, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    made = Workshop(tmp_path)
+    made.run("CREATE DATABASE shop")
+    yield made
+    made.close()
+
+
+def policy_runs(shop: Workshop) -> PolicyRuns:
+    def native(request: NativeRequest, cancelled: threading.Event) -> Iterator[Reply]:
+        yield from shop.run(request.text, variables=dict(request.variables))
+
+    history = shop.catalog.history
+    clock = StoppedClock(dt.UTC)
+    return PolicyRuns(native, shop.catalog.databases.all, history.listed, history.has_device, clock)
+
+
+@pytest.mark.parametrize("places", [("/tmp",), ("/tmp/one", "/tmp/two")])
+def test_no_backup_takes_the_place_of_another_one(shop: Workshop, places: tuple[str, ...]) -> None:
+    runs = policy_runs(shop)
+    policy = Policy("p", ("shop",), destinations=places)
+
+    def back_up() -> None:
+        found = list(runs.run(policy, "full", threading.Event()))
+        assert not [message.text for message in found if message.severity > 10]
+
+    def names() -> list[str]:
+        return sorted(path.name for path in (shop.media / Path(places[-1]).relative_to("/tmp")).glob("*.bak"))
+
+    def name(number: int) -> str:
+        return f"shop_FULL_20271031_023000_{number:03d}.bak"
+
+    back_up()
+    back_up()
+    assert names() == [name(7), name(8)]
+    # msdb's history was lost.
+    shop.catalog.history.forget_database("shop")
+    back_up()
+    assert names() == [name(7), name(8), name(9)]
+    # What msdb knows may be away for a while, or be in an object store.
+    for path in shop.media.rglob(name(9)):
+        path.unlink()
+    back_up()
+    assert names() == [name(7), name(8), name(10)]
+
+
+def test_two_jobs_at_once_write_two_media(shop: Workshop) -> None:
+    runs = policy_runs(shop)
+    with (
+        runs._name("shop_FULL", "bak", [""], threading.Event()) as first,
+        runs._name("SHOP_FULL", "bak", [""], threading.Event()) as second,
+    ):
+        assert first.lower() != second.lower()
+    with runs._name("shop_FULL", "bak", [""], threading.Event()) as again:
+        assert again == first
