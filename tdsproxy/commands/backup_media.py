@@ -13,7 +13,7 @@ import apsw
 from tdsproxy.backup import operations
 from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.configurations import BACKUP_COMPRESSION_ALGORITHM, BACKUP_COMPRESSION_DEFAULT
-from tdsproxy.commands.backup_options import URL_TYPE, BackupOptions, stored_algorithm
+from tdsproxy.commands.backup_options import URL_TYPE, BackupOptions, same_medium, stored_algorithm
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.history_rows import SHOWN_PAGE, backup_rows
@@ -104,7 +104,7 @@ class _MediumCheck:
         if info is None or self.options.skip:
             return
         wanted = self.options.media_name
-        if wanted is not None and wanted != (info.header.name or ""):
+        if not same_medium(wanted, info.header.name):
             raise fail(4037, wanted, info.header.name or "", device)
         if not self.options.init:
             return

@@ -27,6 +27,8 @@ _ALGORITHMS: Final = {
     "XZ": "XZ",
 }
 _LEVELS: Final = frozenset({"LOW", "MEDIUM", "HIGH"})
+_LONGEST: Final = {"NAME": 128, "DESCRIPTION": 255, "MEDIANAME": 128, "MEDIADESCRIPTION": 255}
+"""How many characters the columns of HEADERONLY, LABELONLY and msdb have for these options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,23 @@ def first_value(option: ast.Option) -> ast.Operand:
     if not option.values:
         raise fail(3217, option.name)
     return option.values[0]
+
+
+def name_of(option: ast.Option, operands: Operands) -> str | None:
+    """The text of NAME, DESCRIPTION, MEDIANAME or MEDIADESCRIPTION, as much as its columns hold; None for
+    NULL."""
+    text = operands.text(first_value(option))
+    return None if text is None else fitting(text, _LONGEST[option.name])
+
+
+def fitting(text: str, longest: int) -> str:
+    """The beginning of ``text`` that a column of so many UTF-16 units holds."""
+    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore")
+
+
+def same_medium(wanted: str | None, name: str | None) -> bool:
+    """Whether MEDIANAME names a medium called ``name``; None names any."""
+    return wanted is None or wanted == fitting(name or "", _LONGEST["MEDIANAME"])
 
 
 def stats_of(statement: str, option: ast.Option, operands: Operands) -> int:
@@ -147,11 +166,11 @@ def _read(option: ast.Option, operands: Operands, *, to_url: bool) -> Mapping[st
         case "STANDBY":
             return {"standby": operands.text(first_value(option)) or ""}
         case "NAME" | "DESCRIPTION":
-            return {option.name.lower(): operands.text(first_value(option))}
+            return {option.name.lower(): name_of(option, operands)}
         case "MEDIANAME":
-            return {"media_name": operands.text(first_value(option))}
+            return {"media_name": name_of(option, operands)}
         case "MEDIADESCRIPTION":
-            return {"media_description": operands.text(first_value(option))}
+            return {"media_description": name_of(option, operands)}
         case "EXPIREDATE":
             return {"expires": operands.moment(first_value(option), option.name)}
         case "STATS":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tdsproxy.commands.backup_options import check_options, first_value, number_of, stats_of
+from tdsproxy.commands.backup_options import check_options, first_value, name_of, number_of, stats_of
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.stop_points import StopPoint, read_stop_point
@@ -94,7 +94,7 @@ def _read(option: ast.Option, operands: Operands, *, from_url: bool) -> Mapping[
         case "STATS":
             return {"stats": stats_of("RESTORE", option, operands)}
         case "MEDIANAME":
-            return {"media_name": operands.text(first_value(option))}
+            return {"media_name": name_of(option, operands)}
         case "BLOCKSIZE" | "BUFFERCOUNT" | "MAXTRANSFERSIZE":
             number_of("RESTORE", option, operands, to_url=from_url)
             return {}

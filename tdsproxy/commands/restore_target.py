@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tdsproxy.backup.media_info import MediaInfo
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.catalog.names import name_key
+from tdsproxy.commands.backup_options import same_medium
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.failure import CommandError, fail
 from tdsproxy.commands.log_chain import status_of
@@ -39,7 +40,7 @@ class Target:
 
 def check_media_name(media: MediaInfo, device: str, options: RestoreOptions) -> None:
     """Raises CommandError 4037."""
-    if options.media_name is not None and options.media_name != (media.header.name or ""):
+    if not same_medium(options.media_name, media.header.name):
         raise fail(4037, options.media_name, media.header.name or "", device)
 
 

@@ -75,3 +75,17 @@ def test_a_tail_says_so_in_its_flags(tmp_path: Path) -> None:
         assert shop.history("SELECT flags FROM backupset WHERE type = 'L'") == [(512,), (832,)]
     finally:
         shop.close()
+
+
+def test_names_are_cut_to_their_columns(shop: Workshop) -> None:
+    """With a character of two UTF-16 units across the end of what fits."""
+    given = {"NAME": 127, "DESCRIPTION": 254, "MEDIANAME": 127, "MEDIADESCRIPTION": 254}
+    words = ", ".join(f"{name} = '{'x' * count}\U0001f600tail'" for name, count in given.items())
+    for _ in range(2):
+        assert 3014 in numbers(shop.run(f"BACKUP DATABASE d TO DISK = 'names.bak' WITH COPY_ONLY, {words}"))
+    (_, header) = table(shop.run("RESTORE HEADERONLY FROM DISK = 'names.bak'"))
+    (label,) = table(shop.run("RESTORE LABELONLY FROM DISK = 'names.bak'"))
+    assert (header["BackupName"], header["BackupDescription"]) == ("x" * 127, "x" * 254)
+    assert (label["MediaName"], label["MediaDescription"]) == ("x" * 127, "x" * 254)
+    whole = f"RESTORE VERIFYONLY FROM DISK = 'names.bak' WITH MEDIANAME = '{'x' * 127}\U0001f600tail'"
+    assert numbers(shop.run(whole)) == [3262]
