@@ -20,6 +20,8 @@ from tdsproxy.log.service import LogService
 from tdsproxy.tsql.errors import SqlError
 
 _LOOK: Final = dt.timedelta(seconds=1)
+_RETRY_SECONDS: Final = 60.0
+_MOST_DOUBLINGS: Final = 6
 
 
 class Changes(Protocol):
@@ -55,6 +57,15 @@ class _Seen:
     backed_up: dt.datetime | None = None
     rebase: bool = False
     """What was seen while the backup ran may be its own doing."""
+    waiting: int | None = None
+    """The base from before the backup that is due."""
+    running: int | None = None
+    """That from before the one that runs."""
+    failed: bool = False
+    """It has ended, and has failed."""
+    failures: int = 0
+    """How many have, one after the other; the last one at ``failed_at``."""
+    failed_at: dt.datetime | None = None
 
 
 class PolicyWatch:
@@ -73,35 +84,45 @@ class PolicyWatch:
         self._start = start
         self._guard = threading.Lock()
         self._seen: dict[tuple[UUID, UUID], _Seen] = {}
-        self._due: dict[UUID, set[str]] = {}
+        self._due: dict[UUID, dict[str, _Seen]] = {}
 
     def take(self, job: UUID) -> set[str]:
         """The databases for which a job was started; they wait no longer."""
         with self._guard:
-            return self._due.pop(job, set())
+            taken = self._due.pop(job, {})
+            for seen in taken.values():
+                seen.running, seen.waiting = seen.waiting, None
+        return set(taken)
 
-    def finished(self, job: UUID) -> None:
-        """A job has ended."""
-        for (watched, _), seen in list(self._seen.items()):
-            if watched == job:
+    def finished(self, job: UUID, *, failed: bool = False) -> None:
+        """A job has ended. What a backup that ``failed`` was to hold still waits for one."""
+        with self._guard:
+            for (watched, _), seen in list(self._seen.items()):
+                if watched != job:
+                    continue
                 seen.rebase = True
+                if seen.running is not None:
+                    seen.failed = failed
+                    if not failed:
+                        seen.running, seen.failures = None, 0
 
     def tick(self, now: dt.datetime) -> dt.datetime | None:
         watched = [(s, p, p.after_change) for s, p in self._policies() if p.after_change is not None]
         for source, policy, change in watched:
             job = job_id(source, policy.name, CHANGE)
-            ready = {
-                database.name
+            ready = [
+                database
                 for database in self._databases()
                 if policy.covers(database.name) and self._look(job, database, change, now)
-            }
+            ]
             if ready:
                 self._begin(job, ready)
         return now + _LOOK if watched else None
 
-    def _begin(self, job: UUID, ready: set[str]) -> None:
+    def _begin(self, job: UUID, ready: Iterable[Database]) -> None:
         with self._guard:
-            self._due.setdefault(job, set()).update(ready)
+            due = self._due.setdefault(job, {})
+            due.update((database.name, self._seen[job, database.guid]) for database in ready)
         try:
             self._start(job)
         except SqlError:
@@ -116,7 +137,9 @@ class PolicyWatch:
             seen = self._seen[job, database.guid] = _Seen(base, base)
             if base == position:
                 return False
-        if seen.rebase and not is_log:
+        if seen.failed:
+            self._take_back(seen, database, change, now, position, is_log=is_log)
+        elif seen.rebase and not is_log:
             seen.base = seen.position = position
             seen.changed = None
         seen.rebase = False
@@ -141,11 +164,42 @@ class PolicyWatch:
                 and self._changes.bytes_between(seen.base, seen.position) >= change.log_bytes
             )
         )
+        if seen.failures and seen.failed_at is not None:
+            seen.failed_at = min(seen.failed_at, now)
+            pause = _RETRY_SECONDS * 2 ** min(seen.failures - 1, _MOST_DOUBLINGS)
+            enough = enough and (now - seen.failed_at).total_seconds() >= pause
         if seen.backed_up is not None:
             enough = enough and (now - seen.backed_up).total_seconds() >= change.at_most_every
         if enough:
+            with self._guard:
+                seen.waiting = seen.base if seen.waiting is None else seen.waiting
             seen.base, seen.commits, seen.backed_up = seen.position, 0, now
         return enough
+
+    def _take_back(
+        self,
+        seen: _Seen,
+        database: Database,
+        change: AfterChange,
+        now: dt.datetime,
+        position: int,
+        *,
+        is_log: bool,
+    ) -> None:
+        """The backup has failed, unless it was that of another database in the same job."""
+        with self._guard:
+            assert seen.running is not None
+            seen.base, seen.running, seen.failed = seen.running, None, False
+        last = self._changes.backed_up(database, change.kind) if is_log else None
+        if last is not None and last > seen.base:
+            seen.base = self._base(database, change, position, is_log=is_log)
+            seen.failures = 0
+        else:
+            seen.failures, seen.failed_at = seen.failures + 1, now
+        seen.position = max(seen.position, seen.base)
+        seen.changed = seen.changed or now
+        if is_log and change.commits is not None:
+            seen.commits = self._changes.commits_between(database, seen.base, seen.position)
 
     def _base(self, database: Database, change: AfterChange, position: int, *, is_log: bool) -> int:
         """What was committed since the last backup counts, also what came before the watch."""

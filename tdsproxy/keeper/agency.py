@@ -198,6 +198,7 @@ class StoreAgent:
             from tdsproxy.agent.policy_book import PolicyBook
             from tdsproxy.agent.policy_runs import PolicyRuns
             from tdsproxy.agent.policy_watch import PolicyWatch, StoreChanges
+            from tdsproxy.agent.records import RunStatus
             from tdsproxy.agent.service import Agent
             from tdsproxy.agent.steps import AgentSteps, ServerProcess
 
@@ -221,7 +222,9 @@ class StoreAgent:
             )
             agent.extras.append(self._watch)
             watch = self._watch
-            agent.listeners.append(lambda finished: watch.finished(finished.job_id))
+            agent.listeners.append(
+                lambda ended: watch.finished(ended.job_id, failed=ended.status is RunStatus.FAILED)
+            )
             agent.listeners.append(self._tell_of_managed)
             self._agent = agent
         return self._agent

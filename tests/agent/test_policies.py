@@ -288,6 +288,50 @@ def test_quiet_after_changes(is_log: bool) -> None:
     assert len(started) == 1
 
 
+@pytest.mark.parametrize("is_log", [True, False])
+def test_what_a_failed_backup_was_to_hold_still_waits_for_one(is_log: bool) -> None:
+    changes, started = FakeChanges(), list[UUID]()
+    changes.is_log = is_log
+    databases = [new_database(name, id=number, guid=uuid4()) for number, name in ((5, "shop"), (6, "other"))]
+    change = AfterChange(commits=5, quiet_seconds=10, at_most_every=0)
+    policy = Policy("p", ("shop", "other"), after_change=change)
+
+    def start(job: UUID) -> None:
+        started.append(job)
+        assert watch.take(job) == {"shop", "other"}
+
+    watch = PolicyWatch(lambda: [(FILE, policy)], lambda: databases, changes, start)
+    job = job_id(FILE, "p", CHANGE)
+    now = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+
+    def passed(seconds: int, number: int) -> None:
+        """So many seconds, after which so many jobs have been started."""
+        nonlocal now
+        for _ in range(seconds):
+            now += dt.timedelta(seconds=1)
+            watch.tick(now)
+        assert len(started) == number
+
+    passed(1, 0)
+    changes.at += 7
+    passed(12, 1)
+    # Each failure is followed by a longer pause than the one before.
+    for number, pause in ((1, 60), (2, 120), (3, 240)):
+        watch.finished(job, failed=True)
+        passed(pause, number)
+        passed(2, number + 1)
+    if is_log:
+        # That of one database was written although the job has failed, for the other's sake.
+        changes.backed_up_to = changes.at
+        watch.finished(job, failed=True)
+        passed(1000, 4)
+    else:
+        watch.finished(job)
+        passed(1000, 4)
+    changes.at += 5
+    passed(12, 5)
+
+
 def test_a_clock_that_was_put_back_lets_no_change_wait() -> None:
     changes, started = FakeChanges(), list[UUID]()
     database = new_database("shop", id=5, guid=uuid4())
