@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 
@@ -27,6 +28,7 @@ from tdsproxy.backup.page_map import PageMap, page_hashes
 from tdsproxy.backup.pipeline import ordered_map
 from tdsproxy.backup.set_sink import Pages, SetSink
 from tdsproxy.backup.source_check import SourceCheck
+from tdsproxy.log.records import LogError
 from tdsproxy.media import format as layout
 from tdsproxy.media.device_set import Devices
 from tdsproxy.media.documents import CHANGES, DIFFERENTIAL, SetDescription
@@ -56,8 +58,8 @@ def backup_differential(
     more, that any transaction from the base's FirstLSN on wrote. They are iterated only *after* ``log`` was
     called, which is called when the snapshot is held (see ``backup_database``), so a generator that asks
     the archive sees all that the snapshot holds. None: the pages are found by the hashes in the directory
-    ``page_map`` that the full backup noted. In both cases what this backup holds counts as changed there
-    from now on.
+    ``page_map`` that the full backup noted, as when they can't be read to the end (LogError, OSError). In
+    both cases what this backup holds counts as changed there from now on.
 
     Durable, or without a trace, as ``backup_database``. ``progress`` gets (bytes looked at, bytes in all).
     ``check`` looks at the source before. Raises SourceDamaged, BaseMissing when the hashes are not there,
@@ -84,14 +86,15 @@ def backup_differential(
         with Snapshot(source, cancelled=stop.is_set) as snapshot:
             begun_ns = time.time_ns()
             tail = log() if log is not None else None
-            if changed_pages is not None:
-                pages = _existing(changed_pages, snapshot)
+            numbers = _read(changed_pages, known, base)
+            if numbers is not None:
+                pages = _existing(numbers, snapshot)
             else:
                 assert known is not None
                 if known.page_size != snapshot.page_size:
                     raise BaseMissing(base, "the page size was another one")
                 pages = _changed(sink, snapshot, known, progress)
-            found = msgspec.structs.replace(description, is_by_hashes=changed_pages is None)
+            found = msgspec.structs.replace(description, is_by_hashes=numbers is None)
             sink.write_header(*described(snapshot, found, len(pages) * snapshot.page_size))
             _write_lists(sink, snapshot, pages, options.run_bytes, progress)
             snapshot.check()
@@ -109,6 +112,21 @@ def backup_differential(
     if check is not None:
         check.look(source, stop)
     return write_set(device, description.set_guid, options, stop, content, keep_map)
+
+
+def _read(changed_pages: Iterable[int] | None, known: PageMap | None, base: UUID) -> set[int] | None:
+    """The pages; None when there are none or they can't be read, so that the hashes must tell. Raises
+    BaseMissing when those can't either."""
+    if changed_pages is None:
+        return None
+    try:
+        return set(changed_pages)
+    except (LogError, OSError) as error:
+        if known is None:
+            raise BaseMissing(
+                base, f"neither the log nor hashes of pages tell what changed: {error}"
+            ) from error
+        return None
 
 
 def _existing(pages: Iterable[int], snapshot: Snapshot) -> list[int]:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from tdsproxy.backup.errors import BaseMissing, OperationCancelled, SourceDamaged
 from tdsproxy.backup.page_map import PageMap, load
+from tdsproxy.log.records import LogError
 from tdsproxy.store.integrity import Finding, damage_of
 
 
@@ -56,7 +57,8 @@ class SourceCheck:
             raise SourceDamaged(source, min(self.pages, default=1), self.findings[0].text)
 
     def begin(self, page_size: int) -> None:
-        """The snapshot is held, and so is the log up to there. Raises LogError, OSError."""
+        """The snapshot is held, and so is the log up to there. Without hashes, and when ``changed`` can't
+        tell, nothing is compared. Raises OSError."""
         self._known = None
         if self.base is None:
             return
@@ -65,10 +67,14 @@ class SourceCheck:
             known = load(directory, set_guid)
         except BaseMissing:
             return
-        written = self.changed()
-        if written is not None and known.page_size == page_size:
-            self._written = frozenset(written)
-            self._known = known
+        try:
+            written = self.changed()
+            if written is not None and known.page_size == page_size:
+                self._written = frozenset(written)
+                self._known = known
+        except (LogError, OSError):
+            # Damage of the log must not stand in the way of the backup that makes it dispensable.
+            return
 
     def compare(self, source: Path, first: int, hashes: bytes) -> None:
         """To be called with the hashes of each run, from any thread. Raises SourceDamaged."""

@@ -91,7 +91,7 @@ class DataLog:
 
     def pages_since(self, base_lsn: int) -> Iterable[int] | None:
         """The pages changed since then, to be asked for after ``tail``, also on the forks that the database
-        came from; None when the log does not tell."""
+        came from; None when the log does not tell. Raises LogError, OSError while it is iterated."""
         if self.logs is None:
             return None
         archives = {archive.fork: archive for archive in self.logs.archives(self.database.guid)}
@@ -109,7 +109,7 @@ class DataLog:
                 return None
             ranges.append((archive, first, end))
             if begins_here or line is None or came_from is None:
-                return _pages(ranges)
+                return _pages(ranges, self.database.name)
             current, end = came_from, line.point_lsn
 
 
@@ -138,9 +138,14 @@ def _note_unlogged(env: CommandEnvironment, database: Database, lsn: int) -> Non
     env.catalog.databases.update(database.id, chain=chain)
 
 
-def _pages(ranges: list[tuple[Archive, int, int | None]]) -> Iterator[int]:
+def _pages(ranges: list[tuple[Archive, int, int | None]], name: str) -> Iterator[int]:
     # A restore in place writes the first page's counters anew.
     yield 1
     for archive, first, end in ranges:
-        if end is None or first < end:
+        if end is not None and first >= end:
+            continue
+        try:
             yield from archive.changed_pages(first, end)
+        except (LogError, OSError) as error:
+            _log.error("the log of %s does not tell what changed since the last full backup: %s", name, error)
+            raise

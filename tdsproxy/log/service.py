@@ -251,8 +251,7 @@ class LogService:
             state = ChainState.PSEUDO_SIMPLE
         elif start < archive.unbroken_since():
             state = ChainState.BROKEN
-            gaps = archive.gaps()
-            reason = reason or (gaps[-1].reason if gaps else "the archive does not reach back far enough")
+            reason = reason or _why_broken(archive)
         return ChainStatus(
             state,
             start if state is ChainState.UNBROKEN else None,
@@ -431,6 +430,15 @@ class LogService:
     def announce_mark(self, guid: uuid.UUID, name: str | None, description: str | None = None) -> None:
         """See ``Capturer.announce_mark``."""
         self._capturer(guid).announce_mark(name, description)
+
+
+def _why_broken(archive: Archive) -> str:
+    try:
+        gaps = archive.gaps()
+    except (ArchiveDamaged, OSError) as error:
+        # A full backup asks, too: it is what mends the chain.
+        return str(error)
+    return gaps[-1].reason if gaps else "the archive does not reach back far enough"
 
 
 def _fork_of(path: Path) -> uuid.UUID | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from tdsproxy.backup import operations
+from tdsproxy.backup.page_map import remove_maps
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.log_chain import status_of
@@ -788,11 +790,7 @@ def test_a_damaged_log_breaks_the_chain_and_the_next_data_backup_begins_another(
     size = segment.stat().st_size
     put(shop, 3, 4)
     assert logs.capture_now(find(shop).guid) > middle
-    with segment.open("r+b") as file:
-        file.seek(size + 60)
-        byte = file.read(1)
-        file.seek(size + 60)
-        file.write(bytes([byte[0] ^ 0x40]))
+    damage(segment, size + 60)
     if found_by == "full backup":
         assert numbers(shop.run("BACKUP DATABASE a TO DISK='/tmp/no.bak'")) == [0, 3013]
     else:
@@ -816,6 +814,87 @@ def test_a_damaged_log_breaks_the_chain_and_the_next_data_backup_begins_another(
     shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn' WITH NORECOVERY")
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/more.trn'")) == BACKED_UP
     assert content(shop, "b") == [1, 2, 3, 4, 5, 6]
+
+
+def damage(segment: Path, at: int) -> None:
+    with segment.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 0x40]))
+
+
+def damage_older_segment(shop: Workshop, *, in_log_backup: bool = True) -> None:
+    """A log of two segments; the first one's record of row 2 is damaged."""
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    full(shop)
+    guid = find(shop).guid
+    (older,) = (shop.store / "log").glob("*/*/*.seg")
+    logs.capture_now(guid)
+    size = older.stat().st_size
+    put(shop, 2)
+    logs.capture_now(guid)
+    logs.archive(guid).begin_segment_soon(2 * time.time_ns())
+    put(shop, 3)
+    logs.capture_now(guid)
+    assert len(list((shop.store / "log").glob("*/*/*.seg"))) == 2
+    if in_log_backup:
+        log(shop)
+    damage(older, size + 60)
+
+
+@pytest.mark.parametrize("in_log_backup", [True, False])
+def test_a_differential_over_a_damaged_older_segment_goes_by_the_hashes_of_pages(
+    shop: Workshop, in_log_backup: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage_older_segment(shop, in_log_backup=in_log_backup)
+    if not in_log_backup:
+        assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    put(shop, 4)
+    differential(shop, "diff.bak")
+    assert "the log of a does not tell what changed since the last full backup" in caplog.text
+    put(shop, 5)
+    log(shop, "anew.trn")
+    put(shop, 6)
+    log(shop, "more.trn")
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
+    shop.run("RESTORE DATABASE b FROM DISK='/tmp/diff.bak' WITH NORECOVERY")
+    shop.run("RESTORE LOG b FROM DISK='/tmp/anew.trn' WITH NORECOVERY")
+    assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/more.trn'")) == BACKED_UP
+    assert content(shop, "b") == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_differential_names_the_full_backup_as_the_remedy_when_no_hashes_are_left(shop: Workshop) -> None:
+    damage_older_segment(shop)
+    remove_maps(shop.store, find(shop).guid)
+    (said, _) = messages(shop.run("BACKUP DATABASE a TO DISK='/tmp/diff.bak' WITH DIFFERENTIAL"))
+    assert said.number == 3035
+    assert "Perform a full database backup" in said.text
+    full(shop)
+    differential(shop, "diff.bak")
+
+
+def test_damage_of_an_older_segment_stops_no_full_backup_with_checksum(shop: Workshop) -> None:
+    damage_older_segment(shop)
+    full(shop, "checked.bak", "CHECKSUM")
+    assert header(shop, "checked.bak")["HasBackupChecksums"] == 1
+    put(shop, 4)
+    differential(shop, "diff.bak")
+
+
+def test_a_full_backup_begins_a_chain_behind_a_gap_and_a_damaged_older_segment(shop: Workshop) -> None:
+    damage_older_segment(shop)
+    broken(shop)
+    status = status_of(shop.env, find(shop))
+    assert status.state is ChainState.BROKEN
+    assert "is damaged" in str(status.reason)
+    assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    full(shop, "anew.bak")
+    assert status_of(shop.env, find(shop)).state is ChainState.UNBROKEN
+    put(shop, 4)
+    log(shop, "anew.trn")
 
 
 @pytest.mark.parametrize(
