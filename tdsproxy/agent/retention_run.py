@@ -37,7 +37,7 @@ from tdsproxy.media.object_device import Share
 from tdsproxy.media.reader import MediaReader
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Writing
-from tdsproxy.objects.store import open_bucket
+from tdsproxy.objects.store import Abandoned, open_bucket
 from tdsproxy.objects.url import is_url, parse_url
 from tdsproxy.tsql.values import DateTime, Value
 
@@ -334,6 +334,9 @@ def _archive(
     try:
         for name in names:
             _write_again(context, name, storage_class)
+    except _Cancelled:
+        outcome.failed += [(item, "it was cancelled before it was archived") for item in sets]
+        return
     except ObjectError as error:
         outcome.failed += [(item, f"it can't be archived: {error}") for item in sets]
         return
@@ -342,13 +345,13 @@ def _archive(
 
 
 def _write_again(context: Context, name: str, storage_class: str) -> None:
-    """Raises ObjectError. A whole object takes the place of the old one; nobody sees half of it."""
+    """Raises ObjectError, _Cancelled. A whole object takes the place of the old one; nobody sees half of it."""
     env = context.env
     url = parse_url(name)
     secret = find_secret(env, url)
     with env.object_locks.hold(url.identity, env.cancelled.is_set) as held:
         if not held:
-            return
+            raise _Cancelled
         old = open_bucket(url, secret, env.reaching, Writing())
         found = old.find(url.key)
         if found is None:
@@ -356,17 +359,30 @@ def _write_again(context: Context, name: str, storage_class: str) -> None:
         new = open_bucket(url, secret, env.reaching, Writing(storage_class=storage_class))
         part = max(_PART_BYTES, -(-found.size // _MOST_PARTS))
         with ThreadPoolExecutor(1, "archive") as reader:
-            new.upload(url.key, _read_beside(reader, old.pieces(url.key)), part, 2)
+            pieces = _read_beside(reader, old.pieces(url.key), found.size, env.cancelled.is_set)
+            try:
+                new.upload(url.key, pieces, part, 2)
+            except Abandoned:
+                raise _Cancelled from None
 
 
-def _read_beside(reader: ThreadPoolExecutor, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """``pieces``, each read by a thread of ``reader``: who uploads must not wait for a download itself."""
+def _read_beside(
+    reader: ThreadPoolExecutor, pieces: Iterator[bytes], size: int, cancelled: Callable[[], bool]
+) -> Iterator[bytes]:
+    """``pieces``, each read by a thread of ``reader``: who uploads must not wait for a download itself.
+    Raises Abandoned, and ObjectError unless they are ``size`` bytes."""
+    left = size
     while (piece := reader.submit(next, pieces, b"").result()) != b"":
+        if cancelled():
+            raise Abandoned
+        left -= len(piece)
         yield piece
+    if left:
+        raise ObjectError(Reason.CHANGED)
 
 
 class _Cancelled(Exception):
-    """Nothing was deleted."""
+    """Nothing was done."""
 
 
 class _Changed(Exception):

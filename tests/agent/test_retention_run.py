@@ -16,6 +16,7 @@ from tdsproxy.commands import trial_restores
 from tdsproxy.commands.context import Context
 from tdsproxy.commands.operands import Operands
 from tdsproxy.commands.request import NativeRequest
+from tdsproxy.objects.store import Bucket
 from tdsproxy.tsql.values import DateTime
 from tests.commands.support import ADMIN, Workshop
 from tests.objects.s3_server import IDENTITY, KEY, SECRET, s3_server
@@ -178,3 +179,35 @@ def test_objects_are_archived_and_deleted(shop: Shop) -> None:
         assert "can't be read at once" in frozen.failed[0][1]
         assert len(shop.retain().deleted) == 1
         assert s3.keys("kept") == ["two.bak"]
+
+
+@pytest.mark.slow
+def test_what_is_not_whole_in_the_colder_class_is_not_taken_for_archived(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as s3:
+        url = s3.bucket("cut")
+        shop.run(f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'")
+        shop.run(f"BACKUP DATABASE shop TO URL = '{url}/one.bak' WITH FORMAT")
+        cold = replace(ONE, archive_after_days=0.0, archive_class="STANDARD_IA")
+        size = s3.object("cut", "one.bak").size
+        whole = Bucket.pieces
+
+        def cut(self: Bucket, key: str, size: int = 4 << 20, offset: int = 0) -> Iterator[bytes]:
+            yield b"".join(whole(self, key, size, offset))[:-1]
+
+        def cancelling(self: Bucket, key: str, size: int = 4 << 20, offset: int = 0) -> Iterator[bytes]:
+            for piece in whole(self, key, size, offset):
+                shop.env.cancelled.set()
+                yield piece
+
+        for pieces, said in ((cut, "has changed"), (cancelling, "cancelled"), (whole, "cancelled")):
+            monkeypatch.setattr(Bucket, "pieces", pieces)
+            outcome = shop.retain(cold)
+            assert [said in reason for _, reason in outcome.failed] == [True]
+            assert s3.object("cut", "one.bak").size == size
+            assert s3.object("cut", "one.bak").storage_class == "STANDARD"
+            assert s3.open_uploads("cut") == 0
+        shop.env.cancelled.clear()
+        assert shop.retain(cold).failed == []
+        assert s3.object("cut", "one.bak").storage_class == "STANDARD_IA"
