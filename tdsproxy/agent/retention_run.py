@@ -37,6 +37,7 @@ from tdsproxy.media.object_device import Share
 from tdsproxy.media.reader import MediaReader
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Writing
+from tdsproxy.objects.requests import encryption_of
 from tdsproxy.objects.store import Abandoned, open_bucket
 from tdsproxy.objects.url import is_url, parse_url
 from tdsproxy.tsql.values import DateTime, Value
@@ -345,7 +346,8 @@ def _archive(
 
 
 def _write_again(context: Context, name: str, storage_class: str) -> None:
-    """Raises ObjectError, _Cancelled. A whole object takes the place of the old one; nobody sees half of it."""
+    """A whole object takes the place of the old one, encrypted as that was; nobody sees half of it. Raises
+    ObjectError, _Cancelled."""
     env = context.env
     url = parse_url(name)
     secret = find_secret(env, url)
@@ -356,7 +358,9 @@ def _write_again(context: Context, name: str, storage_class: str) -> None:
         found = old.find(url.key)
         if found is None:
             raise ObjectError(Reason.MISSING)
-        new = open_bucket(url, secret, env.reaching, Writing(storage_class=storage_class))
+        encryption, kms_key = encryption_of(url, secret, env.reaching)
+        how = Writing(storage_class=storage_class, encryption=encryption, kms_key=kms_key)
+        new = open_bucket(url, secret, env.reaching, how)
         part = max(_PART_BYTES, -(-found.size // _MOST_PARTS))
         with ThreadPoolExecutor(1, "archive") as reader:
             pieces = _read_beside(reader, old.pieces(url.key), found.size, env.cancelled.is_set)

@@ -211,3 +211,15 @@ def test_what_is_not_whole_in_the_colder_class_is_not_taken_for_archived(
         shop.env.cancelled.clear()
         assert shop.retain(cold).failed == []
         assert s3.object("cut", "one.bak").storage_class == "STANDARD_IA"
+
+
+@pytest.mark.slow
+def test_what_is_archived_stays_encrypted_as_it_was(shop: Shop) -> None:
+    with s3_server() as s3:
+        url = s3.bucket("sealed")
+        shop.run(f"CREATE CREDENTIAL [{url}] WITH IDENTITY = '{IDENTITY}', SECRET = '{KEY}:{SECRET}'")
+        members = '{"s3": {"server_side_encryption": "aws:kms", "kms_key_id": "k1"}}'
+        shop.run(f"BACKUP DATABASE shop TO URL = '{url}/one.bak' WITH FORMAT, BACKUP_OPTIONS = '{members}'")
+        assert shop.retain(replace(ONE, archive_after_days=0.0, archive_class="STANDARD_IA")).failed == []
+        found = s3.object("sealed", "one.bak")
+        assert (found.storage_class, found.encryption, found.kms_key_id) == ("STANDARD_IA", "aws:kms", "k1")
