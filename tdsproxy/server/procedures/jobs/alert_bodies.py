@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tdsproxy.server.procedures.jobs.common import one_of
 from tdsproxy.server.procedures.jobs.messages import refuse
 
 _FIND_ALERT: Final = """
@@ -20,6 +21,12 @@ END
 _CATEGORY: Final = (
     "(SELECT category_id FROM dbo.syscategories WHERE name = @category_name AND category_class = 2)"
 )
+_CHECK: Final = f"""
+{one_of("@enabled", "0, 1")}
+SELECT @category_name = NULLIF(NULLIF(@category_name, N''), N'[DEFAULT]')
+IF @database_name <> N'' AND DB_ID(@database_name) IS NULL {refuse(15010, "@database_name")}
+IF @category_name IS NOT NULL AND {_CATEGORY} IS NULL {refuse(14262, "'@category_name'", "@category_name")}
+"""
 _FIND_BOTH: Final = f"""{_FIND_ALERT.format("@alert_name")} {refuse(14262, "'@alert_name'", "@alert_name")}
 DECLARE @operator int = (SELECT id FROM dbo.sysoperators WHERE name = @operator_name)
 IF @operator IS NULL {refuse(14262, "'@operator_name'", "@operator_name")}
@@ -47,6 +54,8 @@ IF @wmi_query <> N'' OR @wmi_namespace <> N'' {refuse(14287, "'@wmi_namespace'",
 IF @message_id > 0 SET @severity = 0
 IF @severity NOT BETWEEN 0 AND 25 {refuse(14266, "'@severity'", "'0..25'")}
 IF @job_id = 0x00 SET @job_id = NULL
+{_CHECK}
+SELECT @database_name = NULLIF(@database_name, N'')
 {_FIND_JOB}
 INSERT dbo.sysalerts (name, event_source, message_id, severity, enabled, delay_between_responses,
     last_occurrence_date, last_occurrence_time, last_response_date, last_response_time, notification_message,
@@ -67,6 +76,8 @@ VALUES (@name, N'MSSQLSERVER', @message_id, @severity, @enabled, @delay_between_
         f"""{_FIND_ALERT.format("@name")} {refuse(14262, "'@name'", "@name")}
 IF @new_name <> @name AND EXISTS (SELECT * FROM dbo.sysalerts WHERE name = @new_name)
     {refuse(14261, "'@new_name'", "@new_name")}
+{_CHECK}
+IF @severity NOT BETWEEN 0 AND 25 {refuse(14266, "'@severity'", "'0..25'")}
 {_FIND_JOB}
 UPDATE dbo.sysalerts SET name = ISNULL(@new_name, name), enabled = ISNULL(@enabled, enabled),
     message_id = ISNULL(@message_id, message_id), severity = ISNULL(@severity, severity),

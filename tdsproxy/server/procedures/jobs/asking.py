@@ -99,6 +99,13 @@ def _start(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Rep
 
 def _stop(session: Session, frame: Frame, arguments: Sequence[Argument]) -> Replies:
     given = Parameters("sp_stop_job", "@job_name @job_id @originating_server @server_name", arguments)
+    known = (
+        given.text("@job_name"),
+        given.value("@job_id", t.UNIQUEIDENTIFIER),
+        given.text("@originating_server"),
+    )
+    if sum(value is not None for value in known) != 1:
+        raise _fail(14232)
     job, name, owner, servers, _ = _find(session, given)
     _require_operator(session, owner)
     if not servers:

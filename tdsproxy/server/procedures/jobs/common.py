@@ -36,10 +36,31 @@ TOUCH_JOB: Final = (
     " WHERE job_id = @job_id"
 )
 
+FIND_STEP: Final = f"""
+DECLARE @last int = (SELECT ISNULL(MAX(step_id), 0) FROM dbo.sysjobsteps WHERE job_id = @job_id)
+DECLARE @title sysname = (SELECT name FROM dbo.sysjobs WHERE job_id = @job_id)
+DECLARE @range nvarchar(30) = N'1..' + CAST(@last AS nvarchar(12))
+IF @step_id IS NOT NULL AND @last = 0 {refuse(14528, "@title")}
+IF @step_id NOT BETWEEN 1 AND @last {refuse(14266, "'@step_id'", "@range")}
+IF @step_id IS NOT NULL SELECT @step_name = NULL
+IF @step_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id
+    AND step_name = @step_name) {refuse(14262, "'@step_name'", "@step_name")}
+"""
+"""After ``FIND_JOB``: ``@step_id`` and ``@step_name``, if they are given, name a step; the former wins."""
+
 SCHEDULE: Final = "@schedule_id int = NULL, @schedule_name sysname = NULL"
-FIND_SCHEDULE: Final = f"""
+
+
+def find_schedule(name: str) -> str:
+    """Of ``@schedule_id`` and ``@schedule_name`` one must be given, and say which schedule is meant; ``name``
+    is what the procedure calls the latter."""
+    return f"""
+SELECT @schedule_name = NULLIF(@schedule_name, N'')
+IF (@schedule_id IS NULL AND @schedule_name IS NULL)
+    OR (@schedule_id IS NOT NULL AND @schedule_name IS NOT NULL)
+    {refuse(14373, "'@schedule_id'", f"'{name}'")}
 IF @schedule_id IS NULL AND (SELECT COUNT(*) FROM dbo.sysschedules WHERE name = @schedule_name) > 1
-    {refuse(14371, "@schedule_name", "'@schedule_id'", "'@schedule_name'")}
+    {refuse(14371, "@schedule_name", "'@schedule_id'", f"'{name}'")}
 DECLARE @which nvarchar(128) = ISNULL(@schedule_name, CAST(@schedule_id AS nvarchar(12)))
 DECLARE @by sysname = CASE WHEN @schedule_id IS NULL THEN '@schedule_name' ELSE '@schedule_id' END
 IF @schedule_id IS NULL SELECT @schedule_id = schedule_id FROM dbo.sysschedules WHERE name = @schedule_name
@@ -48,6 +69,9 @@ DECLARE @schedule_owner varbinary(85) = (SELECT owner_sid FROM dbo.sysschedules
 IF @schedule_owner IS NULL OR (@schedule_owner <> SUSER_SID() AND NOT {READS})
     {refuse(14262, "@by", "@which")}
 """
+
+
+FIND_SCHEDULE: Final = find_schedule("@schedule_name")
 OWN_SCHEDULE: Final = f"IF @schedule_owner <> SUSER_SID() AND NOT ({ADMIN}) {refuse(14394)}"
 """After ``FIND_SCHEDULE``, where the schedule is changed."""
 

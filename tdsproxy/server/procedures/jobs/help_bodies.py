@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB, FIND_JOB_IF_ANY, JOB, OWN_OR_READ
+from tdsproxy.server.procedures.jobs.common import (
+    FIND_JOB,
+    FIND_JOB_IF_ANY,
+    FIND_SCHEDULE,
+    FIND_STEP,
+    JOB,
+    OWN_OR_READ,
+)
+from tdsproxy.server.procedures.jobs.messages import refuse
 from tdsproxy.server.procedures.jobs.schedule_words import schedule_words
 
 _SESSION: Final = "(SELECT MAX(session_id) FROM dbo.syssessions)"
@@ -134,6 +142,8 @@ BODIES: Final[dict[str, tuple[str, str]]] = {
 @date_created datetime = NULL, @date_last_modified datetime = NULL, @description nvarchar(512) = NULL""",
         f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
 SELECT @job_aspect = ISNULL(UPPER(@job_aspect), 'ALL')
+IF @job_id IS NOT NULL AND @job_aspect NOT IN ('JOB', 'STEPS', 'SCHEDULES', 'TARGETS', 'ALL')
+    {refuse(14266, "'@job_aspect'", "'JOB, STEPS, SCHEDULES, TARGETS, ALL'")}
 IF @job_id IS NULL OR @job_aspect IN ('ALL', 'JOB') BEGIN {JOBS} END
 IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'STEPS') BEGIN {_steps(words=True, where="")} END
 IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'SCHEDULES')
@@ -143,7 +153,7 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
     ),
     "sp_help_jobstep": (
         f"{JOB}, @step_id int = NULL, @step_name sysname = NULL, @suffix bit = 0",
-        f"""{FIND_JOB}
+        f"""{FIND_JOB} {FIND_STEP}
 {
             _steps(
                 words=False,
@@ -155,7 +165,24 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
     ),
     "sp_help_jobschedule": (
         f"""{JOB}, @schedule_name sysname = NULL, @schedule_id int = NULL, @include_description bit = 0""",
-        f"""{FIND_JOB} {_SCHEDULES.format(_ASKED)}
+        f"""
+SELECT @schedule_name = NULLIF(@schedule_name, N''), @job_name = NULLIF(@job_name, N'')
+IF @schedule_id IS NULL AND @job_id IS NULL AND @job_name IS NULL {refuse(14273)}
+IF @schedule_id IS NOT NULL AND (@job_id IS NOT NULL OR @job_name IS NOT NULL OR @schedule_name IS NOT NULL)
+    {refuse(14273)}
+IF @schedule_id IS NOT NULL
+BEGIN
+    DECLARE @number nvarchar(12) = @schedule_id
+    DECLARE @uses int = (SELECT COUNT(*) FROM dbo.sysjobschedules WHERE schedule_id = @schedule_id)
+    IF @uses > 1 {refuse(14369, "@number")}
+    IF @uses = 0 {refuse(14262, "'@schedule_id'", "@number")}
+    SELECT @job_id = job_id FROM dbo.sysjobschedules WHERE schedule_id = @schedule_id
+END
+{FIND_JOB}
+IF @schedule_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.sysjobschedules js JOIN dbo.sysschedules s
+    ON s.schedule_id = js.schedule_id WHERE js.job_id = @job_id AND s.name = @schedule_name)
+    {refuse(14262, "'@schedule_name'", "@schedule_name")}
+{_SCHEDULES.format(_ASKED)}
     AND (@schedule_name IS NULL OR s.name = @schedule_name)
     AND (@schedule_id IS NULL OR s.schedule_id = @schedule_id) ORDER BY s.schedule_id
 """,
@@ -164,6 +191,8 @@ IF @job_id IS NOT NULL AND @job_aspect IN ('ALL', 'TARGETS') BEGIN {_TARGETS} EN
         """@schedule_id int = NULL, @schedule_name sysname = NULL, @attached_schedules_only bit = NULL,
 @include_description bit = 0""",
         f"""{OWN_OR_READ}
+IF @schedule_id IS NOT NULL OR @schedule_name <> N'' BEGIN {FIND_SCHEDULE} END
+SELECT @schedule_name = NULLIF(@schedule_name, N'')
 SELECT s.schedule_id, s.schedule_uid, s.name AS schedule_name, s.enabled, s.freq_type, s.freq_interval,
     s.freq_subday_type, s.freq_subday_interval, s.freq_relative_interval, s.freq_recurrence_factor,
     s.active_start_date, s.active_end_date, s.active_start_time, s.active_end_time, s.date_created,
@@ -187,6 +216,7 @@ ORDER BY s.schedule_id
 @minimum_run_duration int = NULL, @run_status int = NULL, @minimum_retries int = NULL,
 @oldest_first int = 0, @server sysname = NULL, @mode varchar(7) = 'SUMMARY'""",
         f"""{FIND_JOB_IF_ANY} {OWN_OR_READ}
+IF UPPER(@mode) NOT IN ('SUMMARY', 'FULL', 'SEM') {refuse(14266, "'@mode'", "'SUMMARY, FULL, SEM'")}
 IF UPPER(@mode) = 'FULL'
     SELECT h.instance_id, h.job_id, j.name AS job_name, h.step_id, h.step_name, h.sql_message_id,
         h.sql_severity, h.message, h.run_status, h.run_date, h.run_time, h.run_duration, {_OPERATORS},

@@ -83,11 +83,25 @@ DECLARE @proxy nvarchar(12) = @proxy_id
 IF @proxy_id IS NOT NULL {refuse(14262, "'@proxy_id'", "@proxy")}
 IF @output_file_name <> N'' AND NOT ({ADMIN}) {refuse(14390, "'@output_file_name'")}
 IF @database_user_name IS NOT NULL AND NOT ({ADMIN}) {refuse(14390, "'@database_user_name'")}
-{one_of("@on_success_action", "1, 2, 3, 4")}
-{one_of("@on_fail_action", "1, 2, 3, 4")}
 IF @subsystem NOT IN ('TSQL', 'CmdExec', 'PowerShell', 'SSIS', 'ANALYSISQUERY', 'ANALYSISCOMMAND', 'Snapshot',
     'LogReader', 'Distribution', 'Merge', 'QueueReader', 'ActiveScripting', 'Dts')
     {refuse(14234, "'@subsystem'", "'sp_enum_sqlagent_subsystems'")}
+IF @on_success_action NOT IN (1, 2, 3, 4) {refuse(14266, "'@on_success_action'", "'1, 2, 3, 4'")}
+IF @on_success_action = 4 AND (@on_success_step_id < 1 OR @on_success_step_id = @step_id)
+    {refuse(14235, "'@on_success_step'", "@step_id")}
+IF @on_fail_action NOT IN (1, 2, 3, 4) {refuse(14266, "'@on_failure_action'", "'1, 2, 3, 4'")}
+IF @on_fail_action = 4 AND (@on_fail_step_id < 1 OR @on_fail_step_id = @step_id)
+    {refuse(14235, "'@on_failure_step'", "@step_id")}
+DECLARE @most int = (SELECT ISNULL(MAX(step_id), 0) FROM dbo.sysjobsteps WHERE job_id = @job_id)
+IF @on_success_action = 4 AND @on_success_step_id > @most RAISERROR(14236, 0, 1, '@on_success_step_id')
+IF @on_fail_action = 4 AND @on_fail_step_id > @most RAISERROR(14236, 0, 1, '@on_fail_step_id')
+{one_of("@os_run_priority", "-15, -1, 0, 1, 15")}
+IF @flags NOT BETWEEN 0 AND 114 {refuse(14266, "'@flags'", "'0..114'")}
+IF (@flags & 4 <> 0 AND @subsystem <> 'TSQL') OR @flags & 24 = 24
+    OR (@flags & 64 <> 0 AND @subsystem <> 'CmdExec')
+    {refuse(14545, "'@flags'", "@subsystem")}
+IF @subsystem = 'TSQL' AND DB_ID(@database_name) IS NULL AND @database_name IS NOT NULL
+    {refuse(14262, "'@database_name'", "@database_name")}
 """
 
 BODIES: Final[dict[str, tuple[str, str]]] = {
@@ -178,13 +192,13 @@ DELETE dbo.sysjobs WHERE job_id = @job_id
         f"""{JOB}, @step_id int = NULL, @step_name sysname, {_STEP.format("N'TSQL'", 0, 1, 2)},
 @step_uid uniqueidentifier = NULL OUTPUT""",
         f"""{FIND_JOB} {OWN_JOB}
-{_CHECK_STEP}
 DECLARE @next int = (SELECT ISNULL(MAX(step_id), 0) + 1 FROM dbo.sysjobsteps WHERE job_id = @job_id)
 DECLARE @places nvarchar(30) = N'1..' + CAST(@next AS nvarchar(12))
 IF @step_id NOT BETWEEN 1 AND @next {refuse(14266, "'@step_id'", "@places")}
 IF EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_name = @step_name)
     {refuse(14261, "'@step_name'", "@step_name")}
 SELECT @step_id = ISNULL(@step_id, @next), @step_uid = ISNULL(@step_uid, NEWID())
+{_CHECK_STEP}
 IF @step_id < @next
 BEGIN
     UPDATE dbo.sysjobsteps SET step_id = -step_id - 1 WHERE job_id = @job_id AND step_id >= @step_id
@@ -209,12 +223,18 @@ VALUES (@job_id, @step_id, @step_name, @subsystem, @command, @flags, @additional
     "sp_update_jobstep": (
         f"""{JOB}, @step_id int, @step_name sysname = NULL, {_STEP.format(*["NULL"] * 4)}""",
         f"""{FIND_JOB} {OWN_JOB}
-{_CHECK_STEP}
 DECLARE @number nvarchar(12) = @step_id
 IF EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_name = @step_name
     AND step_id <> @step_id) {refuse(14261, "'@step_name'", "@step_name")}
 IF NOT EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_id = @step_id)
     {refuse(14262, "'@step_id'", "@number")}
+SELECT @subsystem = ISNULL(@subsystem, subsystem), @flags = ISNULL(@flags, flags),
+    @on_success_action = ISNULL(@on_success_action, on_success_action),
+    @on_success_step_id = ISNULL(@on_success_step_id, on_success_step_id),
+    @on_fail_action = ISNULL(@on_fail_action, on_fail_action),
+    @on_fail_step_id = ISNULL(@on_fail_step_id, on_fail_step_id)
+FROM dbo.sysjobsteps WHERE job_id = @job_id AND step_id = @step_id
+{_CHECK_STEP}
 UPDATE dbo.sysjobsteps SET step_name = ISNULL(@step_name, step_name),
     subsystem = ISNULL(@subsystem, subsystem), command = ISNULL(@command, command),
     additional_parameters = ISNULL(@additional_parameters, additional_parameters),

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from tdsproxy.server.procedures.jobs.common import FIND_JOB_IF_ANY, OPERATES
+from tdsproxy.server.procedures.jobs.common import FIND_JOB_IF_ANY, OPERATES, one_of
 from tdsproxy.server.procedures.jobs.messages import refuse
 
 _CLASS: Final = "CASE @class WHEN 'ALERT' THEN 2 WHEN 'OPERATOR' THEN 3 ELSE 1 END"
+_CHECK_CLASS: Final = f"""
+IF @class NOT IN ('JOB', 'ALERT', 'OPERATOR') {refuse(14266, "'@class'", "'JOB, ALERT, OPERATOR'")}
+"""
+_CHECK_TYPE: Final = f"""
+IF @class = 'JOB' AND @type NOT IN ('LOCAL', 'MULTI-SERVER')
+    {refuse(14266, "'@type'", "'LOCAL, MULTI-SERVER'")}
+IF @class <> 'JOB' AND @type <> 'NONE' {refuse(14266, "'@type'", "'NONE'")}
+"""
+_OPERATOR_CATEGORY: Final = f"""
+SELECT @category_name = NULLIF(NULLIF(@category_name, N''), N'[DEFAULT]')
+IF @category_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.syscategories WHERE name = @category_name
+    AND category_class = 3) {refuse(14262, "'@category_name'", "@category_name")}
+"""
 _OPERATOR_FIELDS: Final = (
     ("enabled", "tinyint", "1"),
     ("email_address", "nvarchar(100)", "NULL"),
@@ -26,7 +39,7 @@ _OPERATOR_NAMES: Final = ", ".join(name for name, _, _ in _OPERATOR_FIELDS)
 BODIES: Final[dict[str, tuple[str, str]]] = {
     "sp_add_category": (
         "@class varchar(8) = 'JOB', @type varchar(12) = 'LOCAL', @name sysname",
-        f"""
+        f"""{_CHECK_CLASS} {_CHECK_TYPE}
 IF EXISTS (SELECT * FROM dbo.syscategories WHERE name = @name AND category_class = {_CLASS})
     {refuse(14261, "'@name'", "@name")}
 INSERT dbo.syscategories (category_id, category_class, category_type, name)
@@ -36,16 +49,20 @@ SELECT MAX(category_id) + CASE WHEN MAX(category_id) < 100 THEN 100 - MAX(catego
     ),
     "sp_delete_category": (
         "@class varchar(8), @name sysname",
-        f"""
+        f"""{_CHECK_CLASS}
 DECLARE @id int = (SELECT category_id FROM dbo.syscategories WHERE name = @name AND category_class = {_CLASS})
 IF @id IS NULL {refuse(14262, "'@name'", "@name")}
+IF @id < 100 {refuse(14276, "@name", "@class")}
 UPDATE dbo.sysjobs SET category_id = 0 WHERE category_id = @id
-DELETE dbo.syscategories WHERE category_id = @id AND category_id >= 100
+DELETE dbo.syscategories WHERE category_id = @id
 """,
     ),
     "sp_help_category": (
         "@class varchar(8) = 'JOB', @type varchar(12) = NULL, @name sysname = NULL, @suffix bit = 0",
-        f"""
+        f"""{_CHECK_CLASS} {_CHECK_TYPE}
+DECLARE @number nvarchar(12) = {_CLASS}
+IF @name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.syscategories WHERE name = @name
+    AND category_class = {_CLASS}) {refuse(14526, "@name", "@number")}
 SELECT category_id, category_type, name FROM dbo.syscategories WHERE category_class = {_CLASS}
     AND (@name IS NULL OR name = @name) AND (@type IS NULL
         OR category_type = CASE @type WHEN 'MULTI-SERVER' THEN 2 WHEN 'NONE' THEN 3 ELSE 1 END)
@@ -58,6 +75,8 @@ ORDER BY category_type, name
         + ", @category_name sysname = NULL",
         f"""
 IF EXISTS (SELECT * FROM dbo.sysoperators WHERE name = @name) {refuse(14261, "'@name'", "@name")}
+{one_of("@enabled", "0, 1")}
+{_OPERATOR_CATEGORY}
 INSERT dbo.sysoperators (name, {_OPERATOR_NAMES}, last_email_date, last_email_time, last_pager_date,
     last_pager_time, last_netsend_date, last_netsend_time, category_id)
 VALUES (@name, {", ".join(f"@{name}" for name, _, _ in _OPERATOR_FIELDS)}, 0, 0, 0, 0, 0, 0,
@@ -71,6 +90,10 @@ VALUES (@name, {", ".join(f"@{name}" for name, _, _ in _OPERATOR_FIELDS)}, 0, 0,
         + ", @category_name sysname = NULL",
         f"""
 IF NOT EXISTS (SELECT * FROM dbo.sysoperators WHERE name = @name) {refuse(14262, "'@name'", "@name")}
+IF @new_name <> @name AND EXISTS (SELECT * FROM dbo.sysoperators WHERE name = @new_name)
+    {refuse(14261, "'@name'", "@new_name")}
+{one_of("@enabled", "0, 1")}
+{_OPERATOR_CATEGORY}
 UPDATE dbo.sysoperators SET name = ISNULL(@new_name, name),
     {", ".join(f"{name} = ISNULL(@{name}, {name})" for name, _, _ in _OPERATOR_FIELDS)} WHERE name = @name
 """,
@@ -81,6 +104,10 @@ UPDATE dbo.sysoperators SET name = ISNULL(@new_name, name),
 DECLARE @id int = (SELECT id FROM dbo.sysoperators WHERE name = @name)
 DECLARE @other int = ISNULL((SELECT id FROM dbo.sysoperators WHERE name = @reassign_to_operator), 0)
 IF @id IS NULL {refuse(14262, "'@name'", "@name")}
+IF @reassign_to_operator <> N'' AND @other = 0
+    {refuse(14262, "'@reassign_to_operator'", "@reassign_to_operator")}
+UPDATE dbo.sysnotifications SET operator_id = @other WHERE operator_id = @id AND @other > 0
+    AND alert_id NOT IN (SELECT alert_id FROM dbo.sysnotifications WHERE operator_id = @other)
 UPDATE dbo.sysjobs SET notify_email_operator_id = @other WHERE notify_email_operator_id = @id
 UPDATE dbo.sysjobs SET notify_netsend_operator_id = @other WHERE notify_netsend_operator_id = @id
 UPDATE dbo.sysjobs SET notify_page_operator_id = @other WHERE notify_page_operator_id = @id

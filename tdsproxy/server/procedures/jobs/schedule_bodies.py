@@ -14,6 +14,7 @@ from tdsproxy.server.procedures.jobs.common import (
     OWN_JOB,
     OWN_SCHEDULE,
     SCHEDULE,
+    find_schedule,
     one_of,
 )
 from tdsproxy.server.procedures.jobs.messages import refuse
@@ -175,10 +176,19 @@ INSERT dbo.sysjobschedules (schedule_id, job_id, next_run_date, next_run_time)
     "sp_update_schedule": (
         f"""@schedule_id int = NULL, @name sysname = NULL, @new_name sysname = NULL, {_UPDATE_PARAMETERS},
 @owner_login_name sysname = NULL, @automatic_post bit = 1""",
-        f"""DECLARE @schedule_name sysname = @name {FIND_SCHEDULE}
+        f"""
+DECLARE @schedule_name sysname = @name
+SELECT @owner_login_name = NULLIF(@owner_login_name, N'')
+IF @owner_login_name IS NOT NULL AND SUSER_SID(@owner_login_name) IS NULL
+    {refuse(14262, "'@owner_login_name'", "@owner_login_name")}
+{find_schedule("@name")}
 IF @schedule_owner <> SUSER_SID() AND (NOT {OPERATES} OR ({_MORE_THAN_ENABLED}) AND NOT ({ADMIN}))
     {refuse(14394)}
-{_UPDATE}""",
+IF SUSER_SID(@owner_login_name) <> @schedule_owner AND NOT ({ADMIN}) {refuse(14366)}
+{_UPDATE}
+IF @owner_login_name IS NOT NULL
+    UPDATE dbo.sysschedules SET owner_sid = SUSER_SID(@owner_login_name) WHERE schedule_id = @schedule_id
+""",
     ),
     "sp_update_jobschedule": (
         f"{JOB}, @name sysname, @new_name sysname = NULL, {_UPDATE_PARAMETERS}, @automatic_post bit = 1",

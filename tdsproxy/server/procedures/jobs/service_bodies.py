@@ -8,6 +8,7 @@ from typing import Final
 from tdsproxy.server.procedures.jobs.common import (
     FIND_JOB,
     FIND_SCHEDULE,
+    FIND_STEP,
     JOB,
     OWN_JOB,
     OWN_OR_READ,
@@ -32,15 +33,6 @@ _FREQUENCY: Final = ", ".join(
     )
 )
 _SCHEDULE: Final = "@schedule_name sysname = NULL, @schedule_id int = NULL"
-_FIND_STEP: Final = f"""
-DECLARE @last int = (SELECT ISNULL(MAX(step_id), 0) FROM dbo.sysjobsteps WHERE job_id = @job_id)
-DECLARE @title sysname = (SELECT name FROM dbo.sysjobs WHERE job_id = @job_id)
-DECLARE @range nvarchar(30) = N'1..' + CAST(@last AS nvarchar(12))
-IF @step_id IS NOT NULL AND @last = 0 {refuse(14528, "@title")}
-IF @step_id NOT BETWEEN 1 AND @last {refuse(14266, "'@step_id'", "@range")}
-IF @step_name IS NOT NULL AND NOT EXISTS (SELECT * FROM dbo.sysjobsteps WHERE job_id = @job_id
-    AND step_name = @step_name) {refuse(14262, "'@step_name'", "@step_name")}
-"""
 _EVERY_JOB: Final = """
 DECLARE @job_id uniqueidentifier, @enabled tinyint, @owner_login_name sysname, @category_name sysname,
     @description nvarchar(512), @date_comparator char(1), @date_created datetime,
@@ -72,7 +64,7 @@ _MATCHES: Final = """
 BODIES: Final[dict[str, tuple[str, str]]] = {
     "sp_help_jobsteplog": (
         f"{JOB}, @step_id int = NULL, @step_name sysname = NULL",
-        f"""{FIND_JOB} {_FIND_STEP}
+        f"""{FIND_JOB} {FIND_STEP}
 SELECT p.job_id, @title AS job_name, p.step_id, p.step_name, p.step_uid, l.date_created, l.date_modified,
     CAST(l.log_size AS float) / 1048576 AS log_size, l.log
 FROM dbo.sysjobsteps p JOIN dbo.sysjobstepslogs l ON l.step_uid = p.step_uid
@@ -83,7 +75,7 @@ WHERE p.job_id = @job_id AND (@step_id IS NULL OR p.step_id = @step_id)
     "sp_delete_jobsteplog": (
         f"""{JOB}, @step_id int = NULL, @step_name sysname = NULL, @older_than datetime = NULL,
 @larger_than int = NULL""",
-        f"""{FIND_JOB} {OWN_JOB} {_FIND_STEP}
+        f"""{FIND_JOB} {OWN_JOB} {FIND_STEP}
 DELETE dbo.sysjobstepslogs WHERE step_uid IN (SELECT step_uid FROM dbo.sysjobsteps WHERE job_id = @job_id
         AND (@step_id IS NULL OR step_id = @step_id) AND (@step_name IS NULL OR step_name = @step_name))
     AND (@older_than IS NULL OR date_modified < @older_than)
