@@ -12,6 +12,7 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
         1,
         "CREATE DATABASE failed. Some file names listed could not be created. Check related errors.",
     ),
+    1828: (16, 3, 'The logical file name "{}" is already in use. Choose a different name.'),
     3701: (11, 1, "Cannot {} the {} '{}', because it does not exist or you do not have permission."),
     3702: (16, 4, 'Cannot drop database "{}" because it is currently in use.'),
     3703: (16, 2, "Cannot detach the {} '{}' because it is currently in use."),
@@ -97,6 +98,7 @@ DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
         'operation. Complete the restore sequence involving file "{}" before attempting to transition to '
         "SIMPLE.",
     ),
+    5104: (16, 1, "File '{}' already used."),
     5105: (
         16,
         2,

@@ -71,6 +71,7 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
         for logical, physical in files:
             changes |= {f"{kind}_name": logical} if logical else {}
             changes |= {f"{kind}_path": physical} if physical else {}
+    _check_files(context, changes)
     model = databases.find("model")
     if model is not None and context.env.logs is not None:
         changes["recovery_model"] = model.recovery_model
@@ -95,6 +96,21 @@ def _create(context: Context, name: str, statement: ast.CreateDatabase) -> None:
         reason = reason_of(error)
         raise CommandError(message(5123, reason.words, database.data_path), message(1802)) from error
     start_log(context.env, database)
+
+
+def _check_files(context: Context, named: dict[str, Any]) -> None:
+    """The names that the statement gives to files must be theirs alone: RESTORE tells files by them. Raises
+    CommandError 1828, 5104, 5170."""
+    data, log = named.get("data_name"), named.get("log_name")
+    if data is not None and log is not None and name_key(data) == name_key(log):
+        raise fail(1828, log)
+    paths = [named[key] for key in ("data_path", "log_path") if key in named]
+    if len(paths) > len(set(paths)):
+        raise fail(5104, paths[-1])
+    taken = {path for one in context.env.catalog.databases.all() for path in (one.data_path, one.log_path)}
+    for path in paths:
+        if path in taken:
+            raise CommandError(message(5170, path), message(1802))
 
 
 def _delete_files(path: Path) -> None:
@@ -213,12 +229,16 @@ def alter_database(context: Context, statement: ast.AlterDatabase) -> Iterator[R
 
 def _modify_file(context: Context, database: Database, statement: ast.AlterDatabase) -> Iterator[Reply]:
     """What is shown of a file changes: its logical name, and its physical one. Its size is SQLite's business.
-    Raises CommandError 5041."""
+    Raises CommandError 5041, 1828, 5104."""
     ((logical, physical),) = statement.options
     kinds = {name_key(database.data_name): "data", name_key(database.log_name): "log"}
     kind = kinds.get(name_key(logical))
     if kind is None:
         raise fail(5041, logical)
+    if statement.new_name and kinds.get(name_key(statement.new_name), kind) != kind:
+        raise fail(1828, statement.new_name)
+    if physical and physical == (database.log_path if kind == "data" else database.data_path):
+        raise fail(5104, physical)
     changes: dict[str, Any] = {}
     if statement.new_name:
         changes[f"{kind}_name"] = statement.new_name

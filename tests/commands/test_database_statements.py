@@ -207,3 +207,39 @@ def test_modify_file_changes_what_is_shown(d: Workshop) -> None:
     assert (find(d).data_name, find(d).log_path) == ("data one", "/var/opt/mssql/data/l.ldf")
     assert d.run("ALTER DATABASE d MODIFY FILE (NAME = 'data one', MAXSIZE = UNLIMITED)") == [Done(215)]
     assert numbers(d.run("ALTER DATABASE d MODIFY FILE (NAME = d, NEWNAME = x)")) == [5041, 5069]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "told"),
+    [
+        (
+            "CREATE DATABASE e ON (NAME = x, FILENAME = '/x/1') LOG ON (NAME = X, FILENAME = '/x/2')",
+            [1828],
+            '"X"',
+        ),
+        (
+            "CREATE DATABASE e ON (NAME = x, FILENAME = '/x/1') LOG ON (NAME = y, FILENAME = '/x/1')",
+            [5104],
+            "/x/1",
+        ),
+        ("CREATE DATABASE e ON (FILENAME = '/var/opt/mssql/data/d.mdf')", [5170, 1802], "/data/d.mdf'"),
+        ("ALTER DATABASE d MODIFY FILE (NAME = d, NEWNAME = D_LOG)", [1828, 5069], '"D_LOG"'),
+        (
+            "ALTER DATABASE d MODIFY FILE (NAME = d_log, FILENAME = '/var/opt/mssql/data/d.mdf')",
+            [5104, 5069],
+            "'/var/opt/mssql/data/d.mdf' already used.",
+        ),
+    ],
+)
+def test_the_names_of_files_are_theirs_alone(d: Workshop, text: str, expected: list[int], told: str) -> None:
+    replies = d.run(text)
+    assert numbers(replies) == expected
+    assert told in messages(replies)[0].text
+    assert d.catalog.databases.find("e") is None
+    database = find(d)
+    assert (database.data_name, database.log_name) == ("d", "d_log")
+
+
+def test_a_file_may_change_the_case_of_its_name(d: Workshop) -> None:
+    assert numbers(d.run("ALTER DATABASE d MODIFY FILE (NAME = d, NEWNAME = D)")) == [5021]
+    assert find(d).data_name == "D"
