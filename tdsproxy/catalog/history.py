@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from tdsproxy.catalog import msdb_schema as schema
@@ -54,6 +55,13 @@ class KnownSet:
     base_guid: UUID | None
     position: int
     devices: tuple[str, ...]
+
+
+_KNOWN: Final = (
+    "SELECT b.backup_set_uuid, b.type, b.first_lsn, b.last_lsn, b.last_recovery_fork_guid,"
+    " b.first_recovery_fork_guid, b.fork_point_lsn, b.differential_base_guid, b.position, b.media_set_id"
+    " FROM backupset b"
+)
 
 
 class History:
@@ -181,14 +189,37 @@ class History:
     def sets_of_family(self, family: UUID, type_: str) -> list[KnownSet]:
         """The family's sets of one type, those written last first."""
         rows = self._file.read(
-            "SELECT b.backup_set_uuid, b.type, b.first_lsn, b.last_lsn, b.last_recovery_fork_guid,"
-            " b.first_recovery_fork_guid, b.fork_point_lsn, b.differential_base_guid, b.position,"
-            " b.media_set_id FROM backupset b WHERE b.family_guid = ? AND b.type = ?"
-            " ORDER BY b.backup_set_id DESC",
+            f"{_KNOWN} WHERE b.family_guid = ? AND b.type = ? ORDER BY b.backup_set_id DESC",
             (to_storage(family, t.UNIQUEIDENTIFIER), type_),
         )
         media = {row[9]: self._devices(row[9]) for row in rows}
         return [_known_set(row, media[row[9]]) for row in rows if media[row[9]]]
+
+    def newest(self) -> int:
+        """The backup_set_id of the set that was written last, 0 for none."""
+        return int(str(self._file.read("SELECT coalesce(max(backup_set_id), 0) FROM backupset")[0][0]))
+
+    def chain_sets(self, family: UUID, fulls: int) -> list[KnownSet]:
+        """The family's full, differential and log sets since the last but so many full ones; those written
+        last first."""
+        guid = to_storage(family, t.UNIQUEIDENTIFIER)
+        oldest = self._file.read(
+            "SELECT backup_set_id FROM backupset WHERE family_guid = ? AND type = 'D'"
+            " ORDER BY backup_set_id DESC LIMIT 1 OFFSET ?",
+            (guid, fulls),
+        )
+        meant = "WHERE b.family_guid = ? AND b.backup_set_id >= ? AND b.type IN ('D', 'I', 'L')"
+        values = (guid, oldest[0][0] if oldest else 0)
+        devices: dict[object, tuple[str, ...]] = {}
+        for media_set, name in self._file.read(
+            "SELECT f.media_set_id, f.physical_device_name FROM backupmediafamily f WHERE f.mirror = 0"
+            f" AND f.media_set_id IN (SELECT b.media_set_id FROM backupset b {meant})"
+            " ORDER BY f.family_sequence_number",
+            values,
+        ):
+            devices[media_set] = (*devices.get(media_set, ()), str(name))
+        rows = self._file.read(f"{_KNOWN} {meant} ORDER BY b.backup_set_id DESC", values)
+        return [_known_set(row, devices[row[9]]) for row in rows if row[9] in devices]
 
     def listed(self, database: str | None) -> list[ListedSet]:
         """The backup sets of one database (any case), or of all; oldest first."""

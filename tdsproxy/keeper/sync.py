@@ -21,12 +21,14 @@ import apsw
 import msgspec
 
 from tdsproxy.catalog.databases import Database
+from tdsproxy.catalog.recovery import LogChain
 from tdsproxy.commands.elsewhere import STATE_FILE, SYNC_DIRECTORY, read_sync_state
 from tdsproxy.commands.environment import CommandEnvironment
-from tdsproxy.commands.log_chain import wants_log
+from tdsproxy.commands.log_chain import status_of, wants_log
 from tdsproxy.commands.url_devices import find_secret
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.options import SyncOptions
+from tdsproxy.keeper.sync_bases import starts
 from tdsproxy.keeper.sync_claim import (
     Claim,
     Identity,
@@ -39,6 +41,7 @@ from tdsproxy.keeper.sync_claim import (
 from tdsproxy.keeper.sync_files import CATALOG, CatalogSender, FileSender, store_files
 from tdsproxy.keeper.sync_log import LogSender
 from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.service import ChainState
 from tdsproxy.media.null_device import is_null
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.lease import LeaseTaken
@@ -53,6 +56,9 @@ _HEARTBEAT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
 _SUPERSEDED_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 30.0
+# How far back full backups are looked for at first: one may be on its way.
+_FEW_FULLS: Final = 2
+_ALL_FULLS: Final = 1 << 40
 SERVICE_KEY_PURPOSE: Final = "service master key of a synchronised store"
 
 _log = logging.getLogger(__name__)
@@ -190,10 +196,10 @@ class _Sender:
         self._catalog = CatalogSender(store, bucket, key, epoch)
         self._former: list[str] = []
         self.unprotected: list[str] = []
-        # Databases of which a full backup has arrived from which the log goes on.
-        self._based: set[UUID] = set()
-        # For which full backup it was looked up where one lies, and what came of it.
-        self._looked: dict[UUID, tuple[UUID, bool]] = {}
+        # The full backups that have arrived, and from which the log goes on.
+        self._based: dict[UUID, frozenset[UUID]] = {}
+        # For which chain they were looked up, by how much of msdb, and which there are.
+        self._looked: dict[UUID, tuple[LogChain, UUID, int, frozenset[UUID]]] = {}
         # Media that were sent once and are not here any more.
         self._gone: dict[str, layout.FileEntry] = {}
         self._begin()
@@ -222,12 +228,13 @@ class _Sender:
     def round(self, begun_ns: int, *, last: bool = False) -> None:
         """Everything that was there when it began, but for large files that are still on their way."""
         # Looked up first: a backup is noted when its media are complete.
-        bases = {found.guid for found in _of_users(self._env) if self._has_base(found)}
+        bases = {found.guid: self._bases(found) for found in _of_users(self._env)}
         changed = self._files.send()
         if last:
             changed |= self._files.settle()
-        if self._files.is_complete():
-            self._based |= bases
+        if not self._files.is_complete():
+            bases = {guid: found & self._based.get(guid, frozenset()) for guid, found in bases.items()}
+        self._based = bases
         changed |= self._send_service_key()
         self._capture()
         changed |= self._log.send(may_forget=not self._files.waiting)
@@ -238,17 +245,24 @@ class _Sender:
         self._write_manifest(begun_ns)
         self.through_ns = begun_ns
 
-    def _has_base(self, database: Database) -> bool:
-        """Whether a full backup of it lies where media are sent from, or in an object store itself: from
-        elsewhere, be it NUL, none arrives. Looked up once for each full backup."""
-        base = database.chain.base_guid
-        if base is None:
-            return False
-        if self._looked.get(database.guid, (None, False))[0] != base:
-            sets = self._env.catalog.history.sets_of_family(database.family, "D")
-            found = any(all(map(self._is_sent, known.devices)) for known in sets)
-            self._looked[database.guid] = (base, found)
-        return self._looked[database.guid][1] or database.guid in self._based
+    def _bases(self, database: Database) -> frozenset[UUID]:
+        """The full backups from which it can be restored to the present, of those that lie where media are
+        sent from, or in an object store themselves: from elsewhere, be it NUL, none arrives."""
+        chain, fork = database.chain, database.fork
+        if status_of(self._env, database).state is not ChainState.UNBROKEN:
+            return frozenset()
+        newest = self._env.catalog.history.newest()
+        known = self._looked.get(database.guid)
+        # The chain may be noted before the set that belongs to it.
+        if known is None or known[:2] != (chain, fork) or (not known[3] and known[2] != newest):
+            found: frozenset[UUID] = frozenset()
+            for fulls in (_FEW_FULLS, _ALL_FULLS):
+                sets = self._env.catalog.history.chain_sets(database.family, fulls)
+                found = starts(sets, chain, fork, lambda item: all(map(self._is_sent, item.devices)))
+                if found:
+                    break
+            known = self._looked[database.guid] = (chain, fork, newest, found)
+        return known[3]
 
     def _is_sent(self, device: str) -> bool:
         if is_url(device):
@@ -272,9 +286,7 @@ class _Sender:
             except CaptureStopped:
                 without.append(database.name)
             else:
-                if database.chain.base_guid is None:
-                    self._based.discard(database.guid)
-                if database.guid not in self._based:
+                if not self._based.get(database.guid):
                     without.append(database.name)
         if without and without != self.unprotected:
             _log.warning(
