@@ -23,6 +23,7 @@ from tdsproxy.log.segment import (
     seal,
 )
 from tdsproxy.objects.store import Bucket
+from tdsproxy.store.files import fsync_directory
 
 _MOST_PIECES: Final = 200
 _PIECE_BYTES: Final = 8 << 20
@@ -105,6 +106,10 @@ class LogSender:
                 sent = self._sent[name] = self._anew()
             end = _whole_end(descriptor, sent.size, size)
             if end > sent.size:
+                # Captured meanwhile: what a power cut takes away here must not have gone on elsewhere.
+                os.fdatasync(descriptor)
+                if not sent.size:
+                    fsync_directory(path.parent)
                 self._pieces(descriptor, name, sent, sent.size, end)
                 return True
             if len(sent.keys) > (-(-sent.size // _PIECE_BYTES) if done else _MOST_PIECES):

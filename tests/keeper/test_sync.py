@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import time
@@ -130,6 +131,33 @@ def test_segments_arrive_piece_by_piece(tmp_path: Path, s3: S3Server) -> None:
     after = sender.entries().get(name)
     assert after is None or after.generation != before[name].generation
     assert sender.take_obsolete()
+    archive.close()
+
+
+def test_only_what_is_durable_is_sent(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby would be ahead of a primary that has lost the rest in a power cut."""
+    _, bucket = _bucket(s3, "durable")
+    archive = support.open_archive(tmp_path / "log")
+    sender = _sender(tmp_path / "log", bucket)
+    done: list[str] = []
+    sync, write = os.fdatasync, type(bucket).write
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(f"synced {os.fstat(descriptor).st_size}")
+
+    def written(self: Bucket, name: str, *arguments: Any, **options: Any) -> str | None:
+        done.append(f"sent {int(name.rpartition('-')[2])}")
+        return write(self, name, *arguments, **options)
+
+    monkeypatch.setattr(os, "fdatasync", synced)
+    monkeypatch.setattr(type(bucket), "write", written)
+    for _ in range(2):
+        _append(archive, 1)
+        done.clear()
+        assert sender.send()
+        (size,) = (path.stat().st_size for path in (tmp_path / "log").rglob("*.seg"))
+        assert done == [f"synced {size}", f"sent {size}"]
     archive.close()
 
 
