@@ -106,6 +106,9 @@ def _elsewhere(sent: dict[str, Any] | None, followed: dict[str, Any] | None) -> 
             shown.append(f"  everything up to   {_ago(followed['lag'])}")
         if followed.get("error") and not ended:
             shown.append(f"  NOT FOLLOWED       {followed['error']}")
+        for name, known in sorted(followed.get("databases", {}).items()):
+            if known.get("error") and not ended:
+                shown.append(f"  NOT FOLLOWED       {name}: {known['error']}")
     return shown
 
 

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -148,7 +148,7 @@ def _elsewhere(context: Context) -> Iterator[Finding]:
     for name, known in followed.get("databases", {}).items():
         if known.get("error") and not followed.get("ended"):
             text = f"It is not followed: {known['error']}."
-            yield Finding(ERROR, str(name), text, "Make the standby anew.")
+            yield Finding(ERROR, str(name), text, _anew(str(name), known))
     if followed.get("primary_alive"):
         yield Finding(
             WARNING,
@@ -156,6 +156,16 @@ def _elsewhere(context: Context) -> Iterator[Finding]:
             f"The former primary could not be stopped from sending: {followed['primary_alive']}.",
             "See that it is down, then 'tdsproxy sync --take-over'.",
         )
+
+
+def _anew(name: str, known: dict[str, Any]) -> str:
+    """How a database of a standby that is not followed is followed again."""
+    if known.get("lsn") is None:
+        return "Make the standby anew."
+    return (
+        f"BACKUP DATABASE [{name}] there, and when the backup has arrived RESTORE DATABASE [{name}] FROM it"
+        " WITH NORECOVERY, REPLACE here; or make the standby anew."
+    )
 
 
 def _disk(context: Context) -> Iterator[Finding]:

@@ -27,7 +27,10 @@ from tdsproxy.commands.point_in_time import chained, end_of, fork_of
 from tdsproxy.commands.recovery import image_name, image_path, show_standby, take_image
 from tdsproxy.commands.roll_forward import finished
 from tdsproxy.commands.undo_files import FOLLOWED
+from tdsproxy.log.service import why_broken
 from tdsproxy.tsql.values import Value
+
+_BEYOND: Final = "its log leads to LSN"
 
 
 def undo_file(store: Path, database: Database) -> Path:
@@ -36,7 +39,8 @@ def undo_file(store: Path, database: Database) -> Path:
 
 
 def follow_log(context: Context, values: Sequence[Value]) -> list[Row]:
-    """As far as the log leads that has arrived: the LSN, and the time of the last commit (ns since 1970).
+    """As far as the log leads that has arrived: the LSN, the time of the last commit (ns since 1970), and why
+    it leads no further, although there is more, or NULL.
 
     The second value tells whether readers are to see it. Raises CommandError 229, 3117, 911.
     """
@@ -54,7 +58,27 @@ def follow_log(context: Context, values: Sequence[Value]) -> list[Row]:
         if show and _shown(database) != redo.lsn:
             current = context.env.catalog.databases.by_id(database.id)
             show_standby(context.env, current or database, undo_file(context.env.catalog.store, database))
-    return [(str(redo.lsn), str(redo.ns))]
+        stuck = _stuck(context, database, redo)
+    return [(str(redo.lsn), str(redo.ns), stuck)]
+
+
+def _stuck(context: Context, database: Database, redo: Redo) -> str | None:
+    """Why log that has arrived can't be applied; None when all of it has been."""
+    if context.env.logs is None:
+        return None
+    archives = context.env.logs.archives(database.guid)
+    own = next((archive for archive in archives if archive.fork == redo.fork), None)
+    if own is not None and own.was_torn:
+        return f"{_BEYOND} {redo.lsn}: what follows is not what had arrived of it before, or is damaged"
+    if all(archive.last_lsn() <= redo.lsn for archive in archives):
+        return None
+    if own is None or own.last_lsn() <= redo.lsn:
+        return f"{_BEYOND} {redo.lsn}: the database was restored there and is on another recovery fork"
+    if own.first_lsn() > redo.lsn:
+        return f"{_BEYOND} {redo.lsn}: what has arrived begins at {own.first_lsn()}, the rest was given up"
+    if own.unbroken_since() > redo.lsn:
+        return f"{_BEYOND} {redo.lsn}, where it is broken: {why_broken(own)}"
+    return None
 
 
 def _shown(database: Database) -> int | None:

@@ -147,7 +147,7 @@ class Follow:
                 self._follow(database)
             except StatementFailed as error:
                 behind = True
-                self._databases.setdefault(database.name, {})["error"] = str(error)
+                self._note(database.name, str(error))
         known = {database.name for database in self._env.catalog.databases.all()}
         for name in manifest.databases:
             if name not in known:
@@ -155,6 +155,16 @@ class Follow:
         # The lag that is shown is true of all databases, or it grows.
         if not behind:
             self._through_ns = manifest.through_ns
+
+    def _note(self, name: str, error: str | None) -> None:
+        known = self._databases.setdefault(name, {})
+        if error == known.get("error"):
+            return
+        known["error"] = error
+        if error is None:
+            _log.info("%s is followed again", name)
+        else:
+            _log.error("%s is not followed: %s", name, error)
 
     def _fetch(self, origin: Origin, manifest: Manifest) -> None:
         backup = self._env.paths.backup_directory
@@ -183,13 +193,16 @@ class Follow:
             return
         now = time.monotonic()
         show = now >= self._show_at.get(database.name, 0.0)
-        ((lsn, ns),) = self._rows(
+        ((lsn, ns, stuck),) = self._rows(
             "EXEC sp_follow_log @a1, @a2", {"@a1": database.name, "@a2": str(int(show))}
         )
         if show:
             spent = time.monotonic() - now
             self._show_at[database.name] = now + spent / _SHARE_OF_COPYING
-        known.update(lsn=_text(lsn), ns=int(ns) if isinstance(ns, str) else None, error=None)
+        known.update(lsn=_text(lsn), ns=int(ns) if isinstance(ns, str) else None)
+        if stuck is not None:
+            raise StatementFailed(_text(stuck))
+        self._note(database.name, None)
 
     def _restore_base(self, database: Database) -> None:
         """The last full backup, and the last differential on it."""

@@ -105,6 +105,8 @@ class Archive:
         self.break_at: int | None = None
         # LSNs below may have been given; a damaged archive ends before.
         self.reach = base_lsn
+        # Whether something that is no whole record was behind the last one when it was opened.
+        self.was_torn = False
         self._open(promised_lsn)
 
     # ------------------------------------------------------------------ opening
@@ -171,6 +173,7 @@ class Archive:
                     unbroken_since = record.end_lsn
         finally:
             reader.close()
+        self.was_torn = self.was_torn or whole < last.end
         if whole == segment.HEADER_SIZE:
             if self._appends:
                 self.reach = max(self.reach, reach_of(last.path, whole, last_lsn))
@@ -195,6 +198,7 @@ class Archive:
 
     def _refuse(self, last: _Segment, size: int) -> None:
         """A file that is no segment of ours: a creation that a crash interrupted, or damage."""
+        self.was_torn = True
         if not self._appends:
             return
         self.reach = max(self.reach, reach_of(last.path, 0, last.first_lsn))

@@ -251,7 +251,7 @@ class LogService:
             state = ChainState.PSEUDO_SIMPLE
         elif start < archive.unbroken_since():
             state = ChainState.BROKEN
-            reason = reason or _why_broken(archive)
+            reason = reason or why_broken(archive)
         return ChainStatus(
             state,
             start if state is ChainState.UNBROKEN else None,
@@ -432,11 +432,11 @@ class LogService:
         self._capturer(guid).announce_mark(name, description)
 
 
-def _why_broken(archive: Archive) -> str:
+def why_broken(archive: Archive) -> str:
+    """What the last gap was noted for. Raises nothing: a full backup, which mends the chain, asks, too."""
     try:
         gaps = archive.gaps()
     except (ArchiveDamaged, OSError) as error:
-        # A full backup asks, too: it is what mends the chain.
         return str(error)
     return gaps[-1].reason if gaps else "the archive does not reach back far enough"
 
