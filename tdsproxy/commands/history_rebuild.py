@@ -187,7 +187,8 @@ def _media_sets(media: Iterator[_Medium]) -> list[list[_Medium]]:
 
 def _sets(media: list[_Medium]) -> list[tuple[SetInfo, BackupRows, str]]:
     """The backup sets of one media set. Of a medium and its copies the one that was written last stands for
-    all; of mirrors the first that holds all that any does, as one may be damaged or old."""
+    all; of mirrors the first that holds all that any does, as one may be damaged or old. A mirror of which
+    media are missing is none: nothing can be restored from it."""
     members: dict[tuple[int, int], _Medium] = {}
     for medium in media:
         place = (medium.label.mirror_sequence, medium.label.family_sequence)
@@ -203,6 +204,15 @@ def _sets(media: list[_Medium]) -> list[tuple[SetInfo, BackupRows, str]]:
     copy_name = ""
     for mirror in sorted({mirror for mirror, _ in members}):
         devices = tuple(medium.device for (number, _), medium in members.items() if number == mirror)
+        wanted = media[0].label.family_count
+        if len(devices) < wanted:
+            _log.warning(
+                "%s is left out of the history: of the %d media of its media set %d are there",
+                devices[0].name,
+                wanted,
+                len(devices),
+            )
+            continue
         try:
             found = operations.read_headers(DeviceSet(devices))
         except MediaError as error:

@@ -133,6 +133,23 @@ def test_an_old_or_damaged_copy_hides_nothing(tmp_path: Path) -> None:
     shop.close()
 
 
+def test_what_is_striped_is_known_again_with_all_its_media(made: Workshop) -> None:
+    backup = made.store / "backup"
+    (backup / "b2.bak").rename(made.store / "b2.bak")
+    forget(made)
+    assert [row[0] for row in rebuild(made)] == ["a", "a", "a", "b"]
+    assert made.history(
+        "SELECT count(*) FROM backupmediafamily WHERE physical_device_name LIKE '%b1.bak'"
+    ) == [(0,)]
+    # The other stripe is found later.
+    (made.store / "b2.bak").rename(backup / "b2.bak")
+    assert [row[5] for row in rebuild(made) if row[0] == "b"] == [1, 0, 1]
+    assert made.history(
+        "SELECT count(*) FROM backupmediafamily WHERE physical_device_name LIKE '%b_.bak'"
+    ) == [(2,)]
+    made.close()
+
+
 @pytest.mark.slow
 def test_media_in_an_object_store_are_known_again(tmp_path: Path) -> None:
     """All that was known, also what kind of device it was and its URL: nothing of that is on a disk."""
