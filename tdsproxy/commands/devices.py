@@ -133,6 +133,8 @@ def _device(context: Context, device: ast.Device, verb: str, files: Sequence[Pat
             share=urls.share,
         )
         return _Device("URL", medium)
+    if kind == "VIRTUAL_DEVICE" and not context.is_admin:
+        raise fail(3265)
     if kind != "DISK":
         raise fail(3015, f"{verb} with {kind}")
     if is_null(name):

@@ -78,11 +78,6 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space. See "
         "the SQL Server errorlog for details.",
     ),
-    1816: (16, 1, "Database snapshot on the system database {} is not allowed."),
-    1821: (16, 1, "Cannot create a database snapshot on another database snapshot."),
-    1822: (16, 1, "The database must be online to have a database snapshot."),
-    1825: (16, 1, "Filegroups and collations cannot be specified for database snapshots."),
-    1834: (16, 1, "The file '{}' cannot be overwritten.  It is being used by database '{}'."),
     3002: (16, 1, "Cannot BACKUP or RESTORE a database snapshot."),
     3004: (
         16,
@@ -401,6 +396,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "catalog view. To create a new backup device use either sp_addumpdevice or SQL Server Management "
         "Studio.",
     ),
+    3207: (
+        16,
+        1,
+        "Backup or restore requires at least one backup device. Rerun your statement specifying a backup "
+        "device.",
+    ),
     3211: (10, 1, "{} percent processed."),
     3216: (16, 1, "RESTORE REWINDONLY is only applicable to tape devices."),
     3217: (16, 1, "Invalid value specified for {} parameter."),
@@ -439,6 +440,12 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
         "{} additional free bytes, while only {} bytes are available.",
     ),
     3262: (10, 1, "The backup set on file {} is valid."),
+    3265: (
+        16,
+        1,
+        "The login has insufficient authority. Membership of the sysadmin role is required to use "
+        "VIRTUAL_DEVICE with BACKUP or RESTORE.",
+    ),
     3266: (
         16,
         1,

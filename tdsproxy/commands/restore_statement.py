@@ -51,7 +51,7 @@ from tdsproxy.commands.restore_options import RestoreOptions, read_restore_optio
 from tdsproxy.commands.restore_pages import recover_pages, restore_pages, roll_pages
 from tdsproxy.commands.restore_target import Target, check_set, plan_target
 from tdsproxy.commands.roll_forward import roll_forward
-from tdsproxy.commands.roll_rules import check_full_stop, consistent_ns_of, last_lsn_of
+from tdsproxy.commands.roll_rules import check_full_stop, check_log_stop, consistent_ns_of, last_lsn_of
 from tdsproxy.commands.snapshots import revert
 from tdsproxy.commands.undo_files import undo_file
 from tdsproxy.log.records import CaptureStopped
@@ -84,6 +84,9 @@ def restore(context: Context, statement: ast.Restore) -> Iterator[Reply]:
         return
     pages = [operand for word, operand in statement.files if word == "PAGE" and operand is not None]
     if not statement.devices:
+        if options.recovery is None and options.standby is None:
+            # The slip of a pen must not end a sequence of restores.
+            raise fail(3207)
         with context.env.locks.hold(name) as free:
             if not free:
                 raise fail(3101)
@@ -145,6 +148,7 @@ def _recover_only(context: Context, name: str, kind: str, options: RestoreOption
         raise fail(3153)
     if redo is None or redo.unfinished:
         raise fail(4333)
+    check_log_stop(redo, options.stop)
     if database.standby is not None and (context.is_current(database) or context.others_in(database)):
         raise fail(3102, "RESTORE", database.name) if context.is_current(database) else fail(3101)
     with sql_failures(name, database.data_path):

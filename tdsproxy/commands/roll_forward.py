@@ -125,7 +125,7 @@ def _check(context: Context, database: Database, redo: Redo, info: SetInfo, opti
         check_differential(redo, info, forks_of(context, info))
     else:
         check_log(redo, database.family, info)
-        check_log_stop(redo, info, options.stop)
+        check_log_stop(redo, options.stop)
     check_interrupted(redo, database.data_path, info, options.stop)
 
 

@@ -136,7 +136,7 @@ def check_log(redo: Redo, family: UUID, info: SetInfo) -> None:
         raise fail(4330)
 
 
-def check_log_stop(redo: Redo, info: SetInfo, stop: StopPoint | None) -> None:
+def check_log_stop(redo: Redo, stop: StopPoint | None) -> None:
     """Raises CommandError 4335 when the content is already beyond the stop."""
     if stop is None:
         return

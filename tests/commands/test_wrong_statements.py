@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tdsproxy.commands.request import SessionContext
 from tests.commands.support import Workshop, messages, numbers, table
 
 DATABASE = "RESTORE DATABASE r FROM DISK = 'full.bak' WITH MOVE 'd_log' TO 'r.ldf'"
@@ -45,6 +46,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
         ("BACKUP GROUP d TO DISK = 'x.bak'", [3015], "BACKUP GROUP is not"),
         ("BACKUP SERVER TO DISK = 'x.bak'", [3015], "BACKUP SERVER is not"),
         ("RESTORE BACKUPSETONLY FROM DISK = 'full.bak'", [3015], "RESTORE BACKUPSETONLY is not"),
+        ("RESTORE DATABASE s WITH REPLACE", [3207], "requires at least one backup device."),
+        ("RESTORE LOG s", [3207], "requires at least one backup device."),
+        ("RESTORE DATABASE s WITH RECOVERY, STOPAT = '2001-02-03'", [4335], "is too early."),
         *(
             (f"RESTORE {form} FROM DISK = 'full.bak' WITH MEDIANAME = 'theirs'", [4037], '"theirs" does not')
             for form in READ_ONLY
@@ -55,6 +59,18 @@ def test_refused(shop: Workshop, text: str, expected: list[int], told: str) -> N
     replies = shop.run(text)
     assert numbers(replies) == [*expected, 3013]
     assert told in messages(replies)[0].text
+
+
+@pytest.mark.parametrize("text", ["BACKUP DATABASE d TO", "RESTORE DATABASE d FROM"])
+def test_a_virtual_device_is_for_administrators(shop: Workshop, text: str) -> None:
+    owner = SessionContext("joe", spid=60, database_roles={"d": frozenset({"db_owner"})})
+    assert numbers(shop.run(f"{text} VIRTUAL_DEVICE = 'v'", session=owner)) == [3265, 3013]
+    assert numbers(shop.run(f"{text} VIRTUAL_DEVICE = 'v'")) == [3015, 3013]
+
+
+def test_who_may_not_alter_a_database_may_not_detach_it(shop: Workshop) -> None:
+    joe = SessionContext("joe", spid=60)
+    assert numbers(shop.run("EXEC sp_detach_db @a1", session=joe, variables={"@a1": "d"})) == [15247]
 
 
 @pytest.mark.parametrize("form", READ_ONLY)
