@@ -75,7 +75,7 @@ def _closed_to_users(env: CommandEnvironment, database: Database) -> Iterator[No
             stop_log(env, database)
         yield
     except BaseException:
-        start_log(env, databases.update(database.id, state=database.state))
+        start_log(env, databases.update(database.id, state=database.state, redo=database.redo))
         raise
 
 

@@ -172,7 +172,11 @@ def data_backed_up(
         env.catalog.databases.update(current.id, chain=chain)
     # The catalog first: ended in between, the chain still counts as broken, and the next backup begins one.
     if begins and env.logs is not None:
-        env.logs.chain_begun(current.guid, first_lsn)
+        try:
+            env.logs.chain_begun(current.guid, first_lsn)
+        except (LogError, OSError) as error:
+            # The backup is complete, and the base of differentials.
+            _log.error("the chain of log backups of %s is not begun: %s", current.name, error)
 
 
 def _lags(database: Database, status: ChainStatus) -> bool:
@@ -196,4 +200,8 @@ def log_backed_up(env: CommandEnvironment, database: Database, last_lsn: int) ->
     )
     env.catalog.databases.update(database.id, chain=chain)
     if env.logs is not None and env.logs.is_kept(database.guid):
-        env.logs.log_backed_up(database.guid, last_lsn)
+        try:
+            env.logs.log_backed_up(database.guid, last_lsn)
+        except (LogError, OSError) as error:
+            # The backup is complete, and the catalog knows where the next one begins.
+            _log.error("the log of %s keeps what has been backed up: %s", database.name, error)

@@ -16,12 +16,14 @@ import pytest
 from tdsproxy.backup import operations
 from tdsproxy.backup.page_map import remove_maps
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
+from tdsproxy.commands import log_backup
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
 from tdsproxy.log import archive as archive_module
+from tdsproxy.log import service
 from tdsproxy.log.service import ChainState
 from tdsproxy.tsql.replies import Message
 from tests.commands.support import ADMIN, Workshop, messages, numbers, table
@@ -441,6 +443,56 @@ def test_a_tail_that_cannot_be_written_changes_nothing(shop: Workshop) -> None:
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH NORECOVERY, {MOVE}")
     assert numbers(shop.run("RESTORE LOG b FROM DISK='/tmp/log.trn'")) == BACKED_UP
     assert content(shop, "b") == [1, 2]
+
+
+def test_a_tail_that_cannot_be_left_in_standby_changes_nothing(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(shop)
+    put(shop, 1)
+
+    def show(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log_backup, "show_standby", show)
+        shop.run("BACKUP LOG a TO DISK='/tmp/log.trn' WITH STANDBY='/tmp/undo.dat'")
+    assert (find(shop).state, find(shop).standby, find(shop).redo) == (DatabaseState.ONLINE, None, None)
+    put(shop, 2)
+    stop = moment(shop)
+    put(shop, 3)
+    replaced = shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{stop}'")
+    assert numbers(replaced)[-1] == 3014
+    assert content(shop) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["LOG", "DATABASE"])
+def test_a_full_disk_fails_no_backup_that_is_complete(
+    shop: Workshop, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if kind == "LOG":
+        full(shop)
+    put(shop, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "write_chain", write)
+        if kind == "LOG":
+            log(shop, "first.trn")
+        else:
+            full(shop)
+            assert numbers(shop.run("BACKUP LOG a TO DISK='/tmp/l.trn'")) == [4214, 3013]
+    (known,) = shop.history("SELECT count(*) FROM backupset")
+    assert known == (2 if kind == "LOG" else 1,)
+    if kind == "DATABASE":
+        full(shop)
+    put(shop, 2)
+    log(shop)
+    if kind == "LOG":
+        assert header(shop, "log.trn")["FirstLSN"] == header(shop, "first.trn")["LastLSN"]
+    else:
+        assert header(shop, "log.trn")["FirstLSN"] == header(shop, "full.bak")["FirstLSN"]
 
 
 def test_standby_is_readable_between_logs(shop: Workshop) -> None:
