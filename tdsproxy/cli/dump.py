@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,8 +83,17 @@ def _write_all(source: Path, output: Path | None, csv: Path | None, as_json: Pat
         _write_tables(source, csv, as_json=False)
     elif as_json is not None:
         _write_tables(source, as_json, as_json=True)
+    elif output is None:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        try:
+            _write(source, sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(f"The standard output cannot be written: {error.strerror}.") from error
     else:
-        with _output(output) as out:
+        with _outputs() as outputs, outputs.file(output) as out:
             _write(source, out)
 
 
@@ -99,9 +109,9 @@ def _write_tables(source: Path, directory: Path, *, as_json: bool) -> None:
     except OSError as error:
         raise CommandError(f"'{directory}' cannot be written: {error.strerror}.") from error
     try:
-        with reading(source) as connection:
+        with reading(source) as connection, _outputs() as outputs:
             for table in tables(connection):
-                with _output(directory / f"{table.stem}.{ending}") as out:
+                with outputs.file(directory / f"{table.stem}.{ending}") as out:
                     out.writelines(make(connection, table))
     except apsw.Error as error:
         raise CommandError(f"'{source.name}' cannot be read: {error}.") from error
@@ -119,15 +129,76 @@ def _write(source: Path, out: TextIO) -> None:
         raise CommandError(f"'{source.name}' cannot be read: {error}.") from error
 
 
+class _Outputs:
+    """Files that are there when all of them are whole and durable: what has half a table must not be taken
+    for one."""
+
+    def __init__(self) -> None:
+        self._written: list[tuple[Path, Path]] = []
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[TextIO]:
+        """Raises CommandError when it exists or cannot be written."""
+        temporary = path.with_name(f".tdsproxy-{secrets.token_hex(8)}")
+        with _failures(path):
+            if os.path.lexists(path):
+                raise FileExistsError
+            with temporary.open("x", encoding="utf-8", newline="\n") as out:
+                self._written.append((temporary, path))
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+
+    def publish(self) -> None:
+        """Give them their names. Raises CommandError."""
+        from tdsproxy.store.files import fsync_directory
+
+        made: list[Path] = []
+        try:
+            for temporary, path in self._written:
+                with _failures(path):
+                    _name(temporary, path)
+                    made.append(path)
+            for directory in {path.parent for path in made}:
+                with _failures(directory):
+                    fsync_directory(directory)
+        except CommandError:
+            for path in made:
+                path.unlink()
+            raise
+
+    def discard(self) -> None:
+        """What has no name yet goes."""
+        for temporary, _ in self._written:
+            temporary.unlink(missing_ok=True)
+
+
 @contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
-    if path is None:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        yield sys.stdout
-        return
+def _outputs() -> Iterator[_Outputs]:
+    outputs = _Outputs()
     try:
-        with path.open("x", encoding="utf-8", newline="\n") as out:
-            yield out
+        yield outputs
+        outputs.publish()
+    finally:
+        outputs.discard()
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Over nothing that is there. Raises OSError."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system that has no links
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        temporary.rename(path)
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileExistsError as error:
         raise CommandError(f"'{path}' exists already.") from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -154,6 +155,64 @@ def test_a_dump_is_written_once_and_names_what_is_missing(media: Workshop, tmp_p
         tdsproxy("dump", "shop", "--store", media.store, "-o", out)
     with pytest.raises(CommandError, match="neither a database nor a file 'nothing'"):
         tdsproxy("dump", "nothing", "--store", media.store)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "-o"])
+@pytest.mark.parametrize("failing", ["write", "fsync", "name"])
+def test_a_dump_is_whole_or_not_there(
+    media: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, failing: str
+) -> None:
+    """What has half a table is loaded as if it were one."""
+    media.fill("other", "CREATE TABLE IF NOT EXISTS a (x); CREATE TABLE IF NOT EXISTS b (x)")
+    media.fill("other", "INSERT INTO a SELECT value FROM json_each('[1, 2, 3]')")
+    there = tmp_path / "there"
+    last = {"--csv": "dbo.b.csv", "--json": "dbo.b.jsonl", "-o": "other.sql"}[option]
+    target = there / last if option == "-o" else there
+    there.mkdir()
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    sync, calls = os.fsync, list[int]()
+
+    def no_space(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == (1 if option == "-o" else 2):
+            raise full
+        sync(descriptor)
+
+    def failed(*arguments: object) -> Iterator[str]:
+        yield "half a"
+        raise full
+
+    match failing:
+        case "write":
+            for name in ("table_files.csv_lines", "table_files.json_lines", "dump.dump_file"):
+                monkeypatch.setattr(f"tdsproxy.store.{name}", failed)
+        case "fsync":
+            monkeypatch.setattr(os, "fsync", no_space)
+        case "name":
+            (there / last).write_text("somebody else's")
+    before = sorted(there.iterdir())
+    with pytest.raises(CommandError, match="exists already" if failing == "name" else "No space left"):
+        tdsproxy("dump", "other", "--store", media.store, option, target)
+    assert sorted(there.iterdir()) == before
+    monkeypatch.undo()
+    (there / last).unlink(missing_ok=True)
+    tdsproxy("dump", "other", "--store", media.store, option, target)
+    assert len(list(there.iterdir())) == (1 if option == "-o" else 2)
+
+
+def test_a_dump_to_a_full_disk_fails(media: Workshop) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tdsproxy", "dump", "shop", "--store", str(media.store)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "The standard output cannot be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_gpg_reads_what_is_made_for_its_key(media: Workshop, tmp_path: Path) -> None:
