@@ -45,8 +45,11 @@ def dump(connection: apsw.Connection) -> Iterator[str]:
         yield f"PRAGMA {name} = {_value(connection, f'PRAGMA {name}')};"
     rows = list(connection.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY rowid"))
     virtual = [row for row in rows if row[0] == "table" and _is_virtual(row[3])]
-    tables = [sql for kind, _, _, sql in rows if kind == "table" and sql]
-    sequence = any("AUTOINCREMENT" in sql.upper() for sql in tables)
+    sequence = any(
+        _has_sequence(connection, name)
+        for kind, name, _, sql in rows
+        if kind == "table" and sql and "AUTOINCREMENT" in sql.upper()
+    )
     statistics = False
     for kind, name, _, sql in rows:
         if kind != "table" or _is_virtual(sql):
@@ -77,6 +80,12 @@ def dump(connection: apsw.Connection) -> Iterator[str]:
 
 def _is_virtual(sql: str | None) -> bool:
     return sql is not None and sql.lstrip().upper().startswith("CREATE VIRTUAL TABLE")
+
+
+def _has_sequence(connection: apsw.Connection, table: str) -> bool:
+    """Whether it says AUTOINCREMENT, and not in a comment or a text."""
+    keys = connection.execute("SELECT name FROM pragma_table_info(?) WHERE pk > 0", (table,)).fetchall()
+    return any(connection.column_metadata("main", table, str(row[0]))[4] for row in keys)
 
 
 def _value(connection: apsw.Connection, sql: str) -> object:

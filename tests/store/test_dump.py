@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -193,3 +194,19 @@ def test_the_text_of_a_stored_value(raw: str | float | bytes, type_: SqlType, te
 
 def test_a_table_of_the_default_schema_is_named_with_it() -> None:
     assert StoredTable("a b", (("x", t.nvarchar(MAX)),)).stem == "dbo.a b"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_word_autoincrement_in_a_comment_numbers_nothing(tmp_path: Path, kept: bool) -> None:
+    source = tmp_path / "source.db"
+    with contextlib.closing(apsw.Connection(str(source))) as connection:
+        connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY /* no AUTOINCREMENT */, v)")
+        connection.execute("CREATE TABLE b (id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO b VALUES (7)")
+        connection.execute("DELETE FROM b" if kept else "DROP TABLE b")
+    script = "\n".join(dump_file(source))
+    with contextlib.closing(apsw.Connection(":memory:")) as copy:
+        copy.execute(script)
+        if kept:
+            assert copy.execute("INSERT INTO b DEFAULT VALUES RETURNING id").fetchall() == [(8,)]
+        else:
+            assert "sqlite_sequence" not in script
