@@ -335,8 +335,8 @@ def _rename_leased(
 ) -> tuple[Path, int] | None:
     """The old file's new name, and a descriptor of it that is locked."""
     former = former_path(target)
-    kept = os.dup(descriptor)
     cookie = int(str(alone.execute("PRAGMA schema_version").fetchall()[0][0]))
+    kept = os.dup(descriptor)
     renamed = False
     try:
         mode = alone.execute("PRAGMA journal_mode=DELETE").fetchall()[0][0]
