@@ -312,31 +312,37 @@ def _open(
     if database.standby is not None:
         _remove_undo_file(database.standby)
     databases.advance_lsn(database.id, Decimal(redo.lsn))
-    parent = next((f for f in databases.forks(database.guid) if f.fork == redo.fork), None)
+    origin: Fork | None = None
+    if redo.lsn > 0:
+        known = next((f for f in databases.forks(database.guid) if f.fork == redo.fork), None)
+        origin = known or Fork(
+            database=database.guid, fork=redo.fork, parent=None, point_lsn=None, start_lsn=0, created_ns=0
+        )
+    point = None if origin is None else redo.lsn
     if kept is not None and database.kept is not None and database.kept.copy != kept.copy:
         with contextlib.suppress(OSError):
             remove_kept(env, database)
-    opened = databases.update(
-        database.id,
-        state=DatabaseState.ONLINE,
-        holder=None if database.user_access is not UserAccess.SINGLE_USER else database.holder,
-        fork=uuid.uuid4(),
-        chain=chain,
-        redo=None,
-        standby=None,
-        pages=None,
-        kept=kept or database.kept,
-    )
+    # Together: were the new fork not known, moments from now on would be looked for on the old one.
+    with databases.transaction():
+        opened = databases.update(
+            database.id,
+            state=DatabaseState.ONLINE,
+            holder=None if database.user_access is not UserAccess.SINGLE_USER else database.holder,
+            fork=uuid.uuid4(),
+            chain=chain,
+            redo=None,
+            standby=None,
+            pages=None,
+            kept=kept or database.kept,
+        )
+        if wants_log(opened):
+            note_fork(env, opened, origin, point)
     remove_image(env, redo)
     if database.pages is not None:
         remove_image(env, database.pages.redo)
     restart_log(env, opened, continues=continues)
     if wants_log(opened):
-        came_from = parent or Fork(
-            database=opened.guid, fork=redo.fork, parent=None, point_lsn=None, start_lsn=0, created_ns=0
-        )
-        knows_origin = redo.lsn > 0
-        note_fork(env, opened, came_from if knows_origin else None, redo.lsn if knows_origin else None)
+        note_fork(env, opened, origin, point)
     return Recovered(opened, installed.undo if installed is not None else None)
 
 

@@ -16,7 +16,7 @@ import pytest
 from tdsproxy.backup import operations
 from tdsproxy.backup.page_map import remove_maps
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
-from tdsproxy.commands import log_backup
+from tdsproxy.commands import log_backup, recovery
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.request import NativeRequest
@@ -651,6 +651,36 @@ def test_a_restore_killed_while_it_opened_the_database_is_finished_at_the_next_s
     assert content(shop, "b") == [1]
     assert list((shop.store / ".redo").iterdir()) == []
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_kill_before_the_log_of_a_restored_database_begins_leaves_no_way_along_the_old_fork(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shop, 1)
+    full(shop)
+    stop = moment(shop)
+    put(shop, 2)
+
+    def ended(*arguments: object, **options: object) -> None:
+        raise _Ended
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "restart_log", ended)
+        with pytest.raises(_Ended):
+            shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{stop}'")
+    begin(shop.env)
+    assert content(shop) == [1]
+    put(shop, 3)
+    now = moment(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{now}', {MOVE}")
+    # What was committed before the log began again is not known: nothing leads to now, least of all row 2.
+    assert find(shop, "b").state is DatabaseState.RESTORING
+    full(shop, "anew.bak")
+    put(shop, 4)
+    log(shop, "anew.trn")
+    now = moment(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/anew.bak' WITH STOPAT='{now}', REPLACE, {MOVE}")
+    assert content(shop, "b") == [1, 3, 4]
 
 
 def test_a_roll_forward_that_was_interrupted_must_be_repeated(shop: Workshop) -> None:
