@@ -311,11 +311,18 @@ class Named:
 
 
 def protected(bucket: Bucket, key: Key, clock: Callable[[], float] = time.time) -> Named:
-    """What predecessors named is kept for ``FORMER_DAYS``; manifests that are older go. Raises ObjectError,
-    ManifestDamaged."""
+    """What predecessors named is kept for ``FORMER_DAYS``, by the clock here and by that of the object store:
+    one of them may be wrong. Manifests that are older go. For who has just written the lease. Raises
+    ObjectError, ManifestDamaged."""
     kept: list[Manifest] = []
+    lease = bucket.find(key(layout.LEASE))
+    written = {item.key: item.modified for item in bucket.list(key(layout.FORMER))}
     for name, (_, at) in formers(bucket, key).items():
-        if at < clock() - FORMER_DAYS * 86400:
+        ages = [clock() - at]
+        there = None if lease is None else lease.modified
+        if there is not None and (modified := written.get(name)) is not None:
+            ages.append(there - modified)
+        if min(ages) > FORMER_DAYS * 86400:
             bucket.remove([name])
         else:
             kept.append(layout.decode(bucket.read_all(name)[0]))

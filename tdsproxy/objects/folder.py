@@ -91,9 +91,9 @@ class FolderBucket(Bucket):
                     if name == _LOCK or name.startswith(_TEMPORARY):
                         continue
                     with suppress(FileNotFoundError):
-                        found.append(
-                            Found(path.relative_to(self._folder).as_posix(), path.stat().st_size, None)
-                        )
+                        status = path.stat()
+                        key = path.relative_to(self._folder).as_posix()
+                        found.append(Found(key, status.st_size, None, status.st_mtime))
         yield from sorted(found, key=lambda item: item.key)
 
     def children(self, prefix: str) -> Sequence[Found]:
@@ -127,12 +127,13 @@ class FolderBucket(Bucket):
         return self._folder.joinpath(*parts)
 
     def _found(self, key: str, path: Path) -> Found:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
         if not path.is_file():
             raise ObjectError(Reason.MISSING)
         # Conditions are about small objects; the content of large ones is not read to tell their tags.
         tag = _tag(path.read_bytes()) if size <= _TAGGED_BYTES else None
-        return Found(key, size, tag)
+        return Found(key, size, tag, status.st_mtime)
 
     def _put(self, path: Path, pieces: Iterable[bytes]) -> None:
         temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")

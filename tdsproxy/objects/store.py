@@ -34,11 +34,13 @@ _DELETIONS: Final = 8
 @dataclass(frozen=True, slots=True)
 class Found:
     """An object that is there: its size in bytes and the tag that changes with its content, which is an ETag
-    or, on Google's, the object's generation."""
+    or, on Google's, the object's generation. ``modified`` is when it was written, by the store's clock, in
+    seconds since 1970."""
 
     key: str
     size: int
     tag: str | None
+    modified: float | None = None
 
 
 class Bucket:
@@ -75,7 +77,7 @@ class Bucket:
             if error.reason in (Reason.MISSING, Reason.NO_BUCKET):
                 return None
             raise
-        return Found(key, found["size"], self._tag(found))
+        return self._found(key, found)
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """Exactly these bytes."""
@@ -115,6 +117,9 @@ class Bucket:
             )
         return self._tag(put)
 
+    def _found(self, key: str, found: Any) -> Found:
+        return Found(key, found["size"], self._tag(found), found["last_modified"].timestamp())
+
     def _tag(self, found: Any) -> str | None:
         # Google's conditions are about generations.
         tag: str | None = found["version" if self._kind is Kind.GCS else "e_tag"]
@@ -143,7 +148,7 @@ class Bucket:
         with _failures():
             for group in obstore.list(self._store, prefix=prefix.rstrip("/") + "/" if prefix else None):
                 for item in group:
-                    yield Found(item["path"], item["size"], self._tag(item))
+                    yield self._found(item["path"], item)
 
     def children(self, prefix: str) -> Sequence[Found]:
         """What lies in a folder itself, not in those below it, in the order of the keys."""
@@ -151,7 +156,7 @@ class Bucket:
 
         with _failures():
             found = obstore.list_with_delimiter(self._store, prefix.rstrip("/") + "/" if prefix else None)
-        items = (Found(item["path"], item["size"], self._tag(item)) for item in found["objects"])
+        items = (self._found(item["path"], item) for item in found["objects"])
         return sorted(items, key=lambda item: item.key)
 
     def remove(self, keys: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -39,7 +40,7 @@ from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.folder import FolderBucket
 from tdsproxy.objects.lease import SECONDS, LeaseTaken
 from tdsproxy.objects.options import Reaching, Secret
-from tdsproxy.objects.store import Bucket, open_bucket
+from tdsproxy.objects.store import Bucket, Found, open_bucket
 from tdsproxy.objects.url import below, parse_url
 from tests.commands.support import Workshop
 from tests.keeper.shop import Shop, ids, read_state, wait_for
@@ -126,7 +127,9 @@ def test_a_copy_of_a_store_does_not_write_beside_it(tmp_path: Path, bucket: Buck
         claim(bucket, key, first, clock=lambda: now[0])
 
 
-def test_a_successor_fences_its_predecessor_at_once(tmp_path: Path, bucket: Bucket) -> None:
+def test_a_successor_fences_its_predecessor_at_once(
+    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = _store(tmp_path, "first"), _store(tmp_path, "second")
     now = [time.time()]
     held = claim(bucket, key, first, clock=lambda: now[0])
@@ -164,8 +167,20 @@ def test_a_successor_fences_its_predecessor_at_once(tmp_path: Path, bucket: Buck
     assert left == {"files/000001-0/kept", "files/000001-0/gone", "files/mine.bak"}
     ((epoch, at),) = formers(bucket, key).values()
     assert epoch == 1
-    # Until it is old.
-    assert sweep(bucket, key, again, protected(bucket, key, lambda: at + (FORMER_DAYS + 1) * 86400.0)) == 1
+    # Until it is old, and not only by a clock that is ahead.
+    age = (FORMER_DAYS + 1) * 86400.0
+    assert sweep(bucket, key, again, protected(bucket, key, lambda: at + age)) == 0
+    assert len(formers(bucket, key)) == 1
+    listed = type(bucket).list
+
+    def written_then(self: Bucket, prefix: str) -> Iterator[Found]:
+        for item in listed(self, prefix):
+            assert item.modified is not None
+            yield dataclasses.replace(item, modified=item.modified - age)
+
+    monkeypatch.setattr(type(bucket), "list", written_then)
+    assert sweep(bucket, key, again, protected(bucket, key)) == 0
+    assert sweep(bucket, key, again, protected(bucket, key, lambda: at + age)) == 1
     assert formers(bucket, key) == {}
     # The first one may take it back.
     back = claim(bucket, key, first, take_over=True)
