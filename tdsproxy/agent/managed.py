@@ -18,6 +18,7 @@ import msgspec
 
 from tdsproxy.agent.policies import AfterChange, Policy, Retention
 from tdsproxy.catalog.listing import NamedSet
+from tdsproxy.commands.name_patterns import escaped
 from tdsproxy.tsql.values import DateTime, Value
 
 INSTANCE: Final = "*"
@@ -90,9 +91,9 @@ def policies_of(settings: dict[str, ManagedSettings], *, switched_on: bool) -> l
     for name in named:
         found = effective(settings[name], instance).settings
         if found.enabled:
-            made += _policies(name, (name,), (), found)
+            made += _policies(name, (escaped(name),), (), found)
     if instance is not None and instance.enabled:
-        made += _policies("instance", (INSTANCE,), tuple(named), instance)
+        made += _policies("instance", (INSTANCE,), tuple(map(escaped, named)), instance)
     return made
 
 

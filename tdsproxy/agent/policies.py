@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from tdsproxy.agent.timetable import parse_timetable
+from tdsproxy.commands.name_patterns import matches
 
 DEFAULT_DAILY: Final = 7
 DEFAULT_WEEKLY: Final = 4
@@ -60,8 +60,8 @@ class AfterChange:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """``databases`` and ``exclude`` are names or patterns with ``*`` and ``?``, of any case; a pattern never
-    means a system database. ``full``, ``differential``, ``log`` and ``verify`` are timetables in words (see
+    """``databases`` and ``exclude`` are names or patterns (``name_patterns``); a pattern never means a system
+    database. ``full``, ``differential``, ``log`` and ``verify`` are timetables in words (see
     ``timetable``). ``destinations`` are directories or URLs, ``{database}`` in them is replaced; the first
     gets the backup, the others its mirrors. ``compression`` is an algorithm, or ``default``. ``certificate``
     names what encrypts, which is an ``encryptor``: CERTIFICATE or ASYMMETRIC KEY."""
@@ -84,11 +84,11 @@ class Policy:
     def covers(self, database: str) -> bool:
         """Whether the policy is for a database of this name."""
         name = database.lower()
-        if any(fnmatchcase(name, pattern.lower()) for pattern in self.exclude):
+        if any(matches(name, pattern) for pattern in self.exclude):
             return False
         for pattern in self.databases:
             wanted = pattern.lower()
-            if wanted == name or (name not in SYSTEM_NAMES and fnmatchcase(name, wanted)):
+            if wanted == name or (name not in SYSTEM_NAMES and matches(name, wanted)):
                 return True
         return False
 

@@ -20,6 +20,7 @@ from tdsproxy.agent.policy_book import CHANGE
 from tdsproxy.agent.running import Zoned
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
 from tdsproxy.catalog.listing import ListedSet
+from tdsproxy.commands.name_patterns import meant
 from tdsproxy.commands.request import NativeRequest, SessionContext
 from tdsproxy.tsql.replies import Message, Reply, Rows
 from tdsproxy.tsql.values import Value
@@ -36,7 +37,6 @@ _BACKED_UP: Final = _USABLE | {
     DatabaseState.EMERGENCY,
 }
 """With those that cannot be: nobody took them out of use, so their backups fail, and the job with them."""
-_PATTERN: Final = frozenset("*?[")
 _NO_BASE: Final = frozenset({3035, 4214})
 """No full backup to build on."""
 _WORDS: Final = {"full": ("DATABASE", "FULL", "bak"), "differential": ("DATABASE", "DIFF", "bak")}
@@ -101,8 +101,8 @@ class PolicyRuns:
         if policy.name.startswith(PREFIX):
             return
         names = {database.name.lower() for database in self._databases()}
-        for name in policy.databases:
-            if not _PATTERN.intersection(name) and name.lower() not in names:
+        for name in filter(None, map(meant, policy.databases)):
+            if name.lower() not in names:
                 yield Message(911, 16, 1, f"Policy '{policy.name}': database '{name}' does not exist.")
 
     # ------------------------------------------------------------------ backups

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import msgspec
 
 from tdsproxy.agent.notices import Objectives
 from tdsproxy.agent.policies import Retention
+from tdsproxy.commands.name_patterns import matches
 from tdsproxy.store.files import replace_durably
 
 SETTINGS: Final = "operation.json"
@@ -75,9 +75,8 @@ class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     every_hours: float = 24.0
 
     def of(self, database: str) -> Retention | None:
-        name = database.lower()
         for pattern, rules in self.databases.items():
-            if fnmatchcase(name, pattern.lower()):
+            if matches(database, pattern):
                 return rules
         return None
 

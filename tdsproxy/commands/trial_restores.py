@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Final
 
 from tdsproxy.backup import operations
@@ -19,6 +18,7 @@ from tdsproxy.commands.key_databases import take_key
 from tdsproxy.commands.lineage import Lineage
 from tdsproxy.commands.log_sources import MediaPlace, Place, Sources, point_of, whole_sets
 from tdsproxy.commands.media_failures import sql_failures
+from tdsproxy.commands.name_patterns import matches
 from tdsproxy.commands.recovery import new_image
 from tdsproxy.commands.stop_points import local_time, nanoseconds, read_moment, time_text
 from tdsproxy.log.records import LogError
@@ -72,7 +72,7 @@ def _database(context: Context, name: Value, patterns: Sequence[str]) -> Databas
         for database in context.env.catalog.databases.all()
         if not database.is_system
         and database.name.lower() in backed_up
-        and any(fnmatchcase(database.name.lower(), pattern.lower()) for pattern in patterns)
+        and any(matches(database.name, pattern) for pattern in patterns)
     ]
     never = len(last) + 10**6
     return max(candidates, key=lambda item: last.get(item.name.lower(), never), default=None)

@@ -24,6 +24,7 @@ from tdsproxy.agent.policies import (
 from tdsproxy.agent.policy_book import CHANGE, FILE, PolicyBook, job_id
 from tdsproxy.agent.policy_watch import PolicyWatch
 from tdsproxy.agent.schedule import Schedule
+from tdsproxy.agent.settings import RetentionSettings
 from tdsproxy.agent.timetable import next_cron, parse_timetable
 from tdsproxy.catalog.catalog import initialise
 from tdsproxy.catalog.databases import Database, new_database
@@ -72,6 +73,21 @@ def test_a_whole_policy() -> None:
     ]
     everything = Policy("all", ("*", "master"))
     assert [everything.covers(name) for name in ("x", "msdb", "master")] == [True, False, True]
+
+
+def test_names_with_characters_of_patterns() -> None:
+    """A bracket is a character like all others; what has a database's own settings is about it alone."""
+    policy = Policy("p", ("a[1]", "b*"), exclude=("b[2]", "b[*]"))
+    names = ("A[1]", "a1", "b1", "b2", "B[2]", "b*", "b[*]")
+    assert [name for name in names if policy.covers(name)] == ["A[1]", "b1", "b2"]
+    retention = RetentionSettings({"a[1]": Retention(1), "b[?]": Retention(2)})
+    found = [retention.of(name) for name in ("a1", "A[1]", "b?", "b1", "b[?]")]
+    assert found == [None, Retention(1), Retention(2), None, Retention(2)]
+    own = ManagedSettings(enabled=True, custom=True)
+    system = ManagedSettings(enabled=True, custom=True)
+    named, instance = policies_of({"*": system, "shop*": own}, switched_on=True)
+    for name, by_name in (("shop*", True), ("shop1", False), ("shop", False)):
+        assert (named.covers(name), instance.covers(name)) == (by_name, not by_name)
 
 
 @pytest.mark.parametrize(

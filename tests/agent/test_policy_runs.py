@@ -52,6 +52,11 @@ def test_what_cannot_be_backed_up_is_tried_unless_it_was_taken_out_of_use(action
 
 
 def test_a_database_that_is_named_and_is_not_there_is_an_error() -> None:
+    _, errors = run(Policy("p", ("go[1]", "go[*]", "x*")), "full")
+    assert [error.text for error in errors] == [
+        "Policy 'p': database 'go[1]' does not exist.",
+        "Policy 'p': database 'go*' does not exist.",
+    ]
     asked, errors = run(Policy("p", ("gone", "Fine", "x*")), "full")
     assert asked == ["fine"]
     assert [(error.number, error.text) for error in errors] == [
