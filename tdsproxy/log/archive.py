@@ -446,6 +446,7 @@ class Archive:
         Not yet durable: see ``sync``. Raises OSError; some of the first may then have been taken, and
         ``position()`` says from where to go on.
         """
+        self.drop_parts()
         pending: list[_Item] = []
         size = 0
         last = len(transactions) - 1
@@ -504,7 +505,8 @@ class Archive:
         self._parts_at = None
 
     def drop_parts(self) -> None:
-        """Forget the parts of a transaction that will not be completed. Raises OSError."""
+        """Forget the parts of a transaction that will not be completed. Raises OSError; as long as it does,
+        nothing else is taken: what follows parts would count as the end of their transaction."""
         with self._lock:
             if self._parts_at is not None and self._segments:
                 os.ftruncate(self._descriptor, self._parts_at)
@@ -513,6 +515,7 @@ class Archive:
 
     def append_gap(self, gap: Gap, position: WalPosition | None) -> None:
         """Durable when it returns. Raises OSError."""
+        self.drop_parts()
         reason = gap.reason.encode("utf-8")
         header = RecordHeader(
             Kind.GAP, len(reason), 0, 0, gap.lsn, gap.next_lsn, gap.noticed_ns, 0, 0, position
@@ -522,6 +525,7 @@ class Archive:
 
     def note_position(self, position: WalPosition) -> None:
         """Where in which WAL the log goes on. Raises OSError."""
+        self.drop_parts()
         lsn = self.last_lsn()
         self._write(
             RecordHeader(Kind.POSITION, 0, 0, 0, lsn, lsn, self._last_ns, self._last_ns, 0, position),

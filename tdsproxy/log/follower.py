@@ -313,6 +313,9 @@ class Follower:
         self._archive.append(transactions, positions)
 
     def _store_part(self, commit: Commit) -> None:
+        if not self._part_bytes:
+            # Of an attempt before, if they could not be dropped then.
+            self._archive.drop_parts()
         lsn = self._archive.last_lsn()
         time = self._time(commit, self._archive.last_committed_ns())
         self._part_bytes += len(commit.pages) * self._page_size

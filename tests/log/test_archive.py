@@ -256,6 +256,39 @@ def test_a_transaction_in_parts(tmp_path: Path, complete: bool) -> None:
     archive.close()
 
 
+@pytest.mark.parametrize("follows", ["transaction", "gap", "position"])
+def test_parts_that_could_not_be_dropped_are_the_beginning_of_nothing_else(
+    tmp_path: Path, follows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = support.open_archive(tmp_path)
+    made = fill(archive, 2)
+    lsn = archive.last_lsn()
+    archive.append_part(part(lsn, {7: b"x" * 512}))
+
+    def truncate(descriptor: int, length: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", truncate)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output"):
+                archive.drop_parts()
+    if follows == "gap":
+        archive.append_gap(Gap(lsn, lsns.advance(lsn, 512), 1, "r"), POSITION)
+    elif follows == "position":
+        archive.note_position(POSITION)
+    begin = archive.last_lsn()
+    after = fill(archive, 2)
+    archive.drop_parts()
+    assert same(list(archive.read(begin)), after)
+    archive.close()
+    archive = support.open_archive(tmp_path)
+    assert same(list(archive.read(lsns.FIRST, lsn)), made)
+    assert same(list(archive.read(begin)), after)
+    assert archive.changed_pages(begin) == {number for item in after for number, _ in item.pages}
+    archive.close()
+
+
 def test_parts_that_are_dropped_leave_nothing(tmp_path: Path) -> None:
     archive = support.open_archive(tmp_path)
     fill(archive, 2)
