@@ -117,6 +117,9 @@ def note_fork(env: CommandEnvironment, database: Database, parent: Fork | None, 
     start = 0
     if env.logs is not None and env.logs.is_kept(database.guid):
         start = env.logs.archive(database.guid).first_lsn()
+    elif parent is not None:
+        # The log begins later; what the former fork has given lies below all the same.
+        start = int(env.catalog.databases.next_lsns(database.id, 1)[0])
     env.catalog.databases.add_fork(
         Fork(
             database=database.guid,

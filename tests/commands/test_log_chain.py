@@ -669,6 +669,8 @@ def test_a_kill_before_the_log_of_a_restored_database_begins_leaves_no_way_along
         with pytest.raises(_Ended):
             shop.run(f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{stop}'")
     begin(shop.env)
+    former, present = shop.env.catalog.databases.forks(find(shop, "a").guid)
+    assert former.start_lsn < (present.point_lsn or 0) < present.start_lsn
     assert content(shop) == [1]
     put(shop, 3)
     now = moment(shop)
