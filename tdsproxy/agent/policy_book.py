@@ -105,6 +105,16 @@ class PolicyBook:
         with self._file.write():
             self._file.read("INSERT OR REPLACE INTO __tds_managed_backup VALUES (?, ?)", (name, settings))
 
+    def rename_managed(self, old: str, new: str) -> bool:
+        """Whether there were settings of its own for the database, which are the new name's now."""
+        with self._file.write():
+            changed = self._file.read(
+                "UPDATE OR REPLACE __tds_managed_backup SET database_name = ? WHERE database_name = ?"
+                " RETURNING 1",
+                (new, old),
+            )
+        return bool(changed)
+
     # ------------------------------------------------------------------ the jobs
 
     def _make_jobs(self, source: str, policy: Policy) -> None:

@@ -216,6 +216,8 @@ def alter_database(context: Context, statement: ast.AlterDatabase) -> Iterator[R
             raise fail(5061, database.name)
         if statement.action == "MODIFY NAME":
             _rename(context, database, statement.new_name or "")
+            if context.env.agent is not None:
+                context.env.agent.renamed(database.name, statement.new_name or "")
             yield message(5021, "database", statement.new_name, line=context.request.line)
         elif statement.action == "MODIFY FILE":
             yield from _modify_file(context, database, statement)

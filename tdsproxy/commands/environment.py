@@ -73,6 +73,10 @@ class Agent(Protocol):
         """``login`` wants a job that runs to end."""
         ...
 
+    def renamed(self, old: str, new: str) -> None:
+        """A database has another name now. Raises nothing."""
+        ...
+
     def outcomes(self) -> Mapping[tuple[str, str], int]:
         """How many runs have ended since the keeper began, by job and result: succeeded, failed, canceled."""
         ...

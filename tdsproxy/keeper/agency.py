@@ -134,6 +134,17 @@ class StoreAgent:
         except apsw.Error as error:
             _report(f"the alerts of msdb can't be read: {error}")
 
+    def renamed(self, old: str, new: str) -> None:
+        """See ``commands.environment.Agent``."""
+        from tdsproxy.keeper.managed_procedures import EVER_CONFIGURED, FLAG
+
+        catalog = self._environment.catalog
+        try:
+            if catalog.setting(FLAG + EVER_CONFIGURED) is not None:
+                self._asked().renamed(catalog, old, new)
+        except apsw.Error as error:
+            _report(f"'{old}' is '{new}' now, but managed backup can't be told: {error}")
+
     def outcomes(self) -> Mapping[tuple[str, str], int]:
         """See ``commands.environment.Agent``."""
         return {} if self._agent is None else self._agent.outcomes()

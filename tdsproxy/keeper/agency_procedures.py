@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tdsproxy.agent.policy_book import PolicyBook
     from tdsproxy.agent.policy_runs import PolicyRuns
     from tdsproxy.agent.service import Agent
+    from tdsproxy.catalog.catalog import Catalog
 
 Row = tuple[Value, ...]
 _OWNER: Final = 7
@@ -185,7 +186,7 @@ class AgencyProcedures:
         _require_admin(context, "sp_agent_managed")
         known = _by_key(self._settings())
         instance = known.get(INSTANCE)
-        rows: list[Row] = [("", "1" if self._switched_on(context) else "0", "", None)]
+        rows: list[Row] = [("", "1" if self._switched_on(context.env.catalog) else "0", "", None)]
         rows.append((INSTANCE, "1", _json(instance or ManagedSettings()), None))
         present = set()
         for database in context.env.catalog.databases.all():
@@ -216,17 +217,22 @@ class AgencyProcedures:
         settings = msgspec.structs.replace(known.get(name.lower(), ManagedSettings()), **changes)
         self._policies().put_managed(name, _json(settings))
         context.env.catalog.set_setting(FLAG + EVER_CONFIGURED, "true")
-        self._renew(context)
+        self._renew(context.env.catalog)
         return []
 
     def _managed_switch(self, context: Context, values: Sequence[Value]) -> list[Row]:
         _require_admin(context, "sp_agent_managed_switch")
         context.env.catalog.set_setting(SWITCH, "on" if str(values[0]) == "1" else "off")
-        self._renew(context)
+        self._renew(context.env.catalog)
         return []
 
-    def _renew(self, context: Context) -> None:
-        policies = policies_of(self._settings(), switched_on=self._switched_on(context))
+    def renamed(self, catalog: Catalog, old: str, new: str) -> None:
+        """A database has another name: its own settings of managed backup go with it."""
+        if self._policies().rename_managed(old, new):
+            self._renew(catalog)
+
+    def _renew(self, catalog: Catalog) -> None:
+        policies = policies_of(self._settings(), switched_on=self._switched_on(catalog))
         self._policies().put(SOURCE, policies, all_of_source=True)
 
     def _settings(self) -> dict[str, ManagedSettings]:
@@ -236,8 +242,8 @@ class AgencyProcedures:
         }
 
     @staticmethod
-    def _switched_on(context: Context) -> bool:
-        return context.env.catalog.setting(SWITCH) != "off"
+    def _switched_on(catalog: Catalog) -> bool:
+        return catalog.setting(SWITCH) != "off"
 
 
 def _by_key(settings: dict[str, ManagedSettings]) -> dict[str, ManagedSettings]:

@@ -258,6 +258,33 @@ def test_managed_backup_is_set_read_back_and_acted_on(server: Running) -> None:
     run(server, "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 0, @database_name = 'shop'")
 
 
+def test_managed_backup_goes_on_when_a_database_is_renamed(server: Running) -> None:
+    run(server, "CREATE DATABASE early")
+    run(server, "ALTER DATABASE early MODIFY NAME = former")
+    run(
+        server,
+        "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 1, @database_name = 'former',"
+        " @container_url = 'managed/{database}', @retention_days = 14",
+    )
+    run(server, "ALTER DATABASE former MODIFY NAME = [later*]")
+    assert run(
+        server,
+        "SELECT db_name, is_managed_backup_enabled, retention_days"
+        " FROM msdb.managed_backup.fn_backup_db_config(NULL) WHERE db_name IN ('former', 'later*')",
+    ) == [("later*", True, 14)]
+    jobs = "SELECT DISTINCT LEFT(name, 31) FROM msdb.dbo.sysjobs WHERE name LIKE 'policy managed%'"
+    assert run(server, jobs) == [("policy managed backup of later*",)]
+    run(server, "EXEC msdb.managed_backup.sp_backup_on_demand @database_name = 'later*', @type = 'Database'")
+    assert run(server, "SELECT database_name FROM msdb.dbo.backupset WHERE name LIKE '%later*%'") == [
+        ("later*",)
+    ]
+    run(
+        server,
+        "EXEC msdb.managed_backup.sp_backup_config_basic @enable_backup = 0, @database_name = 'later*'",
+    )
+    run(server, "DROP DATABASE [later*]")
+
+
 def refused(server: Running, number: int, call: str) -> None:
     with pytest.raises(pytds.Error) as raised:
         run(server, f"EXEC msdb.managed_backup.{call}")
