@@ -54,6 +54,11 @@ def _missing(kind: str, verb: str, name: str) -> SqlError:
     )
 
 
+def _fixed(kind: str, verb: str, name: str) -> SqlError:
+    """A principal that every database has."""
+    return SqlError.of(15150, 16, 1, f"Cannot {verb} the {kind} '{name}'.")
+
+
 def _check_password(password: str, name: str) -> None:
     if not password:
         raise SqlError.of(
@@ -200,6 +205,8 @@ def _login_for(session: Session, name: str) -> Login:
 
 def _drop_user(session: Session, statement: ast.DropUser) -> None:
     session.rights.require_owner(session.database, "User does not have permission to perform this action.")
+    if statement.name.lower() in _BUILT_IN_USERS - {"guest"}:
+        raise _fixed("user", "drop", statement.name)
     if _users(session).find(statement.name) is None:
         if statement.if_exists:
             return
@@ -253,18 +260,14 @@ def _database_role(session: Session, statement: ast.AlterRole) -> None:
             40510, 16, 1, "Statement 'ALTER ROLE' is not supported in this version of SQL Server."
         )
     if statement.member is None:
+        if role in DATABASE_ROLE_IDS:
+            raise _fixed("role", "drop", statement.role)
         users.drop(statement.role)
         return
     if statement.member.lower() == "dbo":
         raise SqlError.of(15405, 16, 1, "Cannot use the special principal 'dbo'.")
     if statement.member.lower() not in made:
-        raise SqlError.of(
-            15151,
-            16,
-            1,
-            f"Cannot {'add' if statement.action == 'ADD' else 'drop'} the principal '{statement.member}',"
-            " because it does not exist or you do not have permission.",
-        )
+        raise _missing("principal", statement.action.split()[0].lower(), statement.member)
     if statement.action == "ADD MEMBER":
         users.add_member(role, statement.member)
     else:
