@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
@@ -13,12 +14,13 @@ import msgspec
 from tdsproxy.keeper import sync_layout as layout
 from tdsproxy.keeper.sync import SERVICE_KEY_PURPOSE
 from tdsproxy.keeper.sync_claim import Claim, Identity, claim, formers
+from tdsproxy.keeper.sync_files import CATALOG
 from tdsproxy.keeper.sync_layout import FileEntry, Manifest, SegmentEntry
 from tdsproxy.objects.errors import ObjectError, Reason
 from tdsproxy.objects.options import Reaching, Secret
 from tdsproxy.objects.store import Bucket, open_bucket
 from tdsproxy.objects.url import ObjectUrl, below
-from tdsproxy.store.files import replace_durably
+from tdsproxy.store.files import fsync_directory, replace_durably
 from tdsproxy.store.key_wrapping import CannotUnwrap, unwrap_with_password
 from tdsproxy.store.service_key import FILE_NAME
 
@@ -122,8 +124,8 @@ class Origin:
 def fetch(
     origin: Origin, store: Path, backup_directory: Path, passphrase: str | None, epoch: int | None = None
 ) -> Manifest:
-    """Everything, into a store that does not exist yet; as of which manifest. Raises ObjectError, OSError,
-    NotFetched."""
+    """Everything, into a store that does not exist yet; as of which manifest. It is durable then. One that ended
+    before has made no store, and can be repeated. Raises ObjectError, OSError, NotFetched."""
     for left in reversed(range(_TRIES)):
         manifest = origin.manifest(epoch)
         try:
@@ -148,15 +150,31 @@ def _fetch(
         if isinstance(entry, FileEntry):
             origin.file(entry, place(store, backup_directory, name))
         else:
+            # What an earlier try has brought may have been rewritten there since.
+            (store / name).unlink(missing_ok=True)
             origin.segment(name, entry, store / name)
 
     wanted: list[tuple[str, FileEntry | SegmentEntry]] = [
         *manifest.files.items(),
         *manifest.segments.items(),
     ]
-    with ThreadPoolExecutor(_THREADS, "fetch") as threads:
-        for _ in threads.map(one, wanted):
-            pass
+    # With its catalog it is a store.
+    for last in (False, True):
+        with ThreadPoolExecutor(_THREADS, "fetch") as threads:
+            for _ in threads.map(one, [work for work in wanted if (work[0] in CATALOG) is last]):
+                pass
+        _make_durable(store, backup_directory)
+
+
+def _make_durable(*roots: Path) -> None:
+    """The names below some directories, and theirs."""
+    for root in roots:
+        if not root.is_dir():
+            continue
+        for directory in (root, *(path for path in root.rglob("*") if path.is_dir())):
+            fsync_directory(directory)
+        with suppress(OSError):  # it may be another user's
+            fsync_directory(root.parent)
 
 
 def place(store: Path, backup_directory: Path, name: str) -> Path:

@@ -9,12 +9,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tdsproxy.keeper.fetch import NotFetched, Origin, fetch
 from tdsproxy.keeper.follow import Follow
 from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync import Sync, _Sender
 from tdsproxy.keeper.sync_claim import Identity, claim, read_manifest
 from tdsproxy.keeper.sync_files import FileSender
 from tdsproxy.objects.folder import FolderBucket
+from tdsproxy.objects.options import Reaching
+from tdsproxy.objects.url import parse_url
 from tests.commands.support import Workshop, messages
 from tests.keeper.shop import read_state
 from tests.log import support
@@ -164,4 +169,44 @@ def test_a_new_session_keeps_what_was_given_up_here_until_its_log_backup_is_ther
     sender.round(10)
     assert there() == (False, False, True)
     sender.close()
+    shop.close()
+
+
+def test_an_interrupted_fetch_makes_no_store_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Workshop(tmp_path, logged=True)
+    for text in (
+        "CREATE DATABASE one",
+        "ALTER DATABASE one SET RECOVERY FULL",
+        "BACKUP DATABASE one TO DISK = 'one.bak'",
+    ):
+        assert not [item.text for item in messages(shop.run(text)) if item.severity > 10], text
+    shop.fill("one", "CREATE TABLE t (id INTEGER)")
+    sync = Sync(shop.env, SyncOptions(f"file://{tmp_path}/there"))
+    sync.start()
+    sync.close()
+    there = tmp_path / "there"
+    (segment,) = there.glob("log/*/*/*.seg/*/*")
+    away = tmp_path / "away"
+    segment.rename(away)
+    new, backup = tmp_path / "new", tmp_path / "new" / "backup"
+    new.mkdir()
+    origin = Origin(parse_url(f"file://{there}", object_needed=False), None, Reaching())
+    for _ in range(2):
+        with pytest.raises(NotFetched, match="missing"):
+            fetch(origin, new, backup, None)
+        assert not list(new.glob("*.db"))
+    away.rename(segment)
+    # What came before is not appended to.
+    (name,) = origin.manifest().segments
+    (new / name).parent.mkdir(parents=True, exist_ok=True)
+    (new / name).write_bytes(b"something else")
+    synced: set[Path] = set()
+    monkeypatch.setattr("tdsproxy.keeper.fetch.fsync_directory", synced.add)
+    fetch(origin, new, backup, None)
+    assert {tmp_path, new, backup, (new / name).parent, (new / name).parent.parent} <= synced
+    assert (new / name).read_bytes() == segment.read_bytes()
+    assert (backup / "one.bak").read_bytes() == (shop.store / "backup" / "one.bak").read_bytes()
+    assert {path.name for path in new.glob("*.db")} == {"master.db", "msdb.db", "model.db"}
     shop.close()
