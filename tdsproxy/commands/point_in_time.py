@@ -27,7 +27,7 @@ from tdsproxy.commands.restore_options import RestoreOptions
 from tdsproxy.commands.roll_forward import after_differential, stop_at
 from tdsproxy.commands.stop_points import StopPoint, time_text
 from tdsproxy.log.archive import Archive
-from tdsproxy.log.records import Transaction
+from tdsproxy.log.records import ArchiveDamaged, Transaction
 from tdsproxy.media.errors import MediaError
 from tdsproxy.media.reader import SetInfo
 
@@ -80,7 +80,7 @@ def complete(
         try:
             result = roll_forward(image, chained(plan.logs, reading), stop_at(stop), env.cancelled)
             break
-        except MediaError:
+        except (MediaError, ArchiveDamaged):
             # Pages from before the damage may be in the image already. They are whole, so the same log from
             # other sources makes it right again, but only if that leads at least as far.
             sources.without(reading[-1].source)

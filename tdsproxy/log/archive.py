@@ -26,7 +26,7 @@ from tdsproxy.log import lsn as lsns
 from tdsproxy.log.ahead import ahead
 from tdsproxy.log.portions import Portion, load
 from tdsproxy.log.reach import reach_of
-from tdsproxy.log.records import ArchiveDamaged, Gap, LogGap, Transaction, WalPosition
+from tdsproxy.log.records import ArchiveDamaged, Gap, LogError, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
 from tdsproxy.log.segment_writing import write_again, write_all
 from tdsproxy.store import crashpoints
@@ -282,6 +282,8 @@ class Archive:
         begin = max(0, bisect.bisect_right(starts, first_lsn) - 1)
         for item in segments[begin:]:
             if last_lsn is not None and item.first_lsn >= last_lsn:
+                if follows is not None and follows < last_lsn:
+                    raise ArchiveDamaged(f"the log from {follows} to {item.first_lsn} is missing")
                 return
             try:
                 reader = SegmentReader(item.path, item.end)
@@ -363,6 +365,23 @@ class Archive:
             size += record.raw_length
         if portion is not None:
             yield portion
+
+    def whole_ranges(self, first_lsn: int, last_lsn: int) -> list[tuple[int, int]]:
+        """What of a range can be read, by segments, after reading of all of it was in vain; none touches the
+        next."""
+        with self._lock:
+            edges = [item.first_lsn for item in self._segments if first_lsn < item.first_lsn < last_lsn]
+        found: list[tuple[int, int]] = []
+        for begin, end in zip([first_lsn, *edges], [*edges, last_lsn], strict=True):
+            try:
+                for _ in self.read(max(begin, self.first_lsn()), end):
+                    pass
+            except (LogError, OSError):
+                continue
+            if found and found[-1][1] == begin:
+                begin = found.pop()[0]
+            found.append((begin, end))
+        return found
 
     def changed_pages(self, first_lsn: int, last_lsn: int | None = None) -> set[int]:
         """The numbers of the pages that the transactions of the range wrote. Raises as ``read``."""

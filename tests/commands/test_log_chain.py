@@ -950,6 +950,29 @@ def test_a_differential_over_a_damaged_older_segment_goes_by_the_hashes_of_pages
     assert content(shop, "b") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("target", ["in place", "beside"])
+def test_log_backups_stand_in_for_a_damaged_older_segment(shop: Workshop, target: str) -> None:
+    damage_older_segment(shop)
+    put(shop, 4)
+    stop = moment(shop)
+    put(shop, 5)
+    name, how = ("a", "REPLACE") if target == "in place" else ("b", MOVE)
+    found = shop.run(f"RESTORE DATABASE {name} FROM DISK='/tmp/full.bak' WITH STOPAT='{stop}', {how}")
+    assert numbers(found)[-1] == 3014
+    assert content(shop, name) == [1, 2, 3, 4]
+    said = [message.text for message in messages(found)]
+    assert [text for text in said if "log backup 'log.trn' (file 1) was used" in text]
+    assert [text for text in said if "the captured log was used" in text]
+
+
+def test_without_log_backups_a_damaged_older_segment_fails_the_restore(shop: Workshop) -> None:
+    damage_older_segment(shop, in_log_backup=False)
+    stop = moment(shop)
+    found = messages(shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{stop}', {MOVE}"))
+    assert "The log cannot be read" in found[0].text
+    assert content(shop) == [1, 2, 3]
+
+
 def test_a_differential_names_the_full_backup_as_the_remedy_when_no_hashes_are_left(shop: Workshop) -> None:
     damage_older_segment(shop)
     remove_maps(shop.store, find(shop).guid)

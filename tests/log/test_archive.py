@@ -256,6 +256,30 @@ def test_a_transaction_in_parts(tmp_path: Path, complete: bool) -> None:
     archive.close()
 
 
+def test_what_is_whole_of_a_damaged_archive(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path, segment_bytes=4000)
+    made = fill(archive, 30)
+    end = archive.last_lsn()
+    assert archive.whole_ranges(lsns.FIRST, end) == [(lsns.FIRST, end)]
+    archive.close()
+    paths = sorted(archive.directory.iterdir())
+    assert len(paths) > 4
+    starts = [int(path.stem) for path in paths]
+    content = bytearray(paths[1].read_bytes())
+    content[-40] ^= 1
+    paths[1].write_bytes(content)
+    paths[3].unlink()
+    archive = support.open_archive(tmp_path, segment_bytes=4000)
+    # That the fourth is missing is seen behind the third.
+    ranges = archive.whole_ranges(made[1].lsn, end)
+    assert ranges == [(made[1].lsn, starts[1]), (starts[4], end)]
+    assert same(
+        [item for first, last in ranges for item in archive.read(first, last)],
+        [item for item in made if made[1].lsn <= item.lsn < starts[1] or starts[4] <= item.lsn],
+    )
+    archive.close()
+
+
 @pytest.mark.parametrize("follows", ["transaction", "gap", "position"])
 def test_parts_that_could_not_be_dropped_are_the_beginning_of_nothing_else(
     tmp_path: Path, follows: str, monkeypatch: pytest.MonkeyPatch
@@ -741,5 +765,8 @@ def test_a_missing_segment_is_not_passed_over(tmp_path: Path) -> None:
         list(archive.read(made[0].lsn))
     with pytest.raises(ArchiveDamaged, match="is missing"):
         archive.changed_pages(made[0].lsn)
+    behind = int(sorted(archive.directory.iterdir())[1].stem)
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        list(archive.read(made[0].lsn, behind))
     assert same(list(archive.read(made[-1].lsn)), made[-1:])
     archive.close()
