@@ -124,8 +124,8 @@ class Origin:
 def fetch(
     origin: Origin, store: Path, backup_directory: Path, passphrase: str | None, epoch: int | None = None
 ) -> Manifest:
-    """Everything, into a store that does not exist yet; as of which manifest. It is durable then. One that ended
-    before has made no store, and can be repeated. Raises ObjectError, OSError, NotFetched."""
+    """Everything, into a store that does not exist yet; as of which manifest. It is durable then. One that
+    ended before has made no store, and can be repeated. Raises ObjectError, OSError, NotFetched."""
     for left in reversed(range(_TRIES)):
         manifest = origin.manifest(epoch)
         try:
