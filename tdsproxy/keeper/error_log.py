@@ -118,6 +118,8 @@ def device_information(names: Sequence[str], position: int) -> str:
 
 
 _QUIET: Final = "This is an informational message only. No user action is required."
+_QUIETER: Final = "This is an informational message. No user action is required."
+"""The end of 18268 to 18271."""
 
 BACKUP_NUMBERS: Final = {"D": 18264, "L": 18265, "I": 18270, "F": 18266}
 RESTORE_NUMBERS: Final = {"D": 18267, "L": 18268, "I": 18271, "F": 18269}
@@ -138,7 +140,7 @@ def backup_text(kind: str, values: dict[str, Any]) -> str:
     parts += [f"first LSN: {shown_lsn(values['first'])}", f"last LSN: {shown_lsn(values['last'])}"]
     if kind == "I":
         parts.append(f"full backup LSN: {shown_lsn(values['base'])}")
-    return _whole(parts, values, _QUIET)
+    return _whole(parts, values, _QUIETER if kind == "I" else _QUIET)
 
 
 def restore_text(kind: str, values: dict[str, Any]) -> str:
@@ -155,7 +157,7 @@ def restore_text(kind: str, values: dict[str, Any]) -> str:
         f"first LSN: {shown_lsn(values['first'])}",
         f"last LSN: {shown_lsn(values['last'])}",
     ]
-    end = "Informational message. No user action required." if kind == "D" else _QUIET
+    end = "Informational message. No user action required." if kind == "D" else _QUIETER
     return _whole(parts, values, end)
 
 
