@@ -22,7 +22,7 @@ def arrive(store: Path, backup_directory: Path, former_backup_directory: str) ->
         with apsw.Connection(str(store / MSDB)) as msdb:
             msdb.execute(
                 "UPDATE backupmediafamily SET physical_device_name = ?1 || substr(physical_device_name, ?3)"
-                " WHERE physical_device_name LIKE ?2 || '/%'",
+                " WHERE substr(physical_device_name, 1, ?3) = ?2 || '/'",
                 (str(backup_directory), former, len(former) + 1),
             )
     with Catalog(store) as catalog:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -118,7 +117,8 @@ class ManagedProcedures:
         paths = {
             str(row[0]) for row in self._all_sets(context) if row[0] is not None and "://" not in str(row[0])
         }
-        return sum(not Path(path).exists() for path in paths)
+        found = (context.env.paths.locate(path, ()) for path in paths)
+        return sum(path is None or not path.exists() for path in found)
 
     def _all_sets(self, context: Context) -> Iterator[Row]:
         for database in context.env.catalog.databases.all():
