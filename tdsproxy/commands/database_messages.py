@@ -1,11 +1,17 @@
-"""SQL Server's messages of statements on whole databases and of the file helpers of master: severity, state
-and text by number (see ``commands.messages``)."""
+"""SQL Server's messages of statements on whole databases, of the values of options and of the file helpers of
+master: severity, state and text by number (see ``commands.messages``)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 DATABASE_MESSAGES: Final[dict[int, tuple[int, int, str]]] = {
+    257: (
+        16,
+        3,
+        "Implicit conversion from data type {} to {} is not allowed. Use the CONVERT function to run this"
+        " query.",
+    ),
     1801: (16, 3, "Database '{}' already exists. Choose a different database name."),
     1802: (
         16,

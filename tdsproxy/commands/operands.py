@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
+from uuid import UUID
 
 from tdsproxy.commands.failure import fail
 from tdsproxy.commands.messages import message
@@ -13,7 +15,16 @@ from tdsproxy.tsql import ast
 from tdsproxy.tsql import types as t
 from tdsproxy.tsql.conversions import convert
 from tdsproxy.tsql.errors import SyntaxError_
-from tdsproxy.tsql.values import DateTime, Value
+from tdsproxy.tsql.types import SqlType
+from tdsproxy.tsql.values import Date, DateTime, DateTimeOffset, Time, Value, Variant
+
+_TYPES: Final[Mapping[type, SqlType]] = {
+    Date: t.DATE,
+    Time: t.time(7),
+    DateTime: t.DATETIME,
+    DateTimeOffset: t.datetimeoffset(7),
+    UUID: t.UNIQUEIDENTIFIER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +43,15 @@ class Operands:
         return self.variables[name]
 
     def text(self, operand: ast.Operand) -> str | None:
-        """The value as text; None for NULL."""
+        """The value as text; None for NULL. Raises CommandError 257 for what is no text without a CONVERT."""
         value = self.value(operand)
-        return None if value is None else str(value)
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, int | float | Decimal):
+            return str(value)
+        if isinstance(value, bytes | Variant):
+            raise fail(257, "varbinary" if isinstance(value, bytes) else "sql_variant", "nvarchar")
+        return str(convert(value, _TYPES[type(value)], t.nvarchar(4000)))
 
     def number(self, operand: ast.Operand, option: str) -> int:
         """The value as an integer. Raises CommandError 3217 for what is none."""

@@ -3,12 +3,15 @@ accepted silently."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from tdsproxy.commands.request import SessionContext
+from tdsproxy.tsql.values import DateTime
 from tests.commands.support import Workshop, messages, numbers, table
 
 DATABASE = "RESTORE DATABASE r FROM DISK = 'full.bak' WITH MOVE 'd_log' TO 'r.ldf'"
@@ -105,3 +108,19 @@ def test_names_are_cut_to_their_columns(shop: Workshop) -> None:
     assert (label["MediaName"], label["MediaDescription"]) == ("x" * 127, "x" * 254)
     whole = f"RESTORE VERIFYONLY FROM DISK = 'names.bak' WITH MEDIANAME = '{'x' * 127}\U0001f600tail'"
     assert numbers(shop.run(whole)) == [3262]
+
+
+@pytest.mark.parametrize("place", ["DISK = @v", "DISK = 'x.bak' WITH NAME = @v"])
+def test_bytes_are_no_text(shop: Workshop, place: str) -> None:
+    replies = shop.run(f"BACKUP DATABASE d TO {place}", variables={"@v": b"a.bak"})
+    assert numbers(replies) == [257, 3013]
+    assert "data type varbinary to nvarchar" in messages(replies)[0].text
+
+
+def test_values_of_other_types_become_text_as_conversions_write_it(shop: Workshop) -> None:
+    variables = {"@n": DateTime.of(dt.datetime(2026, 1, 2, 3, 4)), "@d": UUID(int=10)}
+    text = "BACKUP DATABASE d TO DISK = 'types.bak' WITH COPY_ONLY, NAME = @n, DESCRIPTION = @d"
+    assert 3014 in numbers(shop.run(text, variables=variables))
+    (header,) = table(shop.run("RESTORE HEADERONLY FROM DISK = 'types.bak'"))
+    assert header["BackupName"] == "Jan  2 2026  3:04AM"
+    assert header["BackupDescription"] == "00000000-0000-0000-0000-00000000000A"
