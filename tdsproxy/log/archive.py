@@ -9,24 +9,23 @@ leaves everything as it is: somebody else may be writing there just now.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import os
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import zstandard
 
-from tdsproxy.log import codec, segment
+from tdsproxy.log import codec, moments, segment
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.ahead import ahead
-from tdsproxy.log.portions import Portion, load
+from tdsproxy.log.portions import load, portions
+from tdsproxy.log.ranges import SegmentFile, records
 from tdsproxy.log.reach import reach_of
-from tdsproxy.log.records import ArchiveDamaged, Gap, LogError, LogGap, Transaction, WalPosition
+from tdsproxy.log.records import Gap, LogError, LogGap, Transaction, WalPosition
 from tdsproxy.log.segment import Kind, RecordHeader, SegmentHeader, SegmentReader
 from tdsproxy.log.segment_writing import write_again, write_all
 from tdsproxy.store import crashpoints
@@ -35,15 +34,6 @@ from tdsproxy.store.files import fsync_directory
 SEGMENT_BYTES = 64 << 20
 _LEVEL = 1
 _SET_ASIDE = ".damaged"
-
-
-@dataclass(slots=True)
-class _Segment:
-    """One file. ``end`` is where the next record goes."""
-
-    path: Path
-    first_lsn: int
-    end: int
 
 
 _Item = tuple[Transaction, Sequence[tuple[int, bytes]]]
@@ -84,10 +74,10 @@ class Archive:
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        self._segments: list[_Segment] = []
+        self._segments: list[SegmentFile] = []
         self._descriptor = -1
         # Full segments that are not durable yet.
-        self._retired: list[tuple[int, _Segment]] = []
+        self._retired: list[tuple[int, SegmentFile]] = []
         # Whether the kernel may have dropped what it could not write: it tells of that once (fsync(2)).
         self._is_doubtful = False
         self._unsynced_directory = False
@@ -117,7 +107,7 @@ class Archive:
         elif not self.directory.exists():
             return
         names = sorted(path for path in self.directory.iterdir() if path.suffix == segment.SUFFIX)
-        self._segments = [_Segment(path, int(path.stem), path.stat().st_size) for path in names]
+        self._segments = [SegmentFile(path, int(path.stem), path.stat().st_size) for path in names]
         while self._segments and not self._adopt_last():
             self._segments.pop()
         if self._segments:
@@ -188,7 +178,7 @@ class Archive:
         self._last_lsn, self._last_ns = last_lsn, last_ns
         return True
 
-    def _cut(self, last: _Segment, whole: int, last_lsn: int) -> None:
+    def _cut(self, last: SegmentFile, whole: int, last_lsn: int) -> None:
         """Go on behind the last whole record."""
         self._descriptor = os.open(last.path, os.O_RDWR | os.O_CLOEXEC)
         if whole < last.end:
@@ -196,7 +186,7 @@ class Archive:
             os.ftruncate(self._descriptor, whole)
             os.fsync(self._descriptor)
 
-    def _refuse(self, last: _Segment, size: int) -> None:
+    def _refuse(self, last: SegmentFile, size: int) -> None:
         """A file that is no segment of ours: a creation that a crash interrupted, or damage."""
         self.was_torn = True
         if not self._appends:
@@ -270,47 +260,16 @@ class Archive:
 
     # ------------------------------------------------------------------ reading
 
+    def _files(self) -> list[SegmentFile]:
+        """The segments as they are now."""
+        with self._lock:
+            return [SegmentFile(item.path, item.first_lsn, item.end) for item in self._segments]
+
     def _records(
         self, first_lsn: int, last_lsn: int | None, *, every: bool = False
     ) -> Iterator[tuple[SegmentReader, int, RecordHeader]]:
-        """The records of the range; with ``every`` also gaps and positions. A reader lives until the next
-        segment's."""
-        with self._lock:
-            segments = [_Segment(item.path, item.first_lsn, item.end) for item in self._segments]
-        follows: int | None = None
-        starts = [item.first_lsn for item in segments]
-        begin = max(0, bisect.bisect_right(starts, first_lsn) - 1)
-        for item in segments[begin:]:
-            if last_lsn is not None and item.first_lsn >= last_lsn:
-                if follows is not None and follows < last_lsn:
-                    raise ArchiveDamaged(f"the log from {follows} to {item.first_lsn} is missing")
-                return
-            try:
-                reader = SegmentReader(item.path, item.end)
-            except FileNotFoundError as error:
-                raise LogGap(f"the log before {item.path.name} has been given up") from error
-            try:
-                if reader.header is None or reader.header.first_lsn != item.first_lsn:
-                    raise ArchiveDamaged(f"{item.path} does not begin as this segment of the log")
-                if follows not in (None, item.first_lsn):
-                    raise ArchiveDamaged(f"the log from {follows} to {item.first_lsn} is missing")
-                follows = item.first_lsn
-                end = segment.HEADER_SIZE
-                for at, record in reader.records():
-                    end = at + record.size
-                    if record.first_lsn != follows:
-                        raise ArchiveDamaged(f"{item.path}: no record of {follows} is before the one at {at}")
-                    follows = record.end_lsn
-                    if last_lsn is not None and record.first_lsn >= last_lsn:
-                        break
-                    wanted = record.first_lsn >= first_lsn or record.end_lsn > first_lsn
-                    if wanted and (every or record.kind in (Kind.BLOCK, Kind.PART)):
-                        yield reader, at, record
-                else:
-                    if end != item.end:
-                        raise ArchiveDamaged(f"{item.path} is damaged at {end}")
-            finally:
-                reader.close()
+        """As ``ranges.records``, of what is there when it is begun."""
+        yield from records(self._files(), first_lsn, last_lsn, every=every)
 
     def _check_range(self, first_lsn: int, last_lsn: int | None) -> int:
         end = self.last_lsn()
@@ -336,7 +295,7 @@ class Archive:
 
     def _transactions(self, first_lsn: int, last_lsn: int) -> Iterator[Transaction]:
         parts: list[codec.Part] = []
-        loaded = ahead(self._portions(first_lsn, last_lsn), load)
+        loaded = ahead(portions(self._records(first_lsn, last_lsn)), load)
         with contextlib.closing(loaded):
             for portion, contents in loaded:
                 for (at, record), (entries, images) in zip(portion.records, contents, strict=True):
@@ -351,20 +310,6 @@ class Archive:
                         if first_lsn <= entry.lsn < last_lsn:
                             yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
                         offset += entry.page_size * len(entry.numbers)
-
-    def _portions(self, first_lsn: int, last_lsn: int) -> Iterator[Portion]:
-        """The records in portions of about 1 MiB before compression, each of one segment."""
-        portion: Portion | None = None
-        size = 0
-        for reader, at, record in self._records(first_lsn, last_lsn):
-            if portion is None or portion.path != reader.path or size >= codec.BLOCK_BYTES:
-                if portion is not None:
-                    yield portion
-                portion, size = Portion(reader.path, reader.end, []), 0
-            portion.records.append((at, record))
-            size += record.raw_length
-        if portion is not None:
-            yield portion
 
     def whole_ranges(self, first_lsn: int, last_lsn: int) -> list[tuple[int, int]]:
         """What of a range can be read, by segments, after reading of all of it was in vain; none touches the
@@ -399,63 +344,16 @@ class Archive:
 
         ``first_lsn()`` when there is none.
         """
-        start = self._segment_before(committed_ns)
-        found = start or self.first_lsn()
-        for reader, at, record in self._records(start, None):
-            if record.kind is Kind.PART:
-                continue
-            if record.first_ns > committed_ns:
-                break
-            if record.last_ns <= committed_ns:
-                found = record.end_lsn
-                continue
-            for entry in codec.unpack_directory(reader.body(at, record)[0]):
-                if entry.committed_ns > committed_ns:
-                    return found
-                found = entry.next_lsn
-        return found
+        return moments.lsn_at(self._files(), self.first_lsn(), committed_ns)
 
     def late_at(self, time_ns: int) -> tuple[int, int] | None:
         """Between which times the first transaction dated behind a moment was committed, if that can be
         before the moment."""
-        for reader, at, record in self._records(self._segment_before(time_ns), None):
-            if record.kind is Kind.PART or record.last_ns <= time_ns:
-                continue
-            for entry in codec.unpack_directory(reader.body(at, record)[0]):
-                if entry.committed_ns > time_ns:
-                    since = entry.committed_ns - entry.late_ns
-                    return (since, entry.committed_ns) if since <= time_ns else None
-        return None
-
-    def _segment_before(self, committed_ns: int) -> int:
-        """The LSN with which the last segment begins that can hold a commit before the time."""
-        with self._lock:
-            segments = list(self._segments)
-        for item in reversed(segments[1:]):
-            # Truncated meanwhile: then it is not the one either.
-            with contextlib.suppress(FileNotFoundError):
-                reader = SegmentReader(item.path, item.end)
-                reader.close()
-                if reader.header is not None and reader.header.last_committed_ns <= committed_ns:
-                    return item.first_lsn
-        return 0
+        return moments.late_at(self._files(), time_ns)
 
     def time_ranges(self) -> list[tuple[int, int, int, int]]:
         """The stretches without a gap: (first LSN, last LSN, first time, last time in ns), none empty."""
-        found: list[tuple[int, int, int, int]] = []
-        start: tuple[int, int] | None = None
-        end, last_ns = 0, 0
-        for _, _, record in self._records(0, None, every=True):
-            if record.kind is Kind.GAP:
-                if start is not None:
-                    found.append((start[0], end, start[1], last_ns))
-                start = None
-            elif record.kind is Kind.BLOCK:
-                start = start or (record.first_lsn, record.first_ns)
-                end, last_ns = record.end_lsn, record.last_ns
-        if start is not None:
-            found.append((start[0], end, start[1], last_ns))
-        return found
+        return moments.time_ranges(self._files())
 
     # ------------------------------------------------------------------ appending
 
@@ -581,7 +479,7 @@ class Archive:
             path.unlink()
             raise
         self._descriptor = descriptor
-        self._segments.append(_Segment(path, self._last_lsn, len(header)))
+        self._segments.append(SegmentFile(path, self._last_lsn, len(header)))
         self._unsynced_directory = True
 
     def _write(self, header: RecordHeader, directory: bytes, stored: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,21 @@ class Portion:
                 again.close()
 
         return images
+
+
+def portions(records: Iterable[tuple[SegmentReader, int, RecordHeader]]) -> Iterator[Portion]:
+    """Records in portions of about 1 MiB before compression, each of one segment."""
+    portion: Portion | None = None
+    size = 0
+    for reader, at, record in records:
+        if portion is None or portion.path != reader.path or size >= codec.BLOCK_BYTES:
+            if portion is not None:
+                yield portion
+            portion, size = Portion(reader.path, reader.end, []), 0
+        portion.records.append((at, record))
+        size += record.raw_length
+    if portion is not None:
+        yield portion
 
 
 def load(portion: Portion) -> list[tuple[list[codec.Entry], memoryview]]:
