@@ -348,4 +348,5 @@ def sweep(bucket: Bucket, key: Key, claimed: Claim, kept: Named) -> int:
             if item.key not in present and item.key not in kept:
                 gone.append(item.key)
     bucket.remove(gone)
+    bucket.tidy(key(""))
     return len(gone)

@@ -25,6 +25,7 @@ _TEMPORARY: Final = ".writing-"
 _LOCK_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 0.02
 _TAGGED_BYTES: Final = 1 << 20
+_ABANDONED_SECONDS: Final = 86400.0
 
 
 class FolderBucket(Bucket):
@@ -85,7 +86,8 @@ class FolderBucket(Bucket):
         root = self._path(prefix) if prefix else self._folder
         found: list[Found] = []
         with _failures():
-            for folder, _, names in os.walk(root):
+            # What cannot be read is not empty: whoever removes what nobody needs relies on that.
+            for folder, _, names in os.walk(root, onerror=_unless_gone):
                 for name in names:
                     path = Path(folder) / name
                     if name == _LOCK or name.startswith(_TEMPORARY):
@@ -99,6 +101,28 @@ class FolderBucket(Bucket):
     def children(self, prefix: str) -> Sequence[Found]:
         start = f"{prefix.rstrip('/')}/" if prefix else ""
         return [item for item in self.list(prefix) if "/" not in item.key[len(start) :]]
+
+    def tidy(self, prefix: str) -> None:
+        """Remove what writers that were killed have begun. Who still writes has done so within a day, by the
+        clock of the folder's own machine."""
+        root = self._path(prefix) if prefix else self._folder
+        begun: list[tuple[Path, float]] = []
+        with _failures():
+            for folder, _, names in os.walk(root, onerror=_unless_gone):
+                for name in names:
+                    if name.startswith(_TEMPORARY):
+                        with suppress(FileNotFoundError):
+                            path = Path(folder) / name
+                            begun.append((path, path.stat().st_mtime))
+            if not begun:
+                return
+            now_there = root / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            now_there.touch(mode=0o600)
+            now = now_there.stat().st_mtime
+            now_there.unlink()
+            for path, modified in begun:
+                if now - modified > _ABANDONED_SECONDS:
+                    path.unlink(missing_ok=True)
 
     def remove(self, keys: Sequence[str]) -> None:
         folders: set[Path] = set()
@@ -187,6 +211,11 @@ def _make(folder: Path) -> list[Path]:
         at = at.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return missing
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _sync(folder: Path) -> None:

@@ -72,7 +72,8 @@ class Lease:
         """Hold it, or go on holding it, which is over for good when somebody else has; from whom it was
         taken by ``force`` before its time was over. Raises LeaseTaken."""
         now = self._clock()
-        if self._held is not None and now < self._held.until - SECONDS / 2:
+        # Not so when the clock was put back.
+        if self._held is not None and -1 <= now - (self._held.until - SECONDS) < SECONDS / 2:
             return None
         found, tag = self._read()
         epoch, robbed = self._floor + 1, None

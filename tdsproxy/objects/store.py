@@ -159,6 +159,10 @@ class Bucket:
         items = (self._found(item["path"], item) for item in found["objects"])
         return sorted(items, key=lambda item: item.key)
 
+    def tidy(self, prefix: str) -> None:
+        """Remove what is left below a folder of writers that were killed, and that ``list`` does not show, as
+        far as the store does not do so itself (see also ``unfinished``)."""
+
     def remove(self, keys: Sequence[str]) -> None:
         """What is not there is no error."""
         import obstore
