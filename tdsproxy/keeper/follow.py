@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import apsw
@@ -155,6 +156,23 @@ class Follow:
         # The lag that is shown is true of all databases, or it grows.
         if not behind:
             self._through_ns = manifest.through_ns
+        self._give_up(manifest)
+
+    def _give_up(self, manifest: Manifest) -> None:
+        """Log that the other store has given up goes here, too, once it has been applied. Raises OSError."""
+        logs = self._env.logs
+        if logs is None:
+            return
+        oldest: dict[PurePosixPath, int] = {}
+        for path in map(PurePosixPath, manifest.segments):
+            oldest[path.parent] = min(int(path.stem), oldest.get(path.parent, int(path.stem)))
+        for database in self._env.catalog.databases.all():
+            if database.redo is None:
+                continue
+            for archive in logs.archives(database.guid):
+                there = oldest.get(PurePosixPath(archive.directory.relative_to(self._store)))
+                if there is not None:
+                    archive.truncate(min(there, database.redo.lsn))
 
     def _note(self, name: str, error: str | None) -> None:
         known = self._databases.setdefault(name, {})
