@@ -73,7 +73,8 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     is being put in place: whoever finds it so finishes that. ``ns`` is the time that the content has reached.
     ``ends_chain`` says that log backups cannot go on from this content: its log is not known, or would lie on
     too many forks. ``backed_lsn`` is up to where its log is in log backups (None: up to ``lsn``). ``former``
-    is what the file holds that the image will replace, ``copy`` and ``ns`` not known yet.
+    is what the file holds that the image will replace, ``copy`` and ``ns`` not known yet. ``damaged`` says
+    that something of what was applied was damaged: whoever goes on says that errors are no reason to stop.
     """
 
     image: str
@@ -93,6 +94,7 @@ class Redo(msgspec.Struct, frozen=True, kw_only=True):
     ends_chain: bool = False
     backed_lsn: int | None = None
     former: Kept | None = None
+    damaged: bool = False
 
 
 class PageRedo(msgspec.Struct, frozen=True, kw_only=True):

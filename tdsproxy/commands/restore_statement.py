@@ -204,7 +204,8 @@ def _restore_whole(
             yield from reported(context, run, options.stats)
             failed = False
             attempt.end(failed=False)
-        redo = _redo(context, info, image_name(env, image))
+        is_damaged = bool(damages) or info.trailer.is_damaged
+        redo = _redo(info, image_name(env, image), is_damaged=is_damaged)
         described = _described(context, target, info, options)
         told: list[str] = []
         reached = True
@@ -237,7 +238,7 @@ def _restore_whole(
     yield from damages.places()
     if info.trailer.is_damaged:
         yield from context.info(3188)
-    if damages or info.trailer.is_damaged:
+    if is_damaged:
         yield from context.info(3184)
     if behind:
         yield from context.info(4303, last_lsn_of(info), wanted)
@@ -263,7 +264,7 @@ def _wanted_lsn(context: Context, name: str) -> int:
     return max((archive.last_lsn() for archive in logs.archives(database.guid)), default=0)
 
 
-def _redo(context: Context, info: SetInfo, image: str) -> Redo:
+def _redo(info: SetInfo, image: str, *, is_damaged: bool) -> Redo:
     description = info.header.description
     return Redo(
         image=image,
@@ -273,6 +274,7 @@ def _redo(context: Context, info: SetInfo, image: str) -> Redo:
         base_lsn=description.checkpoint_lsn,
         base=True,
         ns=consistent_ns_of(info),
+        damaged=is_damaged,
     )
 
 

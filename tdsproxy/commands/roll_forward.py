@@ -74,6 +74,8 @@ def roll_forward(
     redo = database.redo
     if redo is None:
         raise fail(3117, state=_NEW_STATE)
+    if redo.damaged and not options.continue_after_error:
+        raise fail(4323)
     _check(context, database, redo, info, options)
     require_same_key(image_path(env, redo), take_key(context, info))
     standby = None if options.standby is None else undo_file(context, options.standby, database.name)
@@ -226,7 +228,9 @@ def _apply_differential(
     yield from damages.places()
     if damages:
         yield from context.info(3184)
-    return after_differential(redo, info), time.monotonic() - begun
+    after = after_differential(redo, info)
+    damaged = redo.damaged or bool(damages) or info.trailer.is_damaged
+    return msgspec.structs.replace(after, damaged=damaged), time.monotonic() - begun
 
 
 def after_differential(redo: Redo, info: SetInfo) -> Redo:

@@ -84,3 +84,21 @@ def test_restores_do_not_look_like_damage(logged: Workshop) -> None:
     assert 3013 not in numbers(shop.run(f"RESTORE DATABASE a FROM DATABASE_SNAPSHOT = '{kept}'"))
     assert content(shop) == before
     assert numbers(shop.run(CHECKED)) == [4035, 4035, 3014]
+
+
+def test_who_goes_on_behind_damage_says_so(logged: Workshop) -> None:
+    shop = logged
+    make(shop)
+    damage(shop, leaf(shop, 200))
+    assert numbers(shop.run(CHECKED + ", CONTINUE_AFTER_ERROR"))[-1] == 3014
+    assert numbers(shop.run("BACKUP LOG a TO DISK = '/tmp/l.trn'"))[-1] == 3014
+    begun = (
+        "RESTORE DATABASE b FROM DISK = '/tmp/c.bak' WITH MOVE 'a' TO '/x/b.mdf', MOVE 'a_log' TO '/x/b.ldf',"
+        " NORECOVERY, CONTINUE_AFTER_ERROR"
+    )
+    assert numbers(shop.run(begun))[-1] == 3014
+    log = "RESTORE LOG b FROM DISK = '/tmp/l.trn' WITH NORECOVERY"
+    assert numbers(shop.run(log)) == [4323, 3013]
+    assert numbers(shop.run(f"{log}, CONTINUE_AFTER_ERROR"))[-1] == 3014
+    assert numbers(shop.run(log)) == [4323, 3013]
+    assert numbers(shop.run("RESTORE DATABASE b WITH RECOVERY")) == [3014]
