@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,6 +66,7 @@ class FileSender:
         self._threads = ThreadPoolExecutor(2, "sync")
         self._stopping = False
         self._obsolete: list[str] = []
+        self._numbers = itertools.count()
 
     def adopt(self, files: dict[str, FileEntry]) -> None:
         """What was sent before need not be sent again: ``files`` of the manifest. A file that is as it was
@@ -135,12 +137,15 @@ class FileSender:
             before = self._sent.get(name)
             if before is not None and before[1].key != entry.key:
                 self._obsolete.append(before[1].key)
+                # Nor is that one there any more when the file is as it was then once more.
+                self._there.pop(name, None)
             self._sent[name] = (stamp, entry)
             arrived = True
         return arrived
 
     def _object(self, name: str, stamp: _Stamp) -> str:
-        return self._key(layout.file_key(self._epoch, stamp.text, name))
+        """Another one each time: also what looks like a version that was sent is not put over it."""
+        return self._key(layout.file_key(self._epoch, f"{next(self._numbers):x}-{stamp.text}", name))
 
     def _one(self, name: str, path: Path, stamp: _Stamp) -> FileEntry:
         key = self._object(name, stamp)

@@ -6,7 +6,7 @@
     lease.json                         who writes here (``objects.lease``)
     former/EPOCH-SECONDS.json          the manifest of a writer that another store took over from, and when
     files/EPOCH-STAMP/PATH             a whole file of the store: media, keys, and snapshots of master.db,
-                                       msdb.db and model.db; STAMP tells versions apart. Also the service
+                                       msdb.db and model.db; STAMP tells uploads apart. Also the service
                                        master key, sealed by a passphrase, if one was given
     log/DATABASE/FORK/NAME.seg/EPOCH-GENERATION/FROM-TO
                                        bytes of a segment of the log, whole records only

@@ -17,6 +17,7 @@ from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync import Sync, _Sender
 from tdsproxy.keeper.sync_claim import Identity, claim, read_manifest
 from tdsproxy.keeper.sync_files import FileSender
+from tdsproxy.keeper.sync_layout import FileEntry
 from tdsproxy.objects.folder import FolderBucket
 from tdsproxy.objects.options import Reaching
 from tdsproxy.objects.url import parse_url
@@ -48,6 +49,36 @@ def test_all_is_there_when_each_file_has_arrived_as_it_is(tmp_path: Path) -> Non
         assert sender.is_complete()
     finally:
         sender.close()
+
+
+def test_a_file_that_is_as_it_was_once_more_is_there(tmp_path: Path) -> None:
+    """The object of its first version has gone when it comes back; and no version is put over another one."""
+    bucket, path = FolderBucket(tmp_path / "there"), tmp_path / "full.bak"
+    names: dict[str, FileEntry] = {}
+    keys: set[str] = set()
+    # The last one has the times of the one before.
+    for epoch, versions in ((1, [(b"one", 1)]), (2, [(b"two", 2), (b"one", 3), (b"six", 3)])):
+        sender = FileSender(bucket, str, lambda: iter([("backup/full.bak", path)]), epoch)
+        sender.adopt(names)
+        for content, time in versions:
+            # Under another inode, as an overwritten medium is.
+            new = tmp_path / "new"
+            new.write_bytes(content)
+            os.utime(new, (time, time))
+            new.replace(path)
+            sender.send()
+            sender.settle()
+            names = sender.entries()
+            bucket.remove(sender.take_obsolete())
+            entry = names["backup/full.bak"]
+            assert entry.key not in keys
+            keys.add(entry.key)
+            assert bucket.read_all(entry.key)[0] == content
+        sender.close()
+    sender = FileSender(bucket, str, lambda: iter([("backup/full.bak", path)]), 3)
+    sender.adopt(names)
+    assert sender.is_complete()
+    sender.close()
 
 
 def test_a_medium_of_the_same_size_arrives_at_a_standby_anew(tmp_path: Path) -> None:
