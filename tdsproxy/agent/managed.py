@@ -170,22 +170,18 @@ def available(sets: Sequence[NamedSet], days: float) -> list[tuple[Value, ...]]:
     that only it leads to are within the promised time."""
     rows: list[tuple[Value, ...]] = []
     reached: dict[Value, Decimal] = {}
-    for place, found in enumerate(sets):
+    for found, last in zip(sets, _ends(sets), strict=True):
         before = reached.get(found.database_guid)
         if found.type == "L" and before is not None and found.first_lsn > before:
             hole = (None, "LOG", None, found.database_guid, before, found.first_lsn, None, None, None)
             rows.append((*hole, None, None, None, None))
         if found.type in "DL":
             reached[found.database_guid] = max(found.last_lsn, before or found.last_lsn)
-        kin = [other for other in sets[place:] if other.database_guid == found.database_guid]
-        chain = 1
-        while chain < len(kin) and kin[chain].type != "D":
-            chain += 1
         rows.append(
             (
                 found.device,
                 "LOG" if found.type == "L" else "DB",
-                _later(kin[chain - 1].finished, days),
+                _later(last, days),
                 found.database_guid,
                 found.first_lsn,
                 found.last_lsn,
@@ -199,6 +195,18 @@ def available(sets: Sequence[NamedSet], days: float) -> list[tuple[Value, ...]]:
             )
         )
     return rows
+
+
+def _ends(sets: Sequence[NamedSet]) -> list[DateTime]:
+    """For each set when the last one of its database was finished before the next full one."""
+    found: list[DateTime] = []
+    following: dict[Value, DateTime] = {}
+    for item in reversed(sets):
+        found.append(following.get(item.database_guid, item.finished))
+        following[item.database_guid] = found[-1]
+        if item.type == "D":
+            del following[item.database_guid]
+    return found[::-1]
 
 
 def _later(moment: DateTime, days: float) -> DateTime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -218,6 +219,23 @@ def test_available_backups_expire_with_their_chain_and_show_holes() -> None:
         ("D7", "DB", 38, 40, 40),
         ("L8", "LOG", 38, 40, 50),
     ]
+
+
+def test_of_many_available_backups_each_expires_with_its_chain() -> None:
+    chosen = random.Random(20270101)
+    guids, fork, day = [uuid4() for _ in range(3)], uuid4(), dt.datetime(2027, 1, 1)
+    sets = []
+    for number in range(500):
+        at = DateTime.of(day + dt.timedelta(hours=number))
+        kind, guid = chosen.choice("DILLLL"), chosen.choice(guids)
+        sets.append(NamedSet(str(number), kind, guid, Decimal(0), Decimal(0), at, at, "m", fork, fork, None))
+    for place, row in enumerate(available(sets, 7)):
+        kin = [item for item in sets[place:] if item.database_guid == sets[place].database_guid]
+        ends = [number for number, item in enumerate(kin) if number and item.type == "D"]
+        last = kin[: ends[0] if ends else None][-1]
+        assert row[0] == str(place)
+        assert isinstance(row[2], DateTime)
+        assert row[2].to_python() == last.finished.to_python() + dt.timedelta(days=7)
 
 
 class FakeChanges:
