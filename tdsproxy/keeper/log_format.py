@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import sys
+from typing import TextIO
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,9 +27,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """A log that can't be written, on a full disk say, is told to nobody: there is nowhere left for it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def configure(level: str, *, as_json: bool) -> None:
     """Send the product's log to standard error."""
-    handler = logging.StreamHandler()
+    handler = _Handler()
     if as_json:
         handler.setFormatter(JsonFormatter())
     else:

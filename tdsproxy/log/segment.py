@@ -251,7 +251,8 @@ class SegmentReader:
         return self._sealed(os.pread(self._descriptor, header.size, at))
 
     def _sealed(self, data: bytes) -> bool:
-        assert self._header is not None
+        if self._header is None:
+            raise ArchiveDamaged(f"{self.path} does not begin as a segment of a log")
         view = memoryview(data)
         return seal(self._header.salt, bytes(view[:-SEAL_SIZE])) == data[-SEAL_SIZE:]
 

@@ -37,7 +37,7 @@ def write_again(descriptor: int, path: Path, end: int) -> None:
     try:
         whole = HEADER_SIZE
         for at, record in reader.records():
-            if not reader.is_whole(at, record):
+            if reader.header is None or not reader.is_whole(at, record):
                 break
             whole = at + record.size
     finally:

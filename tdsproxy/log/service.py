@@ -111,17 +111,18 @@ class LogService:
         """Raises ArchiveDamaged, OSError."""
         return read_chain(self._directory(guid) / _CHAIN_FILE, guid)
 
-    def _damage(self, guid: uuid.UUID) -> str | None:
-        """What is wrong with the note of the chain, told once: a full backup writes it anew."""
+    def _look(self, guid: uuid.UUID) -> tuple[Chain | None, str | None]:
+        """The note of the chain, or what is wrong with it, told once: a full backup writes it anew. It is
+        read once: a disk may give another answer to the same question. Raises OSError."""
         try:
-            self._read_chain(guid)
+            chain = self._read_chain(guid)
         except ArchiveDamaged as error:
             if guid not in self._damaged:
                 self._damaged.add(guid)
                 self._report(f"the log chain is broken until the next full backup: {error}")
-            return str(error)
+            return None, str(error)
         self._damaged.discard(guid)
-        return None
+        return chain, None
 
     def _write_chain(self, guid: uuid.UUID, chain: Chain) -> None:
         write_chain(self._directory(guid) / _CHAIN_FILE, guid, chain)
@@ -144,8 +145,7 @@ class LogService:
         with self._lock:
             if database.guid in self._kept:
                 return
-            damaged = self._damage(database.guid)
-            chain = None if damaged else self._read_chain(database.guid)
+            chain, damaged = self._look(database.guid)
             promised = database.promised_lsn
             if chain is not None and chain.fork == database.fork:
                 promised = max(promised, chain.log_start or 0)
@@ -196,7 +196,7 @@ class LogService:
         """The log chain of the database, which is on ``fork``, ends (SET RECOVERY SIMPLE): pseudo-simple when
         it is started again."""
         with self._lock:
-            if self._damage(guid) is not None or self._read_chain(guid) is not None:
+            if self._look(guid) != (None, None):
                 self._write_chain(guid, Chain(fork))
 
     def drop(self, guid: uuid.UUID) -> None:
@@ -239,8 +239,7 @@ class LogService:
             kept = self._kept.get(guid)
             if kept is None:
                 return ChainStatus(ChainState.NOT_KEPT)
-            damage = self._damage(guid)
-            chain = None if damage else self._read_chain(guid)
+            chain, damage = self._look(guid)
         archive = kept.archive
         start = chain.log_start if chain is not None else None
         reason = kept.capturer.stopped
@@ -317,11 +316,11 @@ class LogService:
         """A full backup, or a differential one over a break, is complete: if the chain is not unbroken, it
         begins at ``first_lsn``, the backup's FirstLSN."""
         with self._lock:
+            chain, damage = self._look(guid)
             kept = self._kept.get(guid)
-            if kept is not None and self._damage(guid) is not None:
+            if kept is not None and damage is not None:
                 self._write_chain(guid, Chain(kept.database.fork, first_lsn))
                 return
-            chain = self._read_chain(guid)
             if chain is None:
                 raise CaptureStopped("the log of the database is not kept")
             if self.status(guid).state is not ChainState.UNBROKEN:
@@ -332,14 +331,14 @@ class LogService:
         the archive may give up what lies before. A note that was damaged meanwhile is written anew: the
         backup holds all that it stood for."""
         with self._lock:
+            chain, damage = self._look(guid)
             kept = self._kept.get(guid)
-            if kept is not None and self._damage(guid) is not None:
+            if chain is not None:
+                fork = chain.fork
+            elif damage is not None and kept is not None:
                 fork = kept.database.fork
             else:
-                chain = self._read_chain(guid)
-                if chain is None:
-                    raise CaptureStopped("the log of the database is not kept")
-                fork = chain.fork
+                raise CaptureStopped("the log of the database is not kept")
             self._write_chain(guid, Chain(fork, last_lsn))
         self.tidy(guid)
 
@@ -348,11 +347,9 @@ class LogService:
         the current one has before the point where the next log backup begins. Says what it can't give up."""
         since_ns = 0 if self._keep_ns is None else time.time_ns() - self._keep_ns
         with self._lock:
-            if self._damage(guid) is not None:
-                # Nobody knows what may go.
-                return
-            chain = self._read_chain(guid)
+            chain, _ = self._look(guid)
             if chain is None:
+                # When the note is damaged nobody knows what may go.
                 return
             archives = self.archives(guid)
             total = sum(archive.size() for archive in archives)

@@ -118,6 +118,24 @@ def test_damage_within_is_not_passed_over(tmp_path: Path) -> None:
     archive.close()
 
 
+def test_nothing_is_read_of_a_segment_whose_header_is_damaged(tmp_path: Path) -> None:
+    archive = support.open_archive(tmp_path)
+    fill(archive, 2)
+    archive.close()
+    (path,) = archive.directory.iterdir()
+    whole = segment.SegmentReader(path)
+    found = list(whole.records())
+    assert whole.is_whole(*found[0])
+    whole.close()
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    # It may change between two looks at it.
+    harmed = segment.SegmentReader(path)
+    for at, record in found:
+        with pytest.raises(ArchiveDamaged, match="does not begin as a segment"):
+            harmed.entries(at, record)
+    harmed.close()
+
+
 def test_a_record_of_an_unknown_kind_is_damage(tmp_path: Path) -> None:
     """Found by the campaign ``readers``: the checksum is right, the kind is none."""
     archive = support.open_archive(tmp_path)
@@ -260,7 +278,7 @@ def test_what_is_whole_of_a_damaged_archive(tmp_path: Path) -> None:
     archive = support.open_archive(tmp_path, segment_bytes=4000)
     made = fill(archive, 30)
     end = archive.last_lsn()
-    assert archive.whole_ranges(lsns.FIRST, end) == [(lsns.FIRST, end)]
+    assert archive.whole_ranges(lsns.FIRST, end) == [(lsns.FIRST, end, made[-1].committed_ns - 1)]
     archive.close()
     paths = sorted(archive.directory.iterdir())
     assert len(paths) > 4
@@ -270,13 +288,18 @@ def test_what_is_whole_of_a_damaged_archive(tmp_path: Path) -> None:
     paths[1].write_bytes(content)
     paths[3].unlink()
     archive = support.open_archive(tmp_path, segment_bytes=4000)
-    # That the fourth is missing is seen behind the third.
+    # Of the second all but its last transaction.
+    damaged = next(item for item in made if item.next_lsn == starts[2])
     ranges = archive.whole_ranges(made[1].lsn, end)
-    assert ranges == [(made[1].lsn, starts[1]), (starts[4], end)]
-    assert same(
-        [item for first, last in ranges for item in archive.read(first, last)],
-        [item for item in made if made[1].lsn <= item.lsn < starts[1] or starts[4] <= item.lsn],
-    )
+    assert [item[:2] for item in ranges] == [
+        (made[1].lsn, damaged.lsn),
+        (starts[2], starts[3]),
+        (starts[4], end),
+    ]
+    for first, last, through_ns in ranges:
+        inside = [item for item in made if first <= item.lsn < last]
+        assert same(list(archive.read(first, last)), inside)
+        assert through_ns == inside[-1].committed_ns - 1
     archive.close()
 
 

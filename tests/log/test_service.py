@@ -11,7 +11,7 @@ import pytest
 
 from tdsproxy.log import lsn as lsns
 from tdsproxy.log.chain_note import Chain, read_chain, write_chain
-from tdsproxy.log.records import CaptureStopped
+from tdsproxy.log.records import ArchiveDamaged, CaptureStopped
 from tdsproxy.log.service import ChainState, LoggedDatabase, LogService
 from tdsproxy.store.errors import DatabaseMissing
 
@@ -338,6 +338,29 @@ def test_a_damaged_note_of_the_chain_is_told(
     # A full backup is the remedy.
     first = service.capture_now(GUID)
     service.chain_begun(GUID, first)
+    assert (service.status(GUID).state, service.status(GUID).log_start) == (ChainState.UNBROKEN, first)
+
+
+def test_a_note_that_the_disk_gives_back_wrong_once_is_damaged_once(
+    service: LogService, database: LoggedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.start(database)
+    first = service.capture_now(GUID)
+    service.chain_begun(GUID, first)
+    answers = [True]
+
+    def read(path: Path, guid: uuid.UUID) -> Chain | None:
+        if answers:
+            answers.pop()
+            raise ArchiveDamaged(f"{path} is damaged")
+        return read_chain(path, guid)
+
+    monkeypatch.setattr("tdsproxy.log.service.read_chain", read)
+    assert service.status(GUID).state is ChainState.BROKEN
+    assert service.status(GUID).log_start == first
+    for asked in (service.tidy, service.status, lambda guid: service.chain_begun(guid, first)):
+        answers.append(False)
+        asked(GUID)
     assert (service.status(GUID).state, service.status(GUID).log_start) == (ChainState.UNBROKEN, first)
 
 
