@@ -56,6 +56,9 @@ def backup(context: Context, statement: ast.Backup) -> Iterator[Reply]:
     database = _database(context, statement, options)
     if options.differential and name_key(database.name) == "master":
         raise fail(3024)
+    if statement.kind == "DATABASE" and database.pages is not None:
+        # It would hold the pages as they were before, and count as a good backup.
+        raise fail(3016, database.data_name)
     kind = backup_type(context, database, statement, differential=options.differential)
     if options.differential and database.chain.base_guid is None:
         raise _no_base(kind, database)

@@ -96,6 +96,13 @@ _TABLE: Final[dict[int, tuple[int, int, str]]] = {
     3013: (16, 1, "{} is terminating abnormally."),
     3014: (10, 1, "{} successfully processed {} pages in {}.{:03} seconds ({}.{:03} MB/sec)."),
     3015: (16, 1, "{} is not yet implemented."),
+    3016: (
+        16,
+        1,
+        "Backup of file '{}' is not permitted because it contains pages subject to an online restore "
+        "sequence. Complete the restore sequence before taking the backup, or restrict the backup to exclude "
+        "this file.",
+    ),
     3018: (
         10,
         1,

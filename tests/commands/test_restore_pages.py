@@ -35,6 +35,9 @@ def test_a_page_comes_back_by_the_documented_sequence(
     assert texts[2].startswith("RESTORE DATABASE ... FILE=<a> successfully processed 1 pages in ")
     second = shop.run("RESTORE LOG a FROM DISK = '/tmp/1.trn' WITH NORECOVERY")
     assert numbers(second) == [4035, 4303, 3014]
+    refused = shop.run("BACKUP DATABASE a TO DISK = '/tmp/during.bak'")
+    assert numbers(refused) == [3016, 3013]
+    assert messages(refused)[0].text.startswith("Backup of file 'a' is not permitted because it contains")
     # Rows that lie elsewhere are written while the page is still damaged.
     shop.fill("a", "UPDATE t SET v = 'late' WHERE k = 420")
     before[-1] = [420, "late"]
@@ -47,6 +50,7 @@ def test_a_page_comes_back_by_the_documented_sequence(
     assert database is not None
     assert database.pages is None
     assert list((shop.store / ".redo").iterdir()) == []
+    assert numbers(shop.run("BACKUP DATABASE a TO DISK = '/tmp/after.bak' WITH COPY_ONLY"))[-1] == 3014
     types = shop.history("SELECT restore_type FROM restorehistory ORDER BY restore_history_id")
     assert [row[0] for row in types][-3:] == ["F", "L", "L"]
     # The chain goes on.
