@@ -117,17 +117,17 @@ class Sources:
         return found
 
     def without(self, source: LogSource[Place]) -> None:
-        """The source cannot be read; of an archive, what lies in undamaged segments can."""
+        """The source cannot be read; of an archive, what is not damaged can."""
         at = self.logs.index(source)
         self.logs[at : at + 1] = _whole(source) if isinstance(source.place, Archive) else ()
 
 
 def _whole(source: LogSource[Place]) -> Iterator[LogSource[Place]]:
     assert isinstance(source.place, Archive)
-    for first, last in source.place.whole_ranges(source.first_lsn, source.last_lsn):
+    for first, last, through in source.place.whole_ranges(source.first_lsn, source.last_lsn):
         if (first, last) != (source.first_lsn, source.last_lsn):
-            through = source.through_ns if last == source.last_lsn else 0
-            yield replace(source, first_lsn=first, last_lsn=last, through_ns=through)
+            known = source.through_ns if last == source.last_lsn else through
+            yield replace(source, first_lsn=first, last_lsn=last, through_ns=known)
 
 
 def _log_of(place: MediaPlace) -> LogSource[Place]:

@@ -311,21 +311,25 @@ class Archive:
                             yield codec.transaction_of(entry, codec.page_list(entry, images, offset))
                         offset += entry.page_size * len(entry.numbers)
 
-    def whole_ranges(self, first_lsn: int, last_lsn: int) -> list[tuple[int, int]]:
-        """What of a range can be read, by segments, after reading of all of it was in vain; none touches the
-        next."""
+    def whole_ranges(self, first_lsn: int, last_lsn: int) -> list[tuple[int, int, int]]:
+        """What of a range without gaps can be read, when reading all of it was in vain: undamaged segments,
+        and the others up to the damage. (first LSN, last LSN, ns up to which no commit is missing)."""
         with self._lock:
             edges = [item.first_lsn for item in self._segments if first_lsn < item.first_lsn < last_lsn]
-        found: list[tuple[int, int]] = []
+        found: list[tuple[int, int, int]] = []
         for begin, end in zip([first_lsn, *edges], [*edges, last_lsn], strict=True):
-            try:
-                for _ in self.read(max(begin, self.first_lsn()), end):
-                    pass
-            except (LogError, OSError):
-                continue
+            reached, through_ns = begin, 0
+            with contextlib.suppress(LogError, OSError):
+                for reader, at, record in self._records(begin, end):
+                    reader.entries(at, record)
+                    if record.kind is Kind.BLOCK:
+                        reached, through_ns = min(record.end_lsn, end), record.last_ns - 1
+                reached = end
             if found and found[-1][1] == begin:
-                begin = found.pop()[0]
-            found.append((begin, end))
+                begin, _, before_ns = found.pop()
+                through_ns = max(through_ns, before_ns)
+            if reached > begin:
+                found.append((begin, reached, through_ns))
         return found
 
     def changed_pages(self, first_lsn: int, last_lsn: int | None = None) -> set[int]:

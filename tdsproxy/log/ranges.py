@@ -56,7 +56,8 @@ def records(
                 if wanted and (every or record.kind in (Kind.BLOCK, Kind.PART)):
                     yield reader, at, record
             else:
-                if end != item.end:
+                # Damage behind the range is in nobody's way.
+                if end != item.end and (last_lsn is None or follows < last_lsn):
                     raise ArchiveDamaged(f"{item.path} is damaged at {end}")
         finally:
             reader.close()

@@ -965,6 +965,25 @@ def test_log_backups_stand_in_for_a_damaged_older_segment(shop: Workshop, target
     assert [text for text in said if "the captured log was used" in text]
 
 
+def test_damage_behind_the_stop_is_in_nobodys_way(shop: Workshop) -> None:
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    full(shop)
+    put(shop, 2)
+    stop = moment(shop)
+    put(shop, 3)
+    logs.capture_now(find(shop).guid)
+    (segment,) = (shop.store / "log").glob("*/*/*.seg")
+    size = segment.stat().st_size
+    put(shop, 4)
+    logs.capture_now(find(shop).guid)
+    damage(segment, size + 60)
+    found = shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{stop}', {MOVE}")
+    assert numbers(found)[-1] == 3014
+    assert content(shop, "b") == [1, 2]
+
+
 def test_without_log_backups_a_damaged_older_segment_fails_the_restore(shop: Workshop) -> None:
     damage_older_segment(shop, in_log_backup=False)
     stop = moment(shop)
