@@ -78,6 +78,9 @@ def sa(shared_world: World) -> Iterator[Client]:
             14276,
             "'Database Maintenance' is a permanent JOB category and cannot be deleted.",
         ),
+        ("sp_update_category 'JOB', 'x', 'y'", 14526, 'category "x" does not exist for category class "1".'),
+        ("sp_update_category 'JOB', 'Full-Text', 'y'", 14276, "is a permanent JOB category"),
+        ("sp_update_category 'JOB', 'Full-Text', 'Log Shipping'", 14261, "@new_name ('Log Shipping')"),
         ("sp_add_operator 'x', @category_name = 'y'", 14262, "@category_name ('y')"),
         ("sp_add_operator 'x', @enabled = 2", 14266, "'@enabled' is invalid"),
         ("sp_update_operator 'first', @new_name = 'second'", 14261, "@name ('second')"),
@@ -99,6 +102,11 @@ def test_a_category_that_stays_keeps_its_jobs(sa: Client) -> None:
     sa.run("EXEC sp_add_job 'm', @category_name = 'Database Maintenance'")
     assert sa.error("EXEC sp_delete_category 'JOB', 'Database Maintenance'") == 14276
     assert sa.rows("SELECT category_id FROM sysjobs WHERE name = 'm'") == [(3,)]
+
+
+def test_a_category_is_renamed(sa: Client) -> None:
+    sa.run("EXEC sp_add_category 'JOB', 'LOCAL', 'before'; EXEC sp_update_category 'JOB', 'before', 'after'")
+    assert sa.rows("SELECT name FROM syscategories WHERE category_id >= 100") == [("after",)]
 
 
 def test_a_schedule_alone_says_which_job_is_meant(sa: Client) -> None:

@@ -47,6 +47,18 @@ SELECT MAX(category_id) + CASE WHEN MAX(category_id) < 100 THEN 100 - MAX(catego
     CASE @type WHEN 'MULTI-SERVER' THEN 2 WHEN 'NONE' THEN 3 ELSE 1 END, @name FROM dbo.syscategories
 """,
     ),
+    "sp_update_category": (
+        "@class varchar(8), @name sysname, @new_name sysname",
+        f"""{_CHECK_CLASS}
+DECLARE @number nvarchar(12) = {_CLASS}
+DECLARE @id int = (SELECT category_id FROM dbo.syscategories WHERE name = @name AND category_class = {_CLASS})
+IF @id IS NULL {refuse(14526, "@name", "@number")}
+IF EXISTS (SELECT * FROM dbo.syscategories WHERE name = @new_name AND category_class = {_CLASS}
+    AND category_id <> @id) {refuse(14261, "'@new_name'", "@new_name")}
+IF @id < 100 {refuse(14276, "@name", "@class")}
+UPDATE dbo.syscategories SET name = @new_name WHERE category_id = @id
+""",
+    ),
     "sp_delete_category": (
         "@class varchar(8), @name sysname",
         f"""{_CHECK_CLASS}
