@@ -31,6 +31,7 @@ from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync import reach
 from tdsproxy.keeper.sync_claim import Identity, NotOurs, Superseded, claim
 from tdsproxy.keeper.sync_layout import FileEntry, Manifest, ManifestDamaged
+from tdsproxy.log.records import LogError
 from tdsproxy.objects.errors import ObjectError
 from tdsproxy.objects.lease import LeaseTaken
 from tdsproxy.objects.secret import read_secret
@@ -169,10 +170,12 @@ class Follow:
         for database in self._env.catalog.databases.all():
             if database.redo is None:
                 continue
-            for archive in logs.archives(database.guid):
-                there = oldest.get(PurePosixPath(archive.directory.relative_to(self._store)))
-                if there is not None:
-                    archive.truncate(min(there, database.redo.lsn))
+            # That the log cannot be read is told by who follows it.
+            with suppress(LogError):
+                for archive in logs.archives(database.guid):
+                    there = oldest.get(PurePosixPath(archive.directory.relative_to(self._store)))
+                    if there is not None:
+                        archive.truncate(min(there, database.redo.lsn))
 
     def _note(self, name: str, error: str | None) -> None:
         known = self._databases.setdefault(name, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from tdsproxy.commands.elsewhere import read_follow_state
 from tdsproxy.keeper.follow import Follow
 from tdsproxy.keeper.options import SyncOptions
 from tdsproxy.keeper.sync_layout import Manifest, SegmentEntry, encode
+from tdsproxy.log import segment
 from tests.commands.support import Workshop, numbers
 from tests.keeper.shop import wait_for
 
@@ -57,4 +59,31 @@ def test_log_that_the_other_store_gave_up_goes_when_it_has_been_applied(tmp_path
     assert [row[0] for row in shop.rows("a", "SELECT x FROM t ORDER BY x")] == [0, 1, 2, 3, 4]
     state = read_follow_state(shop.store) or {}
     assert (state["error"], state["databases"]["a"]["error"]) == (None, None)
+    shop.close()
+
+
+def test_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """As if a newer version had written it."""
+    shop = Workshop(tmp_path, logged=True)
+    shop.run("CREATE DATABASE a")
+    shop.fill("a", "CREATE TABLE t (x)")
+    shop.run("BACKUP DATABASE a TO DISK='/tmp/full.bak'")
+    assert 3014 in numbers(shop.run("BACKUP LOG a TO DISK='/tmp/tail.trn' WITH NORECOVERY"))
+    (path,) = _segments(shop)
+    newer = bytearray(path.read_bytes())
+    newer[8] = 9
+    sealed = segment.HEADER_SIZE - 4
+    newer[sealed : sealed + 4] = zlib.crc32(newer[:sealed]).to_bytes(4, "little")
+    path.write_bytes(newer)
+    entry = SegmentEntry("g", len(newer))
+    manifest = tmp_path / "there" / "one" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_bytes(encode(Manifest("other", 1, 7, segments={str(path.relative_to(shop.store)): entry})))
+    follow = Follow(shop.env, SyncOptions(f"file://{tmp_path}/there/one", interval=0.05))
+    follow.start()
+    wait_for(lambda: "a" in (read_follow_state(shop.store) or {}).get("databases", {}))
+    follow.close()
+    state = read_follow_state(shop.store) or {}
+    assert "has version 9" in state["databases"]["a"]["error"]
+    assert (state["error"], state["through_ns"]) == (None, None)
     shop.close()
