@@ -157,8 +157,10 @@ def test_a_dump_is_written_once_and_names_what_is_missing(media: Workshop, tmp_p
         tdsproxy("dump", "nothing", "--store", media.store)
 
 
-@pytest.mark.parametrize("option", ["--csv", "--json", "-o"])
-@pytest.mark.parametrize("failing", ["write", "fsync", "name"])
+@pytest.mark.parametrize(
+    ("option", "failing"),
+    [("--csv", "write"), ("--csv", "fsync"), ("--csv", "name"), ("--json", "write"), ("-o", "fsync")],
+)
 def test_a_dump_is_whole_or_not_there(
     media: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, failing: str
 ) -> None:
