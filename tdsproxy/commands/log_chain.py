@@ -120,16 +120,23 @@ def note_fork(env: CommandEnvironment, database: Database, parent: Fork | None, 
     elif parent is not None:
         # The log begins later; what the former fork has given lies below all the same.
         start = int(env.catalog.databases.next_lsns(database.id, 1)[0])
-    env.catalog.databases.add_fork(
-        Fork(
-            database=database.guid,
-            fork=database.fork,
-            parent=None if parent is None else parent.fork,
-            point_lsn=point,
-            start_lsn=start,
-            created_ns=time.time_ns(),
+    now = time.time_ns()
+    databases = env.catalog.databases
+    with databases.transaction():
+        # By their times it is known which fork follows which, also when the clock was set back meanwhile.
+        for former in databases.forks(database.guid):
+            if former.created_ns >= now and former.fork != database.fork:
+                databases.add_fork(msgspec.structs.replace(former, created_ns=now - 1))
+        databases.add_fork(
+            Fork(
+                database=database.guid,
+                fork=database.fork,
+                parent=None if parent is None else parent.fork,
+                point_lsn=point,
+                start_lsn=start,
+                created_ns=now,
+            )
         )
-    )
 
 
 def _logged(env: CommandEnvironment, database: Database) -> LoggedDatabase:

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import pytest
 from tdsproxy.backup import operations
 from tdsproxy.backup.page_map import remove_maps
 from tdsproxy.catalog.databases import Database, DatabaseState, RecoveryModel
-from tdsproxy.commands import log_backup, recovery
+from tdsproxy.commands import log_backup, log_chain, recovery
 from tdsproxy.commands.dispatch import run
 from tdsproxy.commands.log_chain import status_of
 from tdsproxy.commands.request import NativeRequest
@@ -589,6 +590,27 @@ def test_a_lost_log_backup_is_replaced_by_the_archive(accident: tuple[Workshop, 
     told = whole(shop, early)
     assert content(shop) == [1, 2]
     assert any("captured log" in text for text in told)
+
+
+def test_a_clock_that_was_set_back_between_two_restores_makes_the_former_fork_not_the_newer_one(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shop, 1)
+    full(shop)
+    stop = moment(shop)
+    put(shop, 2)
+    again = f"RESTORE DATABASE a FROM DISK='/tmp/full.bak' WITH REPLACE, STOPAT='{stop}'"
+    assert numbers(shop.run(again))[-1] == 3014
+    put(shop, 3)
+    with monkeypatch.context() as patch:
+        hour = 3600 * 10**9
+        patch.setattr(log_chain, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - hour))
+        assert numbers(shop.run(again))[-1] == 3014
+    assert content(shop) == [1]
+    put(shop, 4)
+    now = moment(shop)
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{now}', {MOVE}")
+    assert content(shop, "b") == [1, 4]
 
 
 def test_nothing_reaches_the_future(accident: tuple[Workshop, str, str]) -> None:
