@@ -41,7 +41,7 @@ def restore_plan(context: Context, values: Sequence[Value]) -> list[Row]:
     does, as near before it as anything leads. Raises CommandError 911, 262."""
     name = str(values[0])
     moment = read_moment(values[1]) if len(values) > 1 else None
-    wanted = time.time_ns() if moment is None else nanoseconds(moment)
+    wanted = None if moment is None else nanoseconds(moment)
     best: _Way | None = None
     for way in _ways(context, _lineage(context, name), wanted):
         if way.plan.reached:
@@ -66,8 +66,9 @@ def _lineage(context: Context, name: str) -> Lineage:
     return lineage
 
 
-def _ways(context: Context, lineage: Lineage, moment: int) -> Iterator[_Way]:
+def _ways(context: Context, lineage: Lineage, moment: int | None) -> Iterator[_Way]:
     """From each full backup of the database, the newest first."""
+    now = time.time_ns()
     database = context.env.database(lineage.name)
     for full in reversed(data_sets(context, lineage.family)):
         description = full.info.header.description
@@ -80,11 +81,19 @@ def _ways(context: Context, lineage: Lineage, moment: int) -> Iterator[_Way]:
             sources = Sources.of(context, database)
         else:
             sources = Sources.find(context, None, description)
+        wanted = max(now, _ahead(start, sources)) if moment is None else moment
         try:
-            plan = find_plan(start, sources.differentials, sources.logs, sources.forks, Moment(moment))
+            plan = find_plan(start, sources.differentials, sources.logs, sources.forks, Moment(wanted))
         except TooEarly:
             continue
         yield _Way(full, start, plan, _reaches(start, plan))
+
+
+def _ahead(start: Point, sources: Sources) -> int:
+    """The newest state's time when the clock is behind it, because it was set back; else 0."""
+    now = time.time_ns()
+    known = (start.through_ns, *(source.through_ns for source in sources.logs))
+    return max((through for through in known if through > now), default=0)
 
 
 def _reaches(start: Point, plan: Plan[Place]) -> int:

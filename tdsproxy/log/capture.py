@@ -331,6 +331,10 @@ class Capturer:
 
     def captured_until_ns(self) -> int:
         """A time up to which all commits are in the archive (as of the last look at the WAL)."""
+        if self._times.is_before(self.archive.last_committed_ns()):
+            # Nothing is being appended while its time is promised.
+            with self._lock:
+                self._times.promise(self.archive.last_committed_ns())
         return self._times.seen_until_ns
 
     def wake(self) -> None:

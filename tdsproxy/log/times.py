@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _TRUSTED_NS = 2_000_000_000
+# As exactly as a STOPAT can say a time.
+_STOP_NS = 100
 _MOST_NOTES = 100_000
 _MOST_LOOKS = 10_000
 # Kernels stamp files at their timer's ticks, of 1 to 10 ms. A busy virtual machine misses some.
@@ -104,6 +106,15 @@ class CommitTimes:
         """Everything committed up to this moment has been captured."""
         self._promised = max(self._promised, self._seen_until)
         return self._promised
+
+    def is_before(self, last_ns: int) -> bool:
+        """Whether the clock, at the last look, was behind the last transaction: it has been set back."""
+        return self._now < last_ns
+
+    def promise(self, last_ns: int) -> None:
+        """Everything committed up to this moment has been captured; what comes is dated later, whatever the
+        clock says."""
+        self._promised = max(self._promised, -(-last_ns // _STOP_NS) * _STOP_NS)
 
     def note(self, frame: int, committed_ns: int) -> None:
         """A connection says when it made the commit that ends with this frame."""

@@ -24,7 +24,7 @@ from tdsproxy.commands.request import NativeRequest
 from tdsproxy.commands.startup import begin
 from tdsproxy.commands.stop_points import time_text
 from tdsproxy.log import archive as archive_module
-from tdsproxy.log import service
+from tdsproxy.log import service, times
 from tdsproxy.log.service import ChainState
 from tdsproxy.tsql.replies import Message
 from tests.commands.support import ADMIN, Workshop, messages, numbers, table
@@ -611,6 +611,33 @@ def test_a_clock_that_was_set_back_between_two_restores_makes_the_former_fork_no
     now = moment(shop)
     shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{now}', {MOVE}")
     assert content(shop, "b") == [1, 4]
+
+
+@pytest.mark.parametrize("from_sets", [False, True], ids=["captured log", "log backup"])
+def test_what_was_committed_since_the_clock_was_set_back_is_in_the_latest_state(
+    shop: Workshop, from_sets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = shop.env.logs
+    assert logs is not None
+    put(shop, 1)
+    full(shop)
+    logs.stop(find(shop).guid)
+    with monkeypatch.context() as patch:
+        hour = 3600 * 10**9
+        patch.setattr(times, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + hour))
+        begin(shop.env)
+        put(shop, 2)
+        logs.stop(find(shop).guid)
+    begin(shop.env)
+    for value in (3, 4):
+        put(shop, value)
+        logs.capture_now(find(shop).guid)
+        if from_sets:
+            log(shop)
+    rows = table(shop.run("EXEC sp_restore_plan @a1", variables={"@a1": "a"}))
+    through = list(rows[-1].values())[3]
+    shop.run(f"RESTORE DATABASE b FROM DISK='/tmp/full.bak' WITH STOPAT='{through}', {MOVE}")
+    assert content(shop, "b") == [1, 2, 3, 4]
 
 
 def test_nothing_reaches_the_future(accident: tuple[Workshop, str, str]) -> None:

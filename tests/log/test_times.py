@@ -122,3 +122,24 @@ def test_looks_and_notes_that_nobody_asks_for_do_not_pile_up(
 
 def test_a_commit_that_no_look_has_seen_is_dated_by_the_last_one(times: CommitTimes) -> None:
     assert times.of(99) == CommitTime(1010, 10)
+
+
+def test_when_the_clock_was_set_back_what_has_been_captured_is_promised_as_exactly_as_a_stop_can_say() -> (
+    None
+):
+    times = CommitTimes(lambda: 1000, since_ns=5_000_010)
+    times.saw((1, 2), 3, 900, 1000)
+    first = times.of(3)
+    assert first.ns == 5_000_011
+    times.seen(3, 900)
+    assert times.seen_until_ns == 5_000_010
+    assert times.is_before(first.ns)
+    times.promise(first.ns)
+    assert times.seen_until_ns == 5_000_100
+    # What comes then is dated behind it; and by the clock again when that has caught up.
+    times.saw((1, 2), 4, 1000, 1100)
+    assert times.of(4).ns == 5_000_101
+    times.seen(4, 1000)
+    times.saw((1, 2), 5, 6_000_000, 6_000_050)
+    assert times.of(5).ns == 6_000_050
+    assert not times.is_before(6_000_050)
