@@ -204,6 +204,31 @@ def test_sessions_show_who_is_there(sa: Client, world: World) -> None:
     )[0][0].startswith("SELECT t.text")  # type: ignore[union-attr]
 
 
+def test_what_a_session_ran_last_is_found_by_its_handle(sa: Client, world: World) -> None:
+    other = world.login()
+    other.run("SELECT 'this one'")
+    for source, handle, spid in (
+        ("sys.sysprocesses", "sql_handle", "spid"),
+        ("sys.dm_exec_connections", "most_recent_sql_handle", "session_id"),
+    ):
+        assert sa.rows(
+            f"SELECT t.text FROM {source} p CROSS APPLY sys.dm_exec_sql_text(p.{handle}) t"
+            f" WHERE p.{spid} = {other.session.spid}"
+        ) == [("SELECT 'this one'",)]
+
+
+def test_availability_groups_have_the_columns_that_scripts_ask_for(sa: Client) -> None:
+    assert (
+        sa.rows(
+            "SELECT g.automated_backup_preference_desc, r.secondary_role_allow_connections_desc,"
+            " r.backup_priority, s.synchronization_health_desc, s.last_commit_time"
+            " FROM sys.availability_groups g JOIN sys.availability_replicas r ON r.group_id = g.group_id"
+            " JOIN sys.dm_hadr_database_replica_states s ON s.replica_id = r.replica_id"
+        )
+        == []
+    )
+
+
 def test_a_plain_login_sees_only_itself(sa: Client, world: World) -> None:
     sa.run("CREATE LOGIN ann WITH PASSWORD = 'Secret-1'")
     ann = world.login("ann", "Secret-1")

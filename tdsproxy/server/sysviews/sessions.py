@@ -114,9 +114,14 @@ def _requests(scope: Scope) -> Iterator[Row]:
                 "last_wait_type": "BACKUPIO" if session.command else "MISCELLANEOUS",
                 "statement_start_offset": 0,
                 "statement_end_offset": -1,
-                "sql_handle": session.spid.to_bytes(20, "big"),
+                "sql_handle": _handle(session),
                 "dop": 1,
             }
+
+
+def _handle(session: SessionFacts) -> bytes:
+    """By which sys.dm_exec_sql_text finds what the session runs, or ran last."""
+    return session.spid.to_bytes(20, "big")
 
 
 def command_of(session: SessionFacts) -> str:
@@ -149,6 +154,7 @@ def _connections(scope: Scope) -> Iterator[Row]:
             "net_packet_size": 4096,
             "client_net_address": address or session.address,
             "client_tcp_port": int(port) if port.isdigit() else None,
+            "most_recent_sql_handle": _handle(session),
         }
 
 
@@ -170,6 +176,7 @@ def _sysprocesses(scope: Scope) -> Iterator[Row]:
             "cmd": command_of(session)[:26].ljust(26),
             "net_library": "TCP/IP".ljust(12),
             "loginame": session.login.ljust(128),
+            "sql_handle": _handle(session),
         }
 
 
