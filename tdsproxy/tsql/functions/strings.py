@@ -234,14 +234,9 @@ def _rtrim(value: Value, chars: Value = " ", *, arg_types: Types, result_type: S
     return text(value, arg_types[0]).rstrip(str(chars))
 
 
-def _trim(*values: Value, arg_types: Types, result_type: SqlType) -> str:
-    """TRIM(x) and TRIM(characters FROM x), whose arguments come in that order."""
-    chars = str(values[0]) if len(values) > 1 else " "
-    return text(values[-1], arg_types[-1]).strip(chars)
-
-
-def _last_text(types: Types, exprs: Sequence[ast.Expr]) -> SqlType:
-    return varying(types[-1])
+def _trim(value: Value, chars: Value = " ", *, arg_types: Types, result_type: SqlType) -> str:
+    """The parser gives TRIM(characters FROM x) the string first, as the other two have it."""
+    return text(value, arg_types[0]).strip(str(chars))
 
 
 def _reverse(value: Value, *, arg_types: Types, result_type: SqlType) -> str:
@@ -440,7 +435,7 @@ FUNCTIONS: Final = (
     FunctionDef("LOWER", 1, 1, same_text, _lower, wants_types=True),
     FunctionDef("LTRIM", 1, 2, same_text, _ltrim, wants_types=True),
     FunctionDef("RTRIM", 1, 2, same_text, _rtrim, wants_types=True),
-    FunctionDef("TRIM", 1, 2, _last_text, _trim, wants_types=True),
+    FunctionDef("TRIM", 1, 2, same_text, _trim, wants_types=True),
     FunctionDef("REVERSE", 1, 1, same_text, _reverse, wants_types=True),
     FunctionDef(
         "REPLICATE", 2, 2, lambda types, exprs: long_text(types[:1], exprs), _replicate, wants_types=True
