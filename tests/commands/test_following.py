@@ -72,6 +72,7 @@ def test_a_segment_that_went_on_otherwise_is_told(shop: Workshop) -> None:
     )
 
 
+@pytest.mark.slow
 def test_log_that_was_given_up_is_told(shop: Workshop) -> None:
     reached, _ = follow(shop)
     (former,) = segments(shop)
@@ -90,6 +91,7 @@ def test_log_that_was_given_up_is_told(shop: Workshop) -> None:
     )
 
 
+@pytest.mark.slow
 def test_another_recovery_fork_is_told(shop: Workshop) -> None:
     reached, _ = follow(shop)
     found = database(shop)

@@ -1059,6 +1059,7 @@ def test_damage_of_an_older_segment_stops_no_full_backup_with_checksum(shop: Wor
     differential(shop, "diff.bak")
 
 
+@pytest.mark.slow
 def test_a_full_backup_begins_a_chain_behind_a_gap_and_a_damaged_older_segment(shop: Workshop) -> None:
     damage_older_segment(shop)
     broken(shop)

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tdsproxy.commands.elsewhere import read_follow_state
 from tdsproxy.keeper.follow import Follow
@@ -62,6 +63,7 @@ def test_log_that_the_other_store_gave_up_goes_when_it_has_been_applied(tmp_path
     shop.close()
 
 
+@pytest.mark.slow
 def test_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """As if a newer version had written it."""
     shop = Workshop(tmp_path, logged=True)
