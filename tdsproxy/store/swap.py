@@ -174,9 +174,12 @@ def swap_lost(
     finally:
         os.close(descriptor)
         if not done:
-            _move_sidecars(former, target)
-            former.unlink(missing_ok=True)
-            os.close(kept)
+            try:
+                _move_sidecars(former, target)
+                former.unlink(missing_ok=True)
+            finally:
+                # The lock ends with it.
+                os.close(kept)
     _close_when_alone(kept)
     return former
 
@@ -363,7 +366,9 @@ def _rename_leased(
         return former, kept
     finally:
         if not renamed:
-            _lock(kept, fcntl.F_UNLCK)
+            # A file system that refuses it has no lock to give back.
+            with contextlib.suppress(OSError):
+                _lock(kept, fcntl.F_UNLCK)
             os.close(kept)
             former.unlink(missing_ok=True)
             alone.execute("PRAGMA journal_mode=WAL").fetchall()
