@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tdsproxy.log import lsn as lsns
 from tdsproxy.log import roll
 from tdsproxy.log.archive import Archive
 from tdsproxy.store.crashpoints import VARIABLE
@@ -76,7 +77,7 @@ def check(
 ) -> list[str]:
     """Capture the rest here. What is there without a gap must be right; returns why there are gaps, and
     without any, everything that was acknowledged must be there."""
-    archive = Archive(directory, support.DATABASE, support.FORK, 0)
+    archive = Archive(directory, support.DATABASE, support.FORK, lsns.FIRST)
     with support.capturing(path, archive) as capturer:
         end = capturer.capture_now()
     lines = support.journal_lines(journals)

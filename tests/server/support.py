@@ -57,6 +57,13 @@ class LocalReplies:
         self._replies.close()
 
 
+class JobsAlone(Agent):
+    """Has jobs, but none of the keeper's managed backup."""
+
+    def renamed(self, old: str, new: str) -> None:
+        """Nobody has settings that go by names."""
+
+
 class LocalSteps:
     """The steps of jobs, run in sessions of the engine; implements ``agent.running.StepRunner``."""
 
@@ -86,17 +93,17 @@ class LocalKeeper:
         self._release: list[Callable[[str], None]] = []
         self._kill: list[Callable[[int], None]] = []
         self.engine: Engine | None = None
-        self._agent: Agent | None = None
+        self._agent: JobsAlone | None = None
         self.clock: Zoned = SystemClock()
         self._statements = RunningStatements()
 
     @property
-    def agent(self) -> Agent:
+    def agent(self) -> JobsAlone:
         if self._agent is None:
             assert self.engine is not None
             steps = LocalSteps(self.engine)
             book = JobBook(self.store, "SERVER")
-            self._agent = Agent(book, self.engine.catalog.logins, steps, self.clock)
+            self._agent = JobsAlone(book, self.engine.catalog.logins, steps, self.clock)
         return self._agent
 
     def close(self) -> None:
